@@ -1,0 +1,3 @@
+//! `master.cfg` to snapshot.
+
+pub mod snapshot;

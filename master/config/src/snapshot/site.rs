@@ -1,0 +1,149 @@
+//! The master itself: database, bus, web server, workers, projects, services.
+
+use std::collections::BTreeMap;
+
+use muster_core::render::{Callable, Renderable};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{LockSet, SourceRef, Values};
+
+/// The database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DbConfig {
+    /// SQLAlchemy's form of an address, such as `sqlite:///state.sqlite`; may hold secrets.
+    pub db_url: Renderable,
+}
+
+/// The message bus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum MqConfig {
+    /// Inside one process.
+    Simple,
+    /// A WAMP router.
+    Wamp {
+        /// Its address.
+        router_url: Renderable,
+        /// Its realm.
+        realm: String,
+    },
+}
+
+/// How bytes of logs become text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogEncoding {
+    /// A name that Python's codecs know; undecodable bytes are replaced.
+    Name(String),
+    /// A Python function.
+    Callable(Callable),
+}
+
+/// A listener for workers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProtocolConfig {
+    /// A port or a strports string, always as text (`"9990"`, `"tcp:9990:interface=127.0.0.1"`); `None` without a port.
+    pub port: Option<String>,
+    /// What else stands there.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
+}
+
+/// The web server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WwwConfig {
+    /// A port or a strports string, always as text; `None` starts no web server.
+    pub port: Option<String>,
+    /// Who may log in.
+    pub auth: Authentication,
+    /// Whether rules of authorization were given. They are in `raw`.
+    pub authz: bool,
+    /// `allowed_origins`; `None` when not given.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Plain settings as they were given (`ui_default_config`, `plugins`, `change_hook_dialects`, …).
+    pub raw: Map<String, Value>,
+}
+
+/// Who may log in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Authentication {
+    /// Everybody may do everything, without a name.
+    #[default]
+    None,
+    /// Names and passwords from the configuration.
+    UserPassword {
+        /// In the order of the file.
+        users: Vec<UserPassword>,
+    },
+    /// Something that isn't supported yet, by its class.
+    Other {
+        /// The class.
+        class_name: String,
+    },
+}
+
+/// One name with its password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserPassword {
+    /// The name.
+    pub user: String,
+    /// Its password; may be a secret.
+    pub password: Renderable,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerConfig {
+    /// An identifier of at most 50 characters.
+    pub name: String,
+    /// Buildbot's class, such as `buildbot.worker.base.Worker`.
+    pub class_name: String,
+    /// May be a secret; `None` for workers without one (latent, local).
+    pub password: Option<Renderable>,
+    /// How many builds at once; `None` is no limit.
+    pub max_builds: Option<u32>,
+    /// Mail addresses.
+    pub notify_on_missing: Vec<String>,
+    /// Seconds of absence before somebody is told.
+    pub missing_timeout: f64,
+    /// Properties of its builds.
+    pub properties: Values,
+    /// The same, where no other gave a value.
+    pub default_properties: Values,
+    /// Taken for each build on it.
+    pub locks: LockSet,
+    /// Name of the machine it runs on.
+    pub machine_name: Option<String>,
+    /// Seconds between two keepalives.
+    pub keepalive_interval: f64,
+    /// Where it stands.
+    pub source: SourceRef,
+}
+
+/// One project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProjectConfig {
+    /// Its name.
+    pub name: String,
+    /// For addresses.
+    pub slug: String,
+    /// For people.
+    pub description: Option<String>,
+    /// `markdown`, or plain.
+    pub description_format: Option<String>,
+}
+
+/// A service that is only recorded: its class and what it was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceConfig {
+    /// Its name among the services.
+    pub name: String,
+    /// Buildbot's class.
+    pub class_name: String,
+    /// Arguments by name.
+    pub args: BTreeMap<String, Renderable>,
+    /// Where it stands.
+    pub source: SourceRef,
+}

@@ -1,0 +1,17 @@
+//! Entities and rules of a build master, pure: no async, no clock, no I/O. Time is an argument.
+
+pub mod entities;
+pub mod hash;
+pub mod identifier;
+pub mod ids;
+pub mod lines;
+pub mod properties;
+pub mod render;
+pub mod results;
+pub mod topic;
+
+pub use entities::*;
+pub use ids::*;
+pub use properties::{Properties, Property};
+pub use results::{Contribution, Results, StepFlags};
+pub use topic::{Topic, TopicFilter};

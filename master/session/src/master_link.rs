@@ -1,0 +1,149 @@
+//! An engine's handle on one worker's session.
+
+use muster_core::{CommandId, Epoch};
+
+use crate::command::{StartCommand, UpdateBody};
+use crate::error::{Disconnect, OrderError};
+use crate::listen::Opening;
+use crate::wire::{BootId, CommandState, Settings, Terms};
+
+/// What happens in a session, as its engine sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MasterEvent {
+    /// A connection is up; orders flow again.
+    Connected {
+        /// Of this connection.
+        dial_no: u64,
+        /// Commands that the worker holds and this session doesn't know. Each one waits until the engine
+        /// [resumes](MasterLink::resume) or [forgets](MasterLink::forget) it.
+        unclaimed: Vec<CommandState>,
+    },
+    /// The connection is gone; the session waits for the worker's next dial. Not sent when a newer one took over.
+    Disconnected {
+        /// Of the connection that is gone.
+        dial_no: u64,
+        /// In words.
+        reason: String,
+    },
+    /// News about a command, each number once and in order. Store it, then [acknowledge](MasterLink::acknowledge).
+    Update {
+        /// Which command.
+        command: CommandId,
+        /// From 1.
+        number: u64,
+        /// The news.
+        body: UpdateBody,
+    },
+    /// The worker had recorded the command and doesn't know it any more: it will never end. The session drops it.
+    Lost {
+        /// Which command.
+        command: CommandId,
+    },
+    /// The worker's operator wants it to stop: give it nothing new, then [`MasterLink::shutdown`].
+    ShutdownRequested,
+}
+
+/// Where a session's events arrive. The queue is bounded: when nobody takes them, the worker's socket is not read.
+pub struct MasterEvents;
+
+impl MasterEvents {
+    /// The next event; `None` once every [`MasterLink`] is gone and all events were taken. Safe to cancel.
+    pub async fn next(&mut self) -> Option<MasterEvent> {
+        todo!()
+    }
+}
+
+/// One worker's session: orders go in here, whether or not a connection is up, and survive reconnects.
+///
+/// Cheap to clone. No method waits, except [`chunk`](MasterLink::chunk) and [`converse`](MasterLink::converse).
+#[derive(Clone)]
+pub struct MasterLink;
+
+impl MasterLink {
+    /// A session with one life of a worker. It has no connection yet.
+    pub fn new(worker: &str, boot_id: BootId) -> (MasterLink, MasterEvents) {
+        todo!()
+    }
+
+    /// The worker's name.
+    pub fn worker(&self) -> &str {
+        todo!()
+    }
+
+    /// The life of the worker's process this session is with.
+    pub fn boot_id(&self) -> &BootId {
+        todo!()
+    }
+
+    /// Whether a connection is up.
+    pub fn is_connected(&self) -> bool {
+        todo!()
+    }
+
+    /// Accepts `opening`, and drives its connection until it ends. Commit the session's row first. A connection that
+    /// the session still has is closed at once ([`Disconnect::Superseded`] is what its call returns).
+    ///
+    /// An opening of another boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session for it.
+    pub async fn converse(&self, opening: Opening, terms: Terms) -> Disconnect {
+        todo!()
+    }
+
+    /// Starts a command. Its intent must be committed.
+    ///
+    /// # Errors
+    /// When the session knows the command already, or the arguments don't fit a frame.
+    pub fn start(&self, command: CommandId, epoch: Epoch, order: StartCommand) -> Result<(), OrderError> {
+        todo!()
+    }
+
+    /// Goes on with a command of [`MasterEvent::Connected::unclaimed`], under the run's (new) epoch. Updates after
+    /// `updates`, the last one that is stored, follow.
+    ///
+    /// # Errors
+    /// When the session knows the command already.
+    pub fn resume(&self, state: &CommandState, epoch: Epoch, updates: u64) -> Result<(), OrderError> {
+        todo!()
+    }
+
+    /// Asks a command to end early. Updates go on until its [`UpdateBody::Complete`].
+    ///
+    /// # Errors
+    /// When the command is not running, which is harmless.
+    pub fn interrupt(&self, command: CommandId, why: &str) -> Result<(), OrderError> {
+        todo!()
+    }
+
+    /// Sends the next bytes of a download, at most [`MAX_BLOCK`](crate::wire::MAX_BLOCK) of them, as soon as the command's window has room.
+    ///
+    /// # Errors
+    /// When the command has ended, or was lost or forgotten meanwhile.
+    pub async fn chunk(&self, command: CommandId, bytes: Vec<u8>, eof: bool) -> Result<(), OrderError> {
+        todo!()
+    }
+
+    /// Tells the worker that all updates of `command` up to `number` are stored. Call it after the commit.
+    /// With the number of [`UpdateBody::Complete`] the command is over, on both sides.
+    pub fn acknowledge(&self, command: CommandId, number: u64) {
+        todo!()
+    }
+
+    /// Gives up a command: the worker ends it and drops its updates.
+    pub fn forget(&self, command: CommandId) {
+        todo!()
+    }
+
+    /// Changes how the worker gathers output.
+    pub fn settings(&self, settings: Settings) {
+        todo!()
+    }
+
+    /// Asks the worker's process to end.
+    pub fn shutdown(&self) {
+        todo!()
+    }
+
+    /// Ends the connection with a word of farewell; the worker dials again. Later connections are still welcome.
+    pub fn close(&self, reason: &str) {
+        todo!()
+    }
+}

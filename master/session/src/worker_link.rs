@@ -1,0 +1,134 @@
+//! A worker's handle on its session with whatever master it reaches.
+
+use std::io;
+
+use muster_core::{CommandId, Epoch};
+
+use crate::auth::Password;
+use crate::command::UpdateBody;
+use crate::error::Disconnect;
+use crate::transport::Transport;
+use crate::wire::{BootId, Order, Settings, Terms, WorkerInfo};
+
+/// Where unacknowledged updates are kept: a worker's spool on disk.
+pub trait Spool: Send + Sync {
+    /// The update `number` of `command`. Called from the session's task, so it should take microseconds (a read from
+    /// the page cache). Only numbers are asked for that were [offered](WorkerLink::offer) and not yet acknowledged.
+    ///
+    /// # Errors
+    /// When it can't be read; the connection ends.
+    fn load(&self, command: CommandId, number: u64) -> io::Result<UpdateBody>;
+}
+
+/// Who a worker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub worker: String,
+    /// Its password.
+    pub password: Password,
+    /// This life of its process.
+    pub boot_id: BootId,
+    /// The highest generation of a cluster it has served; lower ones are refused.
+    pub generation: u64,
+}
+
+/// What happens in a session, as the worker sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WorkerEvent {
+    /// A master accepted this worker. Keep `terms.generation` durably.
+    Connected {
+        /// What it said.
+        terms: Terms,
+    },
+    /// The connection is gone; commands go on.
+    Disconnected {
+        /// In words.
+        reason: String,
+    },
+    /// An order, each number once and in order. Record it durably, then [acknowledge](WorkerLink::acknowledge) it.
+    Order {
+        /// Which command.
+        command: CommandId,
+        /// Of the run that gives it.
+        epoch: Epoch,
+        /// From 1; 1 is always [`Order::Start`].
+        number: u64,
+        /// The order.
+        order: Order,
+    },
+    /// Updates up to `number` are stored by the master and can leave the spool.
+    Stored {
+        /// Which command.
+        command: CommandId,
+        /// The highest one.
+        number: u64,
+        /// That was the last update: the session has dropped the command, nothing about it is needed any more.
+        over: bool,
+    },
+    /// Nobody wants the command any more: end it and drop its updates. The session has dropped it.
+    Forget {
+        /// Which command.
+        command: CommandId,
+    },
+    /// How output is gathered from now on.
+    Settings(Settings),
+    /// The master asks this process to end.
+    Shutdown,
+}
+
+/// Where a session's events arrive. The queue is bounded: when nobody takes them, the socket is not read.
+pub struct WorkerEvents;
+
+impl WorkerEvents {
+    /// The next event; `None` once every [`WorkerLink`] is gone and all events were taken. Safe to cancel.
+    pub async fn next(&mut self) -> Option<WorkerEvent> {
+        todo!()
+    }
+}
+
+/// One worker's session, over all its connections. Cheap to clone.
+#[derive(Clone)]
+pub struct WorkerLink;
+
+impl WorkerLink {
+    /// A session without commands and without a connection: what every new process begins with.
+    pub fn new(identity: Identity) -> (WorkerLink, WorkerEvents) {
+        todo!()
+    }
+
+    /// Opens the session over `transport` and drives it until the connection ends. `dial_no` must be higher than that
+    /// of any earlier dial of this worker, in this process or an earlier one: count it durably first.
+    ///
+    /// One call at a time; a second one ends the first.
+    pub async fn converse(
+        &self,
+        transport: Transport,
+        dial_no: u64,
+        info: WorkerInfo,
+        spool: &dyn Spool,
+    ) -> Disconnect {
+        todo!()
+    }
+
+    /// Tells that the orders of `command` up to `number` are durably recorded.
+    pub fn acknowledge(&self, command: CommandId, number: u64) {
+        todo!()
+    }
+
+    /// Tells that the spool holds the updates of `command` up to `number`, counted from 1; `ended` when that one is
+    /// [`UpdateBody::Complete`]. They are sent as the window allows, and again after a reconnect.
+    pub fn offer(&self, command: CommandId, number: u64, ended: bool) {
+        todo!()
+    }
+
+    /// Asks the master for a graceful stop. `false` when no connection is up: nobody has to be asked then.
+    pub fn request_shutdown(&self) -> bool {
+        todo!()
+    }
+
+    /// Ends the connection with a word of farewell.
+    pub fn close(&self, reason: &str) {
+        todo!()
+    }
+}

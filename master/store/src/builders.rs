@@ -1,0 +1,75 @@
+//! Builders, their tags and the masters that have them.
+
+use muster_core::{BuilderId, MasterId};
+
+use crate::{Result, Tx, names::NamedTable, params};
+
+const BUILDERS: NamedTable = NamedTable {
+    select: "SELECT id FROM builders WHERE name_hash = ?",
+    insert: "INSERT INTO builders (name, name_hash) VALUES (?, ?)",
+};
+const TAGS: NamedTable = NamedTable {
+    select: "SELECT id FROM tags WHERE name_hash = ?",
+    insert: "INSERT INTO tags (name, name_hash) VALUES (?, ?)",
+};
+const PROJECTS: NamedTable = NamedTable {
+    select: "SELECT id FROM projects WHERE name_hash = ?",
+    insert: "INSERT INTO projects (name, name_hash, slug) VALUES (?1, ?2, ?1)",
+};
+
+/// The builder of this name.
+pub async fn by_name(tx: &Tx, name: &str) -> Result<Option<BuilderId>> {
+    Ok(BUILDERS.find(tx, name).await?.map(BuilderId))
+}
+
+/// What a configuration says about a builder.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct BuilderInfo {
+    pub name: String,
+    pub description: Option<String>,
+    pub description_format: Option<String>,
+    pub project: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// Makes the builder's row what the configuration says, and notes that `master` has it.
+pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<BuilderId> {
+    let id = BUILDERS.find_or_create(tx, &info.name).await?;
+    let project = match &info.project {
+        Some(project) => Some(PROJECTS.find_or_create(tx, project).await?),
+        None => None,
+    };
+    let update = "UPDATE builders SET description = ?, description_format = ?, description_html = NULL, projectid = ? \
+                  WHERE id = ?";
+    tx.execute(update, params![info.description.clone(), info.description_format.clone(), project, id]).await?;
+    tx.execute("DELETE FROM builders_tags WHERE builderid = ?", params![id]).await?;
+    for tag in &info.tags {
+        let tag = TAGS.find_or_create(tx, tag).await?;
+        tx.execute("INSERT INTO builders_tags (builderid, tagid) VALUES (?, ?)", params![id, tag]).await?;
+    }
+    let have = tx
+        .query_opt("SELECT 1 FROM builder_masters WHERE builderid = ? AND masterid = ?", params![id, master])
+        .await?;
+    if have.is_none() {
+        tx.execute("INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)", params![id, master]).await?;
+    }
+    Ok(BuilderId(id))
+}
+
+/// The builders a master has, by id.
+pub async fn of_master(tx: &Tx, master: MasterId) -> Result<Vec<(BuilderId, String)>> {
+    let query = "SELECT b.id, b.name FROM builder_masters m JOIN builders b ON b.id = m.builderid WHERE m.masterid = ? \
+                 ORDER BY b.id";
+    let rows = tx.query(query, params![master]).await?;
+    rows.iter().map(|row| Ok((BuilderId(row.int(0)?), row.text(1)?))).collect()
+}
+
+/// Notes that a master no longer has a builder.
+pub async fn remove_from_master(tx: &Tx, master: MasterId, builder: BuilderId) -> Result<()> {
+    let workers = "DELETE FROM configured_workers WHERE buildermasterid IN \
+                   (SELECT id FROM builder_masters WHERE masterid = ? AND builderid = ?)";
+    tx.execute(workers, params![master, builder]).await?;
+    tx.execute("DELETE FROM builder_masters WHERE masterid = ? AND builderid = ?", params![master, builder]).await?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Builds: their numbers, states and properties.
+
+use muster_core::{
+    Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Results, Timestamp, WorkerId,
+};
+
+use crate::{Result, Row, Tx, json_text, params};
+
+/// Inserts a running build under the builder's next number; answers its id and number.
+///
+/// The unique key on (builder, number) is the judge between masters; a clash runs the transaction again.
+pub async fn insert(
+    tx: &Tx,
+    builder: BuilderId,
+    request: RequestId,
+    worker: WorkerId,
+    master: MasterId,
+    now: Timestamp,
+) -> Result<(BuildId, i64)> {
+    let query = "SELECT COALESCE(MAX(number), 0) + 1 FROM builds WHERE builderid = ?";
+    let number = tx.query_opt(query, params![builder]).await?.map_or(Ok(1), |row| row.int(0))?;
+    let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
+                  state_string) VALUES (?, ?, ?, ?, ?, ?, 0, 'created')";
+    let id = tx.insert(insert, params![number, builder, request, worker, master, now]).await?;
+    Ok((BuildId(id), number))
+}
+
+/// One build.
+pub async fn by_id(tx: &Tx, id: BuildId) -> Result<Option<Build>> {
+    let query = "SELECT id, number, builderid, buildrequestid, workerid, masterid, started_at, complete_at, \
+                 locks_duration_s, state_string, results FROM builds WHERE id = ?";
+    tx.query_opt(query, params![id]).await?.map(|row| from_row(&row)).transpose()
+}
+
+/// A build from the eleven columns that [`by_id`] selects, in that order.
+pub(crate) fn from_row(row: &Row) -> Result<Build> {
+    Ok(Build {
+        id: BuildId(row.int(0)?),
+        number: row.int(1)?,
+        builder: BuilderId(row.int(2)?),
+        request: RequestId(row.int(3)?),
+        worker: row.opt_int(4)?.map(WorkerId),
+        master: MasterId(row.int(5)?),
+        started_at: row.time(6)?,
+        complete_at: row.opt_time(7)?,
+        locks_duration_s: row.int(8)?,
+        state_string: row.text(9)?,
+        results: row.results(10)?,
+    })
+}
+
+/// Sets the line that people see.
+pub async fn set_state(tx: &Tx, id: BuildId, state: &str) -> Result<()> {
+    tx.execute("UPDATE builds SET state_string = ? WHERE id = ?", params![state, id]).await?;
+    Ok(())
+}
+
+/// Adds seconds spent waiting for locks.
+pub async fn add_locks_duration(tx: &Tx, id: BuildId, seconds: i64) -> Result<()> {
+    let update = "UPDATE builds SET locks_duration_s = locks_duration_s + ? WHERE id = ?";
+    tx.execute(update, params![seconds, id]).await?;
+    Ok(())
+}
+
+/// Ends a build. `false`: it had ended already.
+pub async fn finish(tx: &Tx, id: BuildId, results: Results, state: &str, now: Timestamp) -> Result<bool> {
+    let update =
+        "UPDATE builds SET results = ?, complete_at = ?, state_string = ? WHERE id = ? AND results IS NULL";
+    Ok(tx.execute(update, params![results, now, state, id]).await? == 1)
+}
+
+/// Makes another master the one that runs a build.
+pub async fn set_master(tx: &Tx, id: BuildId, master: MasterId) -> Result<()> {
+    tx.execute("UPDATE builds SET masterid = ? WHERE id = ?", params![master, id]).await?;
+    Ok(())
+}
+
+/// Sets properties that are new or different. Python masters compare the JSON text, so its form matters.
+pub async fn set_properties<'a>(
+    tx: &Tx,
+    id: BuildId,
+    properties: impl IntoIterator<Item = (&'a str, &'a Property)>,
+) -> Result<()> {
+    for (name, property) in properties {
+        let value = json_text(property.value())?;
+        let update = "UPDATE build_properties SET value = ?, source = ? WHERE buildid = ? AND name = ?";
+        if tx.execute(update, params![&value, property.source(), id, name]).await? == 0 {
+            let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, ?)";
+            tx.execute(insert, params![id, name, value, property.source()]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Inserts the properties of a new build.
+pub async fn insert_properties(tx: &Tx, id: BuildId, properties: &Properties) -> Result<()> {
+    for (name, property) in properties.iter() {
+        let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, ?)";
+        tx.execute(insert, params![id, name, json_text(property.value())?, property.source()]).await?;
+    }
+    Ok(())
+}
+
+/// The properties of a build, as of its last finished step.
+pub async fn properties(tx: &Tx, id: BuildId) -> Result<Properties> {
+    let rows = tx.query("SELECT name, value, source FROM build_properties WHERE buildid = ?", params![id]).await?;
+    rows.iter().map(|row| Ok((row.text(0)?, Property(row.json(1)?, row.text(2)?)))).collect()
+}

@@ -1,0 +1,154 @@
+//! Changes, and what each scheduler made of them.
+
+use muster_core::{ChangeId, SchedulerId, SourceStampId};
+
+use crate::{Result, Tx, params, sourcestamps::NewSourceStamp};
+
+/// Columns of a change beside its sourcestamp.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct ChangeRow {
+    pub author: String,
+    pub committer: Option<String>,
+    pub comments: String,
+    pub revlink: Option<String>,
+    pub when: i64,
+    pub category: Option<String>,
+    pub files: Vec<String>,
+    /// Name and JSON text of `[value, "Change"]`.
+    pub properties: Vec<(String, String)>,
+    /// Kind of version control, when users are to be made from authors (`git`, `svn`, …).
+    pub src: Option<String>,
+}
+
+/// Version controls whose authors become users (`compat/behaviour-3-changes-schedulers.md` 3.1).
+const KINDS_WITH_USERS: [&str; 7] = ["git", "svn", "hg", "cvs", "darcs", "bzr", "fossil"];
+
+/// Inserts a change with its files, properties, parent and user.
+pub async fn insert(tx: &Tx, row: &ChangeRow, stamp: &NewSourceStamp, stamp_id: SourceStampId) -> Result<ChangeId> {
+    let parent = parent_of(tx, stamp).await?;
+    let insert = "INSERT INTO changes (author, committer, comments, branch, revision, revlink, when_timestamp, category, \
+                  repository, codebase, project, sourcestampid, parent_changeids) \
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let values = params![
+        &row.author,
+        row.committer.clone(),
+        &row.comments,
+        stamp.branch.clone(),
+        stamp.revision.clone(),
+        row.revlink.clone(),
+        row.when,
+        row.category.clone(),
+        &stamp.repository,
+        &stamp.codebase,
+        &stamp.project,
+        stamp_id,
+        parent
+    ];
+    let id = tx.insert(insert, values).await?;
+    for file in &row.files {
+        tx.execute("INSERT INTO change_files (changeid, filename) VALUES (?, ?)", params![id, file]).await?;
+    }
+    for (name, value) in &row.properties {
+        let insert = "INSERT INTO change_properties (changeid, property_name, property_value) VALUES (?, ?, ?)";
+        tx.execute(insert, params![id, name, value]).await?;
+    }
+    if let Some(kind) = row.src.as_deref().filter(|kind| KINDS_WITH_USERS.contains(kind)) {
+        let user = find_or_create_user(tx, kind, &row.author).await?;
+        tx.execute("INSERT INTO change_users (changeid, uid) VALUES (?, ?)", params![id, user]).await?;
+    }
+    Ok(ChangeId(id))
+}
+
+async fn parent_of(tx: &Tx, stamp: &NewSourceStamp) -> Result<Option<i64>> {
+    let query = "SELECT changeid FROM changes WHERE branch IS ? AND repository = ? AND project = ? AND codebase = ? \
+                 ORDER BY changeid DESC LIMIT 1";
+    let values = params![stamp.branch.clone(), &stamp.repository, &stamp.project, &stamp.codebase];
+    tx.query_opt(query, values).await?.map(|row| row.int(0)).transpose()
+}
+
+async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
+    let query = "SELECT uid FROM users_info WHERE attr_type = ? AND attr_data = ?";
+    if let Some(row) = tx.query_opt(query, params![kind, author]).await? {
+        return row.int(0);
+    }
+    let mut identifier = author.to_owned();
+    let mut number = 2;
+    while tx.query_opt("SELECT uid FROM users WHERE identifier = ?", params![&identifier]).await?.is_some() {
+        identifier = format!("{author}_{number}");
+        number += 1;
+    }
+    let user = tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await?;
+    let insert = "INSERT INTO users_info (uid, attr_type, attr_data) VALUES (?, ?, ?)";
+    tx.execute(insert, params![user, kind, author]).await?;
+    Ok(user)
+}
+
+/// Notes that a scheduler has classified a change. `false`: it had before.
+pub async fn mark_seen(tx: &Tx, scheduler: SchedulerId, change: ChangeId) -> Result<bool> {
+    let insert = "INSERT INTO muster_change_seen (schedulerid, changeid) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(insert, params![scheduler, change]).await? == 1)
+}
+
+/// Changes that a scheduler hasn't classified, oldest first.
+pub async fn unseen(tx: &Tx, scheduler: SchedulerId, limit: i64) -> Result<Vec<ChangeId>> {
+    let query = "SELECT c.changeid FROM changes c WHERE c.changeid > \
+                 (SELECT COALESCE(MAX(low_water), 0) FROM muster_change_marks WHERE schedulerid = ?1) \
+                 AND NOT EXISTS (SELECT 1 FROM muster_change_seen s WHERE s.schedulerid = ?1 AND s.changeid = c.changeid) \
+                 ORDER BY c.changeid LIMIT ?2";
+    let rows = tx.query(query, params![scheduler, limit]).await?;
+    rows.iter().map(|row| row.int(0).map(ChangeId)).collect()
+}
+
+/// How many of the newest changes stay above the mark: ids of transactions that run at once commit out of order.
+const MARK_TRAILS_BY: i64 = 1000;
+
+/// Starts a scheduler's mark at the present end of the changes, unless it has one.
+pub async fn start_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
+    let insert = "INSERT INTO muster_change_marks (schedulerid, low_water) \
+                  SELECT ?, (SELECT COALESCE(MAX(changeid), 0) FROM changes) WHERE true ON CONFLICT DO NOTHING";
+    tx.execute(insert, params![scheduler]).await?;
+    Ok(())
+}
+
+/// Raises a scheduler's mark past changes that are classified without a gap, and drops the rows below it.
+pub async fn raise_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
+    let first_unseen = unseen(tx, scheduler, 1).await?.first().map_or(i64::MAX, |change| change.0 - 1);
+    let row = tx.query_opt("SELECT COALESCE(MAX(changeid), 0) FROM changes", params![]).await?;
+    let newest = row.map_or(Ok(0), |row| row.int(0))?;
+    let mark = first_unseen.min(newest - MARK_TRAILS_BY);
+    if mark <= 0 {
+        return Ok(());
+    }
+    let update = "UPDATE muster_change_marks SET low_water = ? WHERE schedulerid = ? AND low_water < ?";
+    if tx.execute(update, params![mark, scheduler, mark]).await? == 1 {
+        let delete = "DELETE FROM muster_change_seen WHERE schedulerid = ? AND changeid <= ?";
+        tx.execute(delete, params![scheduler, mark]).await?;
+    }
+    Ok(())
+}
+
+/// Keeps a classified change for a later buildset.
+pub async fn keep(tx: &Tx, scheduler: SchedulerId, change: ChangeId, important: bool) -> Result<()> {
+    let upsert = "INSERT INTO scheduler_changes (schedulerid, changeid, important) VALUES (?, ?, ?) \
+                  ON CONFLICT (schedulerid, changeid) DO UPDATE SET important = excluded.important";
+    tx.execute(upsert, params![scheduler, change, important]).await?;
+    Ok(())
+}
+
+/// The kept changes of a scheduler, oldest first, with their importance.
+pub async fn kept(tx: &Tx, scheduler: SchedulerId) -> Result<Vec<(ChangeId, bool)>> {
+    let query = "SELECT changeid, important FROM scheduler_changes WHERE schedulerid = ? ORDER BY changeid";
+    let rows = tx.query(query, params![scheduler]).await?;
+    rows.iter().map(|row| Ok((ChangeId(row.int(0)?), row.bool(1)?))).collect()
+}
+
+/// Drops kept changes: a buildset was made of them, or nobody wants them.
+pub async fn drop_kept(tx: &Tx, scheduler: SchedulerId, changes: &[ChangeId]) -> Result<()> {
+    for change in changes {
+        let delete = "DELETE FROM scheduler_changes WHERE schedulerid = ? AND changeid = ?";
+        tx.execute(delete, params![scheduler, *change]).await?;
+    }
+    Ok(())
+}
+

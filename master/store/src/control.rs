@@ -1,0 +1,46 @@
+//! Orders of people and programs, kept until they are carried out.
+
+use muster_core::Timestamp;
+
+use crate::{Result, Tx, params};
+
+/// One order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Order {
+    pub id: i64,
+    pub targetid: i64,
+    pub action: String,
+    pub reason: String,
+}
+
+/// Writes an order down.
+pub async fn insert(
+    tx: &Tx,
+    target: &'static str,
+    targetid: i64,
+    action: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let insert = "INSERT INTO muster_control (target, targetid, action, reason, created_at) VALUES (?, ?, ?, ?, ?)";
+    tx.execute(insert, params![target, targetid, action, reason, now]).await?;
+    Ok(())
+}
+
+/// The open orders for one kind of target, oldest first.
+pub async fn open(tx: &Tx, target: &'static str) -> Result<Vec<Order>> {
+    let query = "SELECT id, targetid, action, reason FROM muster_control WHERE target = ? ORDER BY id";
+    let rows = tx.query(query, params![target]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Order { id: row.int(0)?, targetid: row.int(1)?, action: row.text(2)?, reason: row.text(3)? })
+        })
+        .collect()
+}
+
+/// Strikes orders for one target: carried out, or without an object.
+pub async fn done(tx: &Tx, target: &'static str, targetid: i64) -> Result<()> {
+    tx.execute("DELETE FROM muster_control WHERE target = ? AND targetid = ?", params![target, targetid]).await?;
+    Ok(())
+}

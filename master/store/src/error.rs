@@ -1,0 +1,58 @@
+//! What can go wrong with the database, in words for the person who has to mend it.
+
+/// A failed operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL can't be used.
+    #[error("db_url {url:?}: {reason}")]
+    Url {
+        /// The URL as configured.
+        url: String,
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+    /// The database can't be opened.
+    #[error("can't open the database {path}: {reason}")]
+    Open {
+        /// Where it was looked for.
+        path: String,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The schema is not one that this binary can use.
+    #[error("{0}")]
+    Schema(String),
+    /// A unique key is taken.
+    #[error("{0}")]
+    Unique(String),
+    /// The engine asks to run the whole transaction again.
+    #[error("{0}")]
+    Transient(String),
+    /// The engine refused the statement.
+    #[error("database: {message} (in {statement:?})")]
+    Statement {
+        /// The engine's words.
+        message: String,
+        /// The statement's text.
+        statement: String,
+    },
+    /// A column holds what its meaning forbids.
+    #[error("unexpected data in the database: {0}")]
+    Data(String),
+    /// The run is owned by somebody else now; nothing was written.
+    #[error("build {0} is owned by another master now")]
+    Fenced(muster_core::BuildId),
+    /// A handle of a transaction was used after its end.
+    #[error("the transaction {0} is over")]
+    Over(&'static str),
+}
+
+impl Error {
+    /// Whether running the same transaction again may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::Transient(_))
+    }
+}
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;

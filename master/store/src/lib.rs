@@ -1,0 +1,39 @@
+//! SQL: the only place in the house where it is written.
+//!
+//! [`Db`] is a struct over the engines; statements are portable text with `?`. Every write runs inside
+//! [`Db::tx`] under a static name and comes out as [`Committed`], which is what the event bus asks for. One module
+//! for each aggregate holds its statements.
+
+pub mod builders;
+pub mod builds;
+pub mod buildsets;
+pub mod changes;
+pub mod chunks;
+pub mod control;
+mod error;
+mod executor;
+mod json;
+pub mod locks;
+pub mod masters;
+mod migrate;
+mod names;
+pub mod runs;
+pub mod schedulers;
+pub mod sourcestamps;
+mod sqlite;
+pub mod state;
+pub mod steps;
+mod url;
+mod value;
+pub mod workers;
+
+pub use error::{Error, Result};
+pub use executor::{Committed, Db, Tx, TxStats};
+pub use migrate::{OLDEST_COMPATIBLE, SCHEMA_VERSION};
+pub use url::DbUrl;
+pub use value::{Row, Value};
+
+/// JSON as Python's `json.dumps` writes it: Buildbot compares stored values by this text.
+pub fn json_text(value: &impl serde::Serialize) -> Result<String> {
+    json::python_text(value).map_err(|error| Error::Data(format!("a value can't be written as JSON: {error}")))
+}

@@ -1,0 +1,59 @@
+//! Locks of builds and steps: one fair queue for each, in the whole cluster.
+
+use muster_core::BuildId;
+
+use crate::{Result, Tx, params};
+
+/// A claim on a lock, held or waiting, in the queue's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LockClaim {
+    pub exclusive: bool,
+    pub units: i64,
+    pub build: BuildId,
+    /// -1 for the build itself.
+    pub step: i64,
+    pub held: bool,
+}
+
+/// Puts a claim at the end of a lock's queue, unless the owner is there already.
+pub async fn enqueue(tx: &Tx, lock: &str, claim: &LockClaim) -> Result<()> {
+    let insert = "INSERT INTO muster_lock_claims (lock_name, exclusive, units, buildid, step, held) \
+                  VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING";
+    tx.execute(insert, params![lock, claim.exclusive, claim.units, claim.build, claim.step]).await?;
+    Ok(())
+}
+
+/// The queue of a lock.
+pub async fn queue(tx: &Tx, lock: &str) -> Result<Vec<LockClaim>> {
+    let query = "SELECT exclusive, units, buildid, step, held FROM muster_lock_claims WHERE lock_name = ? ORDER BY id";
+    let rows = tx.query(query, params![lock]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(LockClaim {
+                exclusive: row.bool(0)?,
+                units: row.int(1)?,
+                build: BuildId(row.int(2)?),
+                step: row.int(3)?,
+                held: row.bool(4)?,
+            })
+        })
+        .collect()
+}
+
+/// Marks all claims of an owner as held.
+pub async fn hold(tx: &Tx, build: BuildId, step: i64) -> Result<()> {
+    tx.execute("UPDATE muster_lock_claims SET held = 1 WHERE buildid = ? AND step = ?", params![build, step]).await?;
+    Ok(())
+}
+
+/// Gives back what a step holds or waits for. Answers whether there was something.
+pub async fn release_step(tx: &Tx, build: BuildId, step: i64) -> Result<bool> {
+    let delete = "DELETE FROM muster_lock_claims WHERE buildid = ? AND step = ?";
+    Ok(tx.execute(delete, params![build, step]).await? > 0)
+}
+
+/// Gives back everything of a build and its steps. Answers whether there was something.
+pub async fn release_build(tx: &Tx, build: BuildId) -> Result<bool> {
+    Ok(tx.execute("DELETE FROM muster_lock_claims WHERE buildid = ?", params![build]).await? > 0)
+}

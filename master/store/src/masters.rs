@@ -1,0 +1,74 @@
+//! Masters: Buildbot's rows and our leases.
+
+use muster_core::{Master, MasterId, Timestamp};
+
+use crate::{Result, Row, Tx, names::NamedTable, params};
+
+const MASTERS: NamedTable = NamedTable {
+    select: "SELECT id FROM masters WHERE name_hash = ?",
+    insert: "INSERT INTO masters (name, name_hash, active, last_active) VALUES (?, ?, 0, 0)",
+};
+
+/// The master's id by its name, `host:basedir`; makes an inactive row when absent.
+pub async fn find_or_create(tx: &Tx, name: &str) -> Result<MasterId> {
+    MASTERS.find_or_create(tx, name).await.map(MasterId)
+}
+
+/// One master.
+pub async fn by_id(tx: &Tx, id: MasterId) -> Result<Option<Master>> {
+    let query = "SELECT id, name, active, last_active FROM masters WHERE id = ?";
+    tx.query_opt(query, params![id]).await?.map(|row| from_row(&row)).transpose()
+}
+
+fn from_row(row: &Row) -> Result<Master> {
+    Ok(Master {
+        id: MasterId(row.int(0)?),
+        name: row.text(1)?,
+        active: row.bool(2)?,
+        last_active: row.time(3)?,
+    })
+}
+
+/// Sets Buildbot's flag and heartbeat, which Python masters look at.
+pub async fn set_active(tx: &Tx, id: MasterId, active: bool, now: Timestamp) -> Result<()> {
+    let update = "UPDATE masters SET active = ?, last_active = ? WHERE id = ?";
+    tx.execute(update, params![active, now, id]).await?;
+    Ok(())
+}
+
+/// Forgets which builders, workers, schedulers and change sources a master had: it stopped, or starts anew.
+pub async fn forget_configuration(tx: &Tx, id: MasterId) -> Result<()> {
+    let statements = [
+        "DELETE FROM configured_workers WHERE buildermasterid IN (SELECT id FROM builder_masters WHERE masterid = ?)",
+        "DELETE FROM builder_masters WHERE masterid = ?",
+        "DELETE FROM scheduler_masters WHERE masterid = ?",
+        "DELETE FROM changesource_masters WHERE masterid = ?",
+        "DELETE FROM connected_workers WHERE masterid = ?",
+    ];
+    for statement in statements {
+        tx.execute(statement, params![id]).await?;
+    }
+    Ok(())
+}
+
+/// Takes the lease of a master under a new incarnation.
+pub async fn take_lease(tx: &Tx, id: MasterId, incarnation: &str, version: &str, now: Timestamp) -> Result<()> {
+    tx.execute("DELETE FROM muster_masters WHERE masterid = ?", params![id]).await?;
+    let insert = "INSERT INTO muster_masters (masterid, incarnation, counter, roles, version, state, started_at) \
+                  VALUES (?, ?, 0, 'web,scheduler,engine', ?, 'running', ?)";
+    tx.execute(insert, params![id, incarnation, version, now]).await?;
+    Ok(())
+}
+
+/// Raises the lease's counter. `false`: another incarnation has it, and this one must stop acting.
+pub async fn renew_lease(tx: &Tx, id: MasterId, incarnation: &str) -> Result<bool> {
+    let update = "UPDATE muster_masters SET counter = counter + 1 WHERE masterid = ? AND incarnation = ?";
+    Ok(tx.execute(update, params![id, incarnation]).await? == 1)
+}
+
+/// Tells in which state of its life a master is (`running`, `handing-off`, `stopped` …).
+pub async fn set_lease_state(tx: &Tx, id: MasterId, incarnation: &str, state: &str) -> Result<()> {
+    let update = "UPDATE muster_masters SET state = ? WHERE masterid = ? AND incarnation = ?";
+    tx.execute(update, params![state, id, incarnation]).await?;
+    Ok(())
+}

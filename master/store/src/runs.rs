@@ -1,0 +1,160 @@
+//! Runs: builds while they are executed, with their owner, epoch, plan and journal.
+
+use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
+
+use crate::{Error, Result, Tx, params};
+
+/// Names a run and the right to write about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub struct RunKey {
+    pub build: BuildId,
+    pub owner: MasterId,
+    pub epoch: Epoch,
+}
+
+/// A run as it is stored.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct RunRow {
+    pub key: RunKey,
+    pub worker: WorkerId,
+    pub builder: BuilderId,
+    pub request: RequestId,
+    pub number: i64,
+    pub snapshot: i64,
+    /// JSON of the plan.
+    pub plan: String,
+}
+
+/// Makes the row of a build that starts, in epoch 1.
+pub async fn insert(
+    tx: &Tx,
+    build: BuildId,
+    owner: MasterId,
+    worker: WorkerId,
+    snapshot: i64,
+    plan: &str,
+    now: Timestamp,
+) -> Result<RunKey> {
+    let insert = "INSERT INTO muster_runs (buildid, owner, epoch, workerid, snapshotid, plan, started_at) \
+                  VALUES (?, ?, 1, ?, ?, ?, ?)";
+    tx.execute(insert, params![build, owner, worker, snapshot, plan, now]).await?;
+    Ok(RunKey { build, owner, epoch: Epoch(1) })
+}
+
+/// The fence: locks the owner's row, and fails when the run has another owner or epoch (rule 2).
+pub async fn fence(tx: &Tx, key: &RunKey) -> Result<()> {
+    let update = "UPDATE muster_runs SET epoch = epoch WHERE buildid = ? AND owner = ? AND epoch = ?";
+    match tx.execute(update, params![key.build, key.owner, key.epoch]).await? {
+        1 => Ok(()),
+        _ => Err(Error::Fenced(key.build)),
+    }
+}
+
+/// Raises the epoch of a run and makes `owner` its owner: the former one can't write any more.
+pub async fn adopt(tx: &Tx, old: &RunKey, owner: MasterId) -> Result<RunKey> {
+    let update = "UPDATE muster_runs SET owner = ?, epoch = epoch + 1 WHERE buildid = ? AND owner = ? AND epoch = ?";
+    match tx.execute(update, params![owner, old.build, old.owner, old.epoch]).await? {
+        1 => Ok(RunKey { build: old.build, owner, epoch: Epoch(old.epoch.0 + 1) }),
+        _ => Err(Error::Fenced(old.build)),
+    }
+}
+
+/// The runs that a master owns, by build.
+pub async fn of_owner(tx: &Tx, owner: MasterId) -> Result<Vec<RunRow>> {
+    let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.owner = ? ORDER BY r.buildid";
+    let rows = tx.query(query, params![owner]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RunRow {
+                key: RunKey {
+                    build: BuildId(row.int(0)?),
+                    owner: MasterId(row.int(1)?),
+                    epoch: Epoch(row.int(2)?),
+                },
+                worker: WorkerId(row.int(3)?),
+                builder: BuilderId(row.int(4)?),
+                request: RequestId(row.int(5)?),
+                number: row.int(6)?,
+                snapshot: row.int(7)?,
+                plan: row.text(8)?,
+            })
+        })
+        .collect()
+}
+
+/// Changes what is left to do: a step added others.
+pub async fn set_plan(tx: &Tx, build: BuildId, plan: &str) -> Result<()> {
+    tx.execute("UPDATE muster_runs SET plan = ? WHERE buildid = ?", params![plan, build]).await?;
+    Ok(())
+}
+
+/// Removes a run that is over, with its journal.
+pub async fn delete(tx: &Tx, build: BuildId) -> Result<()> {
+    tx.execute("DELETE FROM muster_journal WHERE buildid = ?", params![build]).await?;
+    tx.execute("DELETE FROM muster_runs WHERE buildid = ?", params![build]).await?;
+    Ok(())
+}
+
+/// One effect of a running step and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct JournalRow {
+    pub step: u32,
+    pub ordinal: u32,
+    pub kind: String,
+    /// Of the effect's arguments: a replay that asks for something else must not get this outcome.
+    pub args_hash: String,
+    /// JSON.
+    pub outcome: String,
+}
+
+/// Writes an effect down, or what has become of it since.
+pub async fn journal(tx: &Tx, build: BuildId, row: &JournalRow) -> Result<()> {
+    let upsert = "INSERT INTO muster_journal (buildid, step, ordinal, kind, args_hash, outcome) VALUES (?, ?, ?, ?, ?, ?) \
+                  ON CONFLICT (buildid, step, ordinal) DO UPDATE SET outcome = excluded.outcome";
+    let values = params![build, row.step, row.ordinal, &row.kind, &row.args_hash, &row.outcome];
+    tx.execute(upsert, values).await?;
+    Ok(())
+}
+
+/// The journal of a step that was running, in its order.
+pub async fn journal_of(tx: &Tx, build: BuildId, step: u32) -> Result<Vec<JournalRow>> {
+    let query = "SELECT ordinal, kind, args_hash, outcome FROM muster_journal WHERE buildid = ? AND step = ? \
+                 ORDER BY ordinal";
+    let rows = tx.query(query, params![build, step]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(JournalRow {
+                step,
+                ordinal: row.int(0)? as u32,
+                kind: row.text(1)?,
+                args_hash: row.text(2)?,
+                outcome: row.text(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Drops the journal of a finished step.
+pub async fn drop_journal(tx: &Tx, build: BuildId, step: u32) -> Result<()> {
+    tx.execute("DELETE FROM muster_journal WHERE buildid = ? AND step = ?", params![build, step]).await?;
+    Ok(())
+}
+
+/// The number of a snapshot; stores it when no equal one is there.
+pub async fn snapshot_id(tx: &Tx, digest: &str, content: &str, now: Timestamp) -> Result<i64> {
+    if let Some(row) = tx.query_opt("SELECT id FROM muster_snapshots WHERE digest = ?", params![digest]).await? {
+        return row.int(0);
+    }
+    let insert = "INSERT INTO muster_snapshots (digest, content, created_at) VALUES (?, ?, ?)";
+    tx.insert(insert, params![digest, content, now]).await
+}
+
+/// The text of a stored snapshot.
+pub async fn snapshot(tx: &Tx, id: i64) -> Result<Option<String>> {
+    let row = tx.query_opt("SELECT content FROM muster_snapshots WHERE id = ?", params![id]).await?;
+    row.map(|row| row.text(0)).transpose()
+}

@@ -1,0 +1,97 @@
+//! Workers: who is configured where, who is connected, who may build.
+
+use muster_core::{BuilderId, MasterId, WorkerId};
+
+use crate::{Result, Tx, params};
+
+/// The worker of this name; makes its row when absent.
+pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
+    if let Some(row) = tx.query_opt("SELECT id FROM workers WHERE name = ?", params![name]).await? {
+        return Ok(WorkerId(row.int(0)?));
+    }
+    let insert = "INSERT INTO workers (name, info, paused, graceful) VALUES (?, '{}', 0, 0)";
+    tx.insert(insert, params![name]).await.map(WorkerId)
+}
+
+/// Notes for which builders of `master` a worker is configured, and for no others.
+pub async fn configure(tx: &Tx, master: MasterId, worker: WorkerId, builders: &[BuilderId]) -> Result<()> {
+    let delete = "DELETE FROM configured_workers WHERE workerid = ? AND buildermasterid IN \
+                  (SELECT id FROM builder_masters WHERE masterid = ?)";
+    tx.execute(delete, params![worker, master]).await?;
+    for builder in builders {
+        let insert = "INSERT INTO configured_workers (buildermasterid, workerid) \
+                      SELECT id, ? FROM builder_masters WHERE masterid = ? AND builderid = ?";
+        tx.execute(insert, params![worker, master, *builder]).await?;
+    }
+    Ok(())
+}
+
+/// Notes that a worker is connected, and what it told about itself.
+pub async fn connected(tx: &Tx, master: MasterId, worker: WorkerId, info: &str) -> Result<()> {
+    let insert = "INSERT INTO connected_workers (masterid, workerid) SELECT ?1, ?2 WHERE NOT EXISTS \
+                  (SELECT 1 FROM connected_workers WHERE masterid = ?1 AND workerid = ?2)";
+    tx.execute(insert, params![master, worker]).await?;
+    tx.execute("UPDATE workers SET info = ?, graceful = 0 WHERE id = ?", params![info, worker]).await?;
+    Ok(())
+}
+
+/// Notes that a worker is gone.
+pub async fn disconnected(tx: &Tx, master: MasterId, worker: WorkerId) -> Result<()> {
+    tx.execute("DELETE FROM connected_workers WHERE masterid = ? AND workerid = ?", params![master, worker]).await?;
+    Ok(())
+}
+
+/// Pauses a worker (with the reason people see), or lets it build again.
+pub async fn set_paused(tx: &Tx, worker: WorkerId, paused: bool, reason: Option<&str>) -> Result<()> {
+    let update = "UPDATE workers SET paused = ?, pause_reason = ? WHERE id = ?";
+    tx.execute(update, params![paused, reason, worker]).await?;
+    Ok(())
+}
+
+/// Asks a worker to go when its builds are done.
+pub async fn set_graceful(tx: &Tx, worker: WorkerId) -> Result<()> {
+    tx.execute("UPDATE workers SET graceful = 1 WHERE id = ?", params![worker]).await?;
+    Ok(())
+}
+
+/// Whether a worker may take builds: (paused, graceful).
+pub async fn flags(tx: &Tx, worker: WorkerId) -> Result<(bool, bool)> {
+    let row = tx.query_opt("SELECT paused, graceful FROM workers WHERE id = ?", params![worker]).await?;
+    row.map_or(Ok((false, false)), |row| Ok((row.bool(0)?, row.bool(1)?)))
+}
+
+/// Whether a dial of a worker wins its session: the outcome of [`win_session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dial {
+    /// The session is ours, in a life of the worker that was known before or not.
+    Won {
+        /// The worker's process is another one than last time: its commands are gone for good.
+        new_life: bool,
+    },
+    /// A later dial of the same life was here already.
+    Lost,
+}
+
+/// Takes a worker's session by compare-and-set: the highest dial of a life wins, and a new life always does.
+pub async fn win_session(
+    tx: &Tx,
+    worker: WorkerId,
+    boot_id: &str,
+    dial_no: i64,
+    holder: MasterId,
+) -> Result<Dial> {
+    let query = "SELECT boot_id, dial_no FROM muster_sessions WHERE workerid = ?";
+    let Some(row) = tx.query_opt(query, params![worker]).await? else {
+        let insert =
+            "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (?, ?, ?, ?, 1)";
+        tx.execute(insert, params![worker, boot_id, dial_no, holder]).await?;
+        return Ok(Dial::Won { new_life: true });
+    };
+    let new_life = row.text(0)? != boot_id;
+    if !new_life && row.int(1)? >= dial_no {
+        return Ok(Dial::Lost);
+    }
+    let update = "UPDATE muster_sessions SET boot_id = ?, dial_no = ?, holder = ?, epoch = epoch + 1 WHERE workerid = ?";
+    tx.execute(update, params![boot_id, dial_no, holder, worker]).await?;
+    Ok(Dial::Won { new_life })
+}

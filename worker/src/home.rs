@@ -1,0 +1,162 @@
+//! The worker's directory: its lock, its dial counter, and what it tells about the machine.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::WorkerError;
+
+const LOCK_FILE: &str = "worker.lock";
+const DIAL_FILE: &str = "dial-number";
+
+/// Largest file of `info/` that is told to the master; larger ones are skipped.
+const MAX_INFO_BYTES: u64 = 64 * 1024;
+
+/// The directory of one worker, locked for this process.
+#[derive(Debug)]
+pub(crate) struct WorkerHome {
+    dir: PathBuf,
+    /// Held open: the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+impl WorkerHome {
+    /// Creates the directory if needed and takes its lock.
+    pub(crate) fn open(dir: &Path) -> Result<Self, WorkerError> {
+        let unusable = |error: io::Error| WorkerError::Directory { dir: dir.to_owned(), error };
+        std::fs::create_dir_all(dir.join("info")).map_err(unusable)?;
+        let dir = dir.canonicalize().map_err(unusable)?;
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(LOCK_FILE))
+            .map_err(unusable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                lock.read_to_string(&mut pid).map_err(unusable)?;
+                return Err(WorkerError::AlreadyRunning { dir, pid: pid.trim().to_owned() });
+            }
+            Err(error) => return Err(unusable(error.into())),
+        }
+        write_pid(&mut lock).map_err(unusable)?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The number of this dial: higher than that of any earlier one, also after a crash of the machine.
+    pub(crate) fn next_dial_number(&self) -> Result<u64, WorkerError> {
+        let path = self.dir.join(DIAL_FILE);
+        let next = match std::fs::read_to_string(&path) {
+            Ok(text) => text
+                .trim()
+                .parse::<u64>()
+                .map_err(|_| WorkerError::DialNumber { path: path.clone(), content: text.trim().to_owned() })?
+                .saturating_add(1),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
+            Err(error) => return Err(self.unusable(error)),
+        };
+        write_durably(&path, &format!("{next}\n")).map_err(|error| self.unusable(error))?;
+        Ok(next)
+    }
+
+    fn unusable(&self, error: io::Error) -> WorkerError {
+        WorkerError::Directory { dir: self.dir.clone(), error }
+    }
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// On disk when this returns: a dial number must not come twice even after a power cut.
+fn write_durably(path: &Path, content: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Text files of `DIR/info/` by name; undecodable and oversized ones are skipped, as users may put anything there.
+pub(crate) fn info_files(dir: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir.join("info")).into_iter().flatten().flatten() {
+        let small = entry.metadata().is_ok_and(|found| found.is_file() && found.len() <= MAX_INFO_BYTES);
+        if let (true, Ok(name), Ok(text)) =
+            (small, entry.file_name().into_string(), std::fs::read_to_string(entry.path()))
+        {
+            files.insert(name, text);
+        }
+    }
+    files
+}
+
+/// `/etc/os-release` with keys lower-cased and prefixed by `os_`; quotes are taken off.
+pub(crate) fn os_release(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .filter(|(key, _)| !key.trim_start().starts_with('#'))
+        .map(|(key, value)| (format!("os_{}", key.trim().to_lowercase()), unquote(value.trim()).to_owned()))
+        .collect()
+}
+
+fn unquote(value: &str) -> &str {
+    let quoted = |quote| value.strip_prefix(quote).and_then(|rest: &str| rest.strip_suffix(quote));
+    quoted('"').or_else(|| quoted('\'')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dial_numbers_grow_over_lives_of_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = WorkerHome::open(dir.path()).unwrap();
+        assert_eq!(home.next_dial_number().unwrap(), 1);
+        assert_eq!(home.next_dial_number().unwrap(), 2);
+        drop(home);
+        assert_eq!(WorkerHome::open(dir.path()).unwrap().next_dial_number().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_damaged_dial_number_is_told_not_guessed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(DIAL_FILE), "what\n").unwrap();
+        let error = WorkerHome::open(dir.path()).unwrap().next_dial_number().unwrap_err();
+        assert!(error.to_string().contains("dial-number"), "{error}");
+    }
+
+    #[test]
+    fn a_second_worker_in_the_same_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = WorkerHome::open(dir.path()).unwrap();
+        let error = WorkerHome::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    }
+
+    #[test]
+    fn os_release_becomes_prefixed_keys() {
+        let parsed = os_release("NAME=\"Debian GNU/Linux\"\n# X=1\nVERSION_ID='12'\nID=debian\nbroken\n");
+        assert_eq!(parsed["os_name"], "Debian GNU/Linux");
+        assert_eq!(parsed["os_version_id"], "12");
+        assert_eq!(parsed["os_id"], "debian");
+        assert_eq!(parsed.len(), 3);
+    }
+}
