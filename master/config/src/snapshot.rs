@@ -10,19 +10,15 @@ use std::collections::BTreeMap;
 
 use muster_core::render::{Callable, Renderable};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-pub use build::{BuilderConfig, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig};
+pub use build::{BuilderConfig, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig};
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
 pub use schedule::{
     Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind, ForceConfig,
     ForceField, GitBranches, GitPollerConfig, NightlyConfig, PeriodicConfig, Priority, SchedulerConfig,
     SchedulerKind, SourceStampSchedulerConfig,
 };
-pub use site::{
-    Authentication, DbConfig, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, ServiceConfig, UserPassword,
-    WorkerConfig, WwwConfig,
-};
+pub use site::{DbConfig, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WorkerConfig, WwwConfig};
 
 /// A named set of values, in the order of their names.
 pub type Values = BTreeMap<String, Renderable>;
@@ -78,34 +74,23 @@ pub struct Snapshot {
     pub locks: Vec<LockConfig>,
     /// In the order of the file.
     pub projects: Vec<ProjectConfig>,
-    /// Reporters and other services, in the order of the file.
-    pub services: Vec<ServiceConfig>,
-    /// Providers of secrets, in the order in which they are asked.
-    pub secrets_providers: Vec<ServiceConfig>,
     /// What the user should know; the configuration is good nevertheless.
     pub warnings: Vec<String>,
-    /// What the configuration uses and this version of Muster can't do, with file and line.
-    pub unsupported: Vec<String>,
-    /// The host must stay and answer.
+    /// The host must stay: there are Python functions or providers of secrets to be asked.
     pub has_callables: bool,
 }
 
 impl Snapshot {
-    /// Everything in this configuration that this version can't do: what the host saw already, and the steps whose
-    /// class is not among `step_kinds` (the engine's list). One text per finding.
-    pub fn unsupported_with(&self, step_kinds: &[&str]) -> Vec<String> {
-        let mut found = self.unsupported.clone();
-        for builder in &self.builders {
-            for step in &builder.factory.steps {
-                if !step_kinds.contains(&step.kind.as_str()) {
-                    found.push(format!(
-                        "builder '{}': the step {} is not supported by Muster yet ({})",
-                        builder.name, step.kind, step.source
-                    ));
-                }
-            }
-        }
-        found
+    /// The steps that an engine which runs `step_kinds` can't run, one text for each.
+    pub fn unsupported_steps(&self, step_kinds: &[&str]) -> Vec<String> {
+        let steps = self.builders.iter().flat_map(|b| b.factory.steps.iter().map(move |step| (b, step)));
+        steps
+            .filter(|(_, step)| !step_kinds.contains(&step.kind.as_str()))
+            .map(|(builder, step)| {
+                let (name, kind, source) = (&builder.name, &step.kind, &step.source);
+                format!("builder '{name}': the step {kind} is not supported by Muster yet ({source})")
+            })
+            .collect()
     }
 
     /// The builder of this name.
@@ -153,6 +138,3 @@ pub enum CollapseSetting {
     /// A Python function decides for each pair.
     Callable(Callable),
 }
-
-/// Arguments that were recorded without being understood, for what is not supported yet.
-pub type RawArguments = Map<String, Value>;

@@ -247,3 +247,15 @@ pub struct ChangeSource {
     pub name: String,
     pub master: Option<Master>,
 }
+
+/// A project: builders that belong together.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Project {
+    pub id: ProjectId,
+    pub name: String,
+    pub slug: String,
+    pub description: Option<String>,
+    pub description_format: Option<String>,
+    pub description_html: Option<String>,
+}

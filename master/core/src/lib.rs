@@ -1,5 +1,6 @@
 //! Entities and rules of a build master, pure: no async, no clock, no I/O. Time is an argument.
 
+pub mod collapse;
 pub mod entities;
 pub mod hash;
 pub mod identifier;

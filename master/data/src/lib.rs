@@ -3,9 +3,12 @@
 //! REST, WebSocket, pages, bus payloads and the Python host see the same resources through the same queries, and
 //! change them through the same update methods. A transaction begins and ends here; its events leave after the commit.
 
+pub mod resources;
 mod updates;
 
 pub use updates::*;
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use muster_bus::Bus;
 use muster_core::Timestamp;
@@ -16,12 +19,13 @@ use muster_store::Db;
 pub struct Data {
     db: Db,
     bus: Bus,
+    collapse: Arc<RwLock<CollapsePolicy>>,
 }
 
 impl Data {
     /// Resources in `db`, told about on `bus`.
     pub fn new(db: Db, bus: Bus) -> Data {
-        Data { db, bus }
+        Data { db, bus, collapse: Arc::default() }
     }
 
     /// The database below.
@@ -32,6 +36,15 @@ impl Data {
     /// The bus that tells what was committed.
     pub fn bus(&self) -> &Bus {
         &self.bus
+    }
+
+    /// Which builders of this master collapse requests, from now on.
+    pub fn set_collapse_policy(&self, policy: CollapsePolicy) {
+        *self.collapse.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    fn collapse_policy(&self) -> CollapsePolicy {
+        self.collapse.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

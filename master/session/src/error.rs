@@ -55,6 +55,9 @@ pub enum ProtocolError {
     /// Updates after the last one.
     #[error("command {0}: an update came after its end")]
     AfterEnd(CommandId),
+    /// More than [`MAX_COMMANDS`](crate::wire::MAX_COMMANDS).
+    #[error("the worker holds {0} commands already, and takes no more")]
+    TooManyCommands(usize),
     /// The master's cluster was restored to an older state than one this worker has served.
     #[error("this master is of generation {got}, but the worker has served generation {known}")]
     StaleGeneration {
@@ -93,6 +96,9 @@ pub enum Disconnect {
     /// A rule was broken.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    /// A frame of this side does not fit.
+    #[error("a frame can't be sent: {0}")]
+    Frame(#[from] FrameError),
     /// The network.
     #[error(transparent)]
     Transport(#[from] TransportError),

@@ -1,11 +1,16 @@
 //! An engine's handle on one worker's session.
 
+use std::sync::Arc;
+
 use muster_core::{CommandId, Epoch};
+use tokio::sync::mpsc;
 
 use crate::command::{StartCommand, UpdateBody};
 use crate::error::{Disconnect, OrderError};
+use crate::link::{self, Shared};
 use crate::listen::Opening;
-use crate::wire::{BootId, CommandState, Settings, Terms};
+use crate::master::MasterSession;
+use crate::wire::{BootId, CommandState, Order, Refusal, RefusalCode, Settings, Terms};
 
 /// What happens in a session, as its engine sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +49,12 @@ pub enum MasterEvent {
 }
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the worker's socket is not read.
-pub struct MasterEvents;
+pub struct MasterEvents(mpsc::Receiver<MasterEvent>);
 
 impl MasterEvents {
     /// The next event; `None` once every [`MasterLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<MasterEvent> {
-        todo!()
+        self.0.recv().await
     }
 }
 
@@ -57,35 +62,50 @@ impl MasterEvents {
 ///
 /// Cheap to clone. No method waits, except [`chunk`](MasterLink::chunk) and [`converse`](MasterLink::converse).
 #[derive(Clone)]
-pub struct MasterLink;
+pub struct MasterLink {
+    worker: Arc<str>,
+    boot_id: BootId,
+    shared: Arc<Shared<MasterSession>>,
+}
 
 impl MasterLink {
     /// A session with one life of a worker. It has no connection yet.
     pub fn new(worker: &str, boot_id: BootId) -> (MasterLink, MasterEvents) {
-        todo!()
+        let (shared, events) = Shared::new(MasterSession::new());
+        (MasterLink { worker: worker.into(), boot_id, shared: Arc::new(shared) }, MasterEvents(events))
     }
 
     /// The worker's name.
     pub fn worker(&self) -> &str {
-        todo!()
+        &self.worker
     }
 
     /// The life of the worker's process this session is with.
     pub fn boot_id(&self) -> &BootId {
-        todo!()
+        &self.boot_id
     }
 
     /// Whether a connection is up.
     pub fn is_connected(&self) -> bool {
-        todo!()
+        self.shared.read(MasterSession::is_connected)
     }
 
     /// Accepts `opening`, and drives its connection until it ends. Commit the session's row first. A connection that
     /// the session still has is closed at once ([`Disconnect::Superseded`] is what its call returns).
     ///
-    /// An opening of another boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session for it.
+    /// An opening of another worker or boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session.
     pub async fn converse(&self, opening: Opening, terms: Terms) -> Disconnect {
-        todo!()
+        if opening.worker() != self.worker() || opening.boot_id() != &self.boot_id {
+            let wrong =
+                Disconnect::WrongBoot { session: self.boot_id.clone(), opening: opening.boot_id().clone() };
+            let code = RefusalCode::Unavailable;
+            opening.refuse(Refusal { code, reason: wrong.to_string(), retry_after_ms: None }).await;
+            return wrong;
+        }
+        let Opening { admitted, transport } = opening;
+        let serial = self.shared.change(|session| session.connect(admitted, terms, link::now()));
+        let next = || self.shared.change_quietly(|session| session.poll_transmit(link::now()));
+        link::drive(&self.shared, serial, transport, next).await
     }
 
     /// Starts a command. Its intent must be committed.
@@ -93,16 +113,17 @@ impl MasterLink {
     /// # Errors
     /// When the session knows the command already, or the arguments don't fit a frame.
     pub fn start(&self, command: CommandId, epoch: Epoch, order: StartCommand) -> Result<(), OrderError> {
-        todo!()
+        self.shared.change(|session| session.start(command, epoch, order))
     }
 
     /// Goes on with a command of [`MasterEvent::Connected::unclaimed`], under the run's (new) epoch. Updates after
-    /// `updates`, the last one that is stored, follow.
+    /// `updates`, the last one that is stored, follow. When the stored one was the command's end, nothing would follow:
+    /// [forget](MasterLink::forget) such a command instead.
     ///
     /// # Errors
     /// When the session knows the command already.
     pub fn resume(&self, state: &CommandState, epoch: Epoch, updates: u64) -> Result<(), OrderError> {
-        todo!()
+        self.shared.change(|session| session.resume(state, epoch, updates))
     }
 
     /// Asks a command to end early. Updates go on until its [`UpdateBody::Complete`].
@@ -110,40 +131,53 @@ impl MasterLink {
     /// # Errors
     /// When the command is not running, which is harmless.
     pub fn interrupt(&self, command: CommandId, why: &str) -> Result<(), OrderError> {
-        todo!()
+        let order = Order::Interrupt { why: why.to_owned() };
+        self.shared.change(|session| session.order(command, order))
     }
 
-    /// Sends the next bytes of a download, at most [`MAX_BLOCK`](crate::wire::MAX_BLOCK) of them, as soon as the command's window has room.
+    /// Sends the next bytes of a download, at most [`MAX_BLOCK`](crate::wire::MAX_BLOCK) of them, as soon as the
+    /// command's window has room. When it is cancelled, nothing was sent.
     ///
     /// # Errors
     /// When the command has ended, or was lost or forgotten meanwhile.
     pub async fn chunk(&self, command: CommandId, bytes: Vec<u8>, eof: bool) -> Result<(), OrderError> {
-        todo!()
+        let mut bell = self.shared.subscribe();
+        loop {
+            bell.borrow_and_update();
+            if self.shared.read(|session| session.has_room(command))? {
+                return self.shared.change(|session| session.order(command, Order::Chunk { bytes, eof }));
+            }
+            // This link holds the bell, so it can't be gone.
+            if bell.changed().await.is_err() {
+                return Err(OrderError::NotRunning(command));
+            }
+        }
     }
 
     /// Tells the worker that all updates of `command` up to `number` are stored. Call it after the commit.
     /// With the number of [`UpdateBody::Complete`] the command is over, on both sides.
     pub fn acknowledge(&self, command: CommandId, number: u64) {
-        todo!()
+        self.shared.change(|session| session.acknowledge(command, number));
     }
 
-    /// Gives up a command: the worker ends it and drops its updates.
+    /// Gives up a command: the worker ends it and drops its updates. Without a connection nobody can be told; then
+    /// the command is [unclaimed](MasterEvent::Connected::unclaimed) at the next one.
     pub fn forget(&self, command: CommandId) {
-        todo!()
+        self.shared.change(|session| session.forget(command));
     }
 
-    /// Changes how the worker gathers output.
+    /// Changes how the worker gathers output, on this connection; the next one's [`Terms`] say it again.
     pub fn settings(&self, settings: Settings) {
-        todo!()
+        self.shared.change(|session| session.settings(settings));
     }
 
-    /// Asks the worker's process to end.
+    /// Asks the worker's process to end. Without a connection nobody can be asked.
     pub fn shutdown(&self) {
-        todo!()
+        self.shared.change(MasterSession::shutdown);
     }
 
     /// Ends the connection with a word of farewell; the worker dials again. Later connections are still welcome.
     pub fn close(&self, reason: &str) {
-        todo!()
+        self.shared.change(|session| session.close(reason));
     }
 }

@@ -30,6 +30,9 @@ pub const WINDOW: usize = 1 << 20;
 /// Characters of a worker's name; the length of the column that stores it.
 pub const MAX_NAME: usize = 50;
 
+/// Commands that one worker holds at most; their list has to fit the opening. One more ends the connection.
+pub const MAX_COMMANDS: usize = 4096;
+
 /// Deepest nesting that is decoded; real frames need about eight.
 const MAX_DEPTH: usize = 32;
 
@@ -71,7 +74,7 @@ pub enum FromWorker {
         /// The news.
         body: UpdateBody,
     },
-    /// All orders of `command` up to `number` are durably recorded.
+    /// All orders of `command` up to `number` are carried out, or durably recorded.
     AckOrders {
         /// Which command.
         command: CommandId,
@@ -182,7 +185,7 @@ pub struct CommandState {
     pub command: CommandId,
     /// The highest epoch it got an order under.
     pub epoch: Epoch,
-    /// The last order that is durably recorded, at least 1.
+    /// The last order it received, at least 1.
     pub orders: u64,
     /// The last update that exists.
     pub updates: u64,

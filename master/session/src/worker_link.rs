@@ -1,14 +1,18 @@
 //! A worker's handle on its session with whatever master it reaches.
 
 use std::io;
+use std::sync::Arc;
 
 use muster_core::{CommandId, Epoch};
+use tokio::sync::mpsc;
 
-use crate::auth::Password;
+use crate::auth::{Nonce, Password};
 use crate::command::UpdateBody;
 use crate::error::Disconnect;
+use crate::link::{self, Shared};
 use crate::transport::Transport;
 use crate::wire::{BootId, Order, Settings, Terms, WorkerInfo};
+use crate::worker::WorkerSession;
 
 /// Where unacknowledged updates are kept: a worker's spool on disk.
 pub trait Spool: Send + Sync {
@@ -78,23 +82,31 @@ pub enum WorkerEvent {
 }
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the socket is not read.
-pub struct WorkerEvents;
+pub struct WorkerEvents(mpsc::Receiver<WorkerEvent>);
 
 impl WorkerEvents {
     /// The next event; `None` once every [`WorkerLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<WorkerEvent> {
-        todo!()
+        self.0.recv().await
     }
 }
 
 /// One worker's session, over all its connections. Cheap to clone.
 #[derive(Clone)]
-pub struct WorkerLink;
+pub struct WorkerLink {
+    shared: Arc<Shared<WorkerSession>>,
+}
 
 impl WorkerLink {
     /// A session without commands and without a connection: what every new process begins with.
     pub fn new(identity: Identity) -> (WorkerLink, WorkerEvents) {
-        todo!()
+        let (shared, events) = Shared::new(WorkerSession::new(identity));
+        (WorkerLink { shared: Arc::new(shared) }, WorkerEvents(events))
+    }
+
+    /// Whether a master has accepted this worker and the connection is up.
+    pub fn is_connected(&self) -> bool {
+        self.shared.read(WorkerSession::is_connected)
     }
 
     /// Opens the session over `transport` and drives it until the connection ends. `dial_no` must be higher than that
@@ -108,27 +120,47 @@ impl WorkerLink {
         info: WorkerInfo,
         spool: &dyn Spool,
     ) -> Disconnect {
-        todo!()
+        let serial =
+            self.shared.change(|session| session.dial(dial_no, Nonce::fresh(), info, link::now()));
+        link::drive(&self.shared, serial, transport, || self.next_frame(spool)).await
     }
 
-    /// Tells that the orders of `command` up to `number` are durably recorded.
+    fn next_frame(&self, spool: &dyn Spool) -> Result<Option<Vec<u8>>, Disconnect> {
+        if let Some(frame) = self.shared.change_quietly(|session| session.poll_transmit(link::now()))? {
+            return Ok(Some(frame));
+        }
+        // The spool is read without the lock; meanwhile the master may have stored or forgotten the update.
+        while let Some((command, number)) = self.shared.change_quietly(WorkerSession::wanted) {
+            let loaded = spool.load(command, number);
+            let still_wanted =
+                self.shared.change_quietly(WorkerSession::wanted_again).contains(&(command, number));
+            if !still_wanted {
+                continue;
+            }
+            let frame =
+                self.shared.change_quietly(|session| session.supply(command, number, loaded?, link::now()))?;
+        }
+        Ok(None)
+    }
+
+    /// Tells that the orders of `command` up to `number` are durably recorded, or carried out.
     pub fn acknowledge(&self, command: CommandId, number: u64) {
-        todo!()
+        self.shared.change(|session| session.acknowledge(command, number));
     }
 
     /// Tells that the spool holds the updates of `command` up to `number`, counted from 1; `ended` when that one is
     /// [`UpdateBody::Complete`]. They are sent as the window allows, and again after a reconnect.
     pub fn offer(&self, command: CommandId, number: u64, ended: bool) {
-        todo!()
+        self.shared.change(|session| session.offer(command, number, ended));
     }
 
     /// Asks the master for a graceful stop. `false` when no connection is up: nobody has to be asked then.
     pub fn request_shutdown(&self) -> bool {
-        todo!()
+        self.shared.change(WorkerSession::request_shutdown)
     }
 
     /// Ends the connection with a word of farewell.
     pub fn close(&self, reason: &str) {
-        todo!()
+        self.shared.change(|session| session.close(reason));
     }
 }

@@ -107,6 +107,12 @@ pub async fn unclaim(tx: &Tx, request: RequestId, owner: MasterId) -> Result<boo
     Ok(tx.execute(delete, params![request, owner]).await? == 1)
 }
 
+/// Makes another master the claimant of a request whose run it has taken over.
+pub async fn move_claim(tx: &Tx, request: RequestId, master: MasterId) -> Result<()> {
+    tx.execute("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request]).await?;
+    Ok(())
+}
+
 /// Completes a request. `false`: it was complete already.
 pub async fn complete_request(tx: &Tx, request: RequestId, results: Results, now: Timestamp) -> Result<bool> {
     let update =

@@ -152,3 +152,9 @@ pub async fn drop_kept(tx: &Tx, scheduler: SchedulerId, changes: &[ChangeId]) ->
     Ok(())
 }
 
+
+/// Whether a sourcestamp came from changes.
+pub async fn any_of_sourcestamp(tx: &Tx, stamp: SourceStampId) -> Result<bool> {
+    let query = "SELECT 1 FROM changes WHERE sourcestampid = ? LIMIT 1";
+    Ok(tx.query_opt(query, params![stamp]).await?.is_some())
+}

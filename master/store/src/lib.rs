@@ -17,6 +17,7 @@ pub mod locks;
 pub mod masters;
 mod migrate;
 mod names;
+pub mod query;
 pub mod runs;
 pub mod schedulers;
 pub mod sourcestamps;
@@ -25,6 +26,7 @@ pub mod state;
 pub mod steps;
 mod url;
 mod value;
+pub mod views;
 pub mod workers;
 
 pub use error::{Error, Result};

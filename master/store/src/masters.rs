@@ -20,7 +20,7 @@ pub async fn by_id(tx: &Tx, id: MasterId) -> Result<Option<Master>> {
     tx.query_opt(query, params![id]).await?.map(|row| from_row(&row)).transpose()
 }
 
-fn from_row(row: &Row) -> Result<Master> {
+pub(crate) fn from_row(row: &Row) -> Result<Master> {
     Ok(Master {
         id: MasterId(row.int(0)?),
         name: row.text(1)?,

@@ -158,3 +158,10 @@ pub async fn snapshot(tx: &Tx, id: i64) -> Result<Option<String>> {
     let row = tx.query_opt("SELECT content FROM muster_snapshots WHERE id = ?", params![id]).await?;
     row.map(|row| row.text(0)).transpose()
 }
+
+/// The running builds of a request.
+pub async fn builds_of_request(tx: &Tx, request: RequestId) -> Result<Vec<BuildId>> {
+    let query = "SELECT id FROM builds WHERE buildrequestid = ? AND results IS NULL ORDER BY id";
+    let rows = tx.query(query, params![request]).await?;
+    rows.iter().map(|row| row.int(0).map(BuildId)).collect()
+}

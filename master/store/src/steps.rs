@@ -1,9 +1,6 @@
 //! Steps and their logs.
 
-use muster_core::{
-    BuildId, Log, LogId, LogKind, Results, Step, StepId, StepUrl, Timestamp,
-    identifier::{next_slug, slug},
-};
+use muster_core::{BuildId, Log, LogId, LogKind, Results, Step, StepId, StepUrl, Timestamp};
 
 use crate::{Error, Result, Row, Tx, chunks::Chunk, json_text, params};
 
@@ -99,15 +96,10 @@ pub async fn finish(
     Ok(tx.execute(update, params![results, now, hidden, state, id]).await? == 1)
 }
 
-/// Makes a log under the first free slug of its step.
-pub async fn insert_log(tx: &Tx, step: StepId, name: &str, kind: LogKind) -> Result<(LogId, String)> {
-    let mut candidate = slug(name);
-    while find_log(tx, step, &candidate).await?.is_some() {
-        candidate = next_slug(&candidate);
-    }
+/// Makes a log under a slug that is free in its step.
+pub async fn insert_log(tx: &Tx, step: StepId, name: &str, slug: &str, kind: LogKind) -> Result<LogId> {
     let insert = "INSERT INTO logs (name, slug, stepid, complete, num_lines, type) VALUES (?, ?, ?, 0, 0, ?)";
-    let id = tx.insert(insert, params![name, &candidate, step, kind.letter()]).await?;
-    Ok((LogId(id), candidate))
+    tx.insert(insert, params![name, slug, step, kind.letter()]).await.map(LogId)
 }
 
 /// The log with this slug.

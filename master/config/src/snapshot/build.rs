@@ -41,8 +41,8 @@ pub struct BuilderConfig {
     pub description_format: Option<String>,
     /// Name of its project.
     pub project: Option<String>,
-    /// Called with the build; false skips it whole. A literal, or a callable.
-    pub do_build_if: Renderable,
+    /// Callables get the build; false skips it whole.
+    pub do_build_if: Condition,
     /// What a build does.
     pub factory: FactoryConfig,
     /// Where it stands.
@@ -68,10 +68,10 @@ pub struct StepConfig {
     pub name: Renderable,
     /// What its result means for the build.
     pub flags: StepFlags,
-    /// A boolean, or a callable of the step, or a renderable.
-    pub do_step_if: Renderable,
-    /// A boolean, or a callable of (results, step), or a renderable.
-    pub hide_step_if: Renderable,
+    /// Callables get the step.
+    pub do_step_if: Condition,
+    /// Callables get (results, step).
+    pub hide_step_if: Condition,
     /// Text or list of texts, while it runs.
     pub description: Renderable,
     /// The same, when it has run.
@@ -98,6 +98,27 @@ impl StepConfig {
         static NONE: Renderable = Renderable::NONE;
         self.args.get(name).unwrap_or(&NONE)
     }
+
+    /// The Python function given as the argument `name` (`extract_fn`, `warningExtractor`), to be called with what that
+    /// argument documents, not to be rendered.
+    pub fn callable(&self, name: &str) -> Option<&Callable> {
+        match self.args.get(name) {
+            Some(Renderable::Callable { callable, .. }) => Some(callable),
+            _ => None,
+        }
+    }
+}
+
+/// Something that may be decided at run time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Known beforehand.
+    Fixed(bool),
+    /// Rendered; Python's truth of the value decides.
+    Renderable(Renderable),
+    /// A Python function decides.
+    Callable(Callable),
 }
 
 /// The locks that something takes.

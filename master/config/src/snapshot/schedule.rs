@@ -64,11 +64,6 @@ pub enum SchedulerKind {
     SingleBranch(SourceStampSchedulerConfig),
     /// Changes of any branch, with a timer for each.
     AnyBranch(SourceStampSchedulerConfig),
-    /// After another scheduler's buildsets that ended well.
-    Dependent {
-        /// The other's name.
-        upstream: String,
-    },
     /// Every so often.
     Periodic(PeriodicConfig),
     /// At times of the calendar.
@@ -80,11 +75,6 @@ pub enum SchedulerKind {
     },
     /// When a person says so.
     Force(ForceConfig),
-    /// Not supported yet.
-    Other {
-        /// What was recorded.
-        args: Map<String, Value>,
-    },
 }
 
 /// A scheduler that looks at changes.
@@ -298,11 +288,6 @@ pub struct ChangeSourceConfig {
 pub enum ChangeSourceKind {
     /// Asks a git repository.
     GitPoller(GitPollerConfig),
-    /// Not supported yet.
-    Other {
-        /// What was recorded.
-        args: Map<String, Value>,
-    },
 }
 
 /// A poller of a git repository. Times in seconds.

@@ -1,7 +1,5 @@
 //! The master itself: database, bus, web server, workers, projects, services.
 
-use std::collections::BTreeMap;
-
 use muster_core::render::{Callable, Renderable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -55,42 +53,10 @@ pub struct ProtocolConfig {
 pub struct WwwConfig {
     /// A port or a strports string, always as text; `None` starts no web server.
     pub port: Option<String>,
-    /// Who may log in.
-    pub auth: Authentication,
-    /// Whether rules of authorization were given. They are in `raw`.
-    pub authz: bool,
     /// `allowed_origins`; `None` when not given.
     pub allowed_origins: Option<Vec<String>>,
     /// Plain settings as they were given (`ui_default_config`, `plugins`, `change_hook_dialects`, …).
     pub raw: Map<String, Value>,
-}
-
-/// Who may log in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Authentication {
-    /// Everybody may do everything, without a name.
-    #[default]
-    None,
-    /// Names and passwords from the configuration.
-    UserPassword {
-        /// In the order of the file.
-        users: Vec<UserPassword>,
-    },
-    /// Something that isn't supported yet, by its class.
-    Other {
-        /// The class.
-        class_name: String,
-    },
-}
-
-/// One name with its password.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UserPassword {
-    /// The name.
-    pub user: String,
-    /// Its password; may be a secret.
-    pub password: Renderable,
 }
 
 /// One worker.
@@ -133,17 +99,4 @@ pub struct ProjectConfig {
     pub description: Option<String>,
     /// `markdown`, or plain.
     pub description_format: Option<String>,
-}
-
-/// A service that is only recorded: its class and what it was given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ServiceConfig {
-    /// Its name among the services.
-    pub name: String,
-    /// Buildbot's class.
-    pub class_name: String,
-    /// Arguments by name.
-    pub args: BTreeMap<String, Renderable>,
-    /// Where it stands.
-    pub source: SourceRef,
 }

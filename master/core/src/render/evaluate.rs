@@ -66,7 +66,7 @@ impl Renderer<'_> {
         let depth = depth + 1;
         match renderable {
             Renderable::Literal(value) => Ok(value.clone()),
-            Renderable::List(items) | Renderable::Tuple(items) => Ok(self.each(items, depth)?.into()),
+            Renderable::List(items) => Ok(self.each(items, depth)?.into()),
             Renderable::Dict(items) => self.dict(items, depth),
             Renderable::Bytes(bytes) => Ok(match std::str::from_utf8(bytes) {
                 Ok(text) => text.into(),

@@ -146,7 +146,7 @@ fn a_property_falls_back_when_missing_or_falsy() {
 
 #[test]
 fn renderables_are_found_inside_lists_and_dictionaries() {
-    let form = json!({"env": {"A": {"$r": "property", "name": "a"}}, "list": [1, {"$r": "tuple", "items": [2]}]});
+    let form = json!({"env": {"A": {"$r": "property", "name": "a"}}, "list": [1, [2]]});
     assert_eq!(render(&renderable(form), &context()), Ok(json!({"env": {"A": "A"}, "list": [1, [2]]})));
     let keys = json!({"$r": "dict", "items": [["$r", 1], [{"$r": "property", "name": "a"}, 2]]});
     assert_eq!(render(&renderable(keys), &context()), Ok(json!({"$r": 1, "A": 2})));

@@ -19,8 +19,6 @@ pub enum Renderable {
     Literal(Value),
     /// A list with renderables inside.
     List(Vec<Renderable>),
-    /// A tuple; renders to a list.
-    Tuple(Vec<Renderable>),
     /// A dictionary with renderables among its keys or values.
     Dict(Vec<(Renderable, Renderable)>),
     /// Bytes that are not text; they render to their own JSON form `{"$r": "bytes", "b64": …}`.
@@ -244,7 +242,6 @@ struct Fields {
 impl Fields {
     fn decode(mut self) -> Result<Renderable, DecodeError> {
         match self.kind.as_str() {
-            "tuple" => Ok(Renderable::Tuple(self.list("items")?)),
             "dict" => self.decode_dict(),
             "bytes" => self.decode_bytes(),
             "property" => Ok(Renderable::Property {
@@ -352,7 +349,6 @@ impl From<Renderable> for Value {
         match renderable {
             Renderable::Literal(value) => value,
             Renderable::List(items) => encode_list(items),
-            Renderable::Tuple(items) => json!({TAG: "tuple", "items": encode_list(items)}),
             Renderable::Dict(items) => {
                 let pairs = items.into_iter().map(|(k, v)| json!([Value::from(k), Value::from(v)]));
                 json!({TAG: "dict", "items": pairs.collect::<Vec<_>>()})

@@ -2,8 +2,19 @@
 
 mod buildsets;
 mod changes;
+mod configure;
 mod control;
+mod runs;
+mod schedulers;
 
-pub use buildsets::{AddedBuildset, NewBuildset, NewSourceStamp, SourceOf};
+pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
-pub use control::Control;
+pub use configure::{BuilderSetup, Configured, Setup};
+pub use control::WorkerOrder;
+pub use runs::{NewRun, RunWrite, Started};
+pub use schedulers::Classification;
+
+pub use muster_store::{
+    sourcestamps::{NewPatch, NewSourceStamp},
+    state::StateKey,
+};

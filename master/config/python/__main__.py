@@ -1,0 +1,29 @@
+"""Entry point of the host: `python3 <this directory>`, started by the master with its two pipes as stdin and stdout."""
+
+# Old interpreters must get as far as the check below, so nothing here may use newer syntax.
+import os
+import sys
+
+OLDEST = (3, 9)
+
+
+def main():
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    # What the configuration prints goes to stderr, which the master forwards to its log: the pipes stay clean.
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    if sys.version_info < OLDEST:
+        version = ".".join([str(part) for part in sys.version_info[:3]])
+        answers.write(('{"hello": {"protocol": 1, "python": "%s"}}\n' % version).encode("ascii"))
+        answers.flush()
+        return 1
+    from muster_host.server import serve
+
+    return serve(requests, answers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

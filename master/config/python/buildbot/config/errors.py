@@ -1,0 +1,61 @@
+"""Configuration errors: collected while a configuration is loaded, raised otherwise."""
+
+import contextlib
+
+from muster_host.location import NOWHERE, caller
+
+
+class ConfigErrors(Exception):
+    """One or more things that are wrong; `locations` says where, item by item."""
+
+    def __init__(self, errors=()):
+        super().__init__()
+        self.errors = []
+        self.locations = []
+        for text in errors:
+            self.addError(text)
+
+    def addError(self, msg, location=NOWHERE):
+        self.errors.append(msg)
+        self.locations.append(location)
+
+    def merge(self, errors):
+        for text, location in zip(errors.errors, errors.locations):
+            self.addError(text, location)
+
+    def __str__(self):
+        return "\n".join(self.errors)
+
+    def __bool__(self):
+        return bool(self.errors)
+
+
+_collecting = None
+
+
+def error(text, always_raise=False, location=None):
+    """Reports an error: to the collector of the load that is going on, or by raising `ConfigErrors`."""
+    if location is None:
+        location = caller()
+    if _collecting is not None and not always_raise:
+        _collecting.addError(text, location)
+        return
+    raised = ConfigErrors()
+    raised.addError(text, location)
+    raise raised
+
+
+@contextlib.contextmanager
+def capture_config_errors(raise_on_error=False):
+    """Collects the errors of the block; raises them at its end if asked to."""
+    global _collecting
+    before, collected = _collecting, ConfigErrors()
+    _collecting = collected
+    try:
+        yield collected
+    except ConfigErrors as raised:
+        collected.merge(raised)
+    finally:
+        _collecting = before
+    if raise_on_error and collected:
+        raise collected

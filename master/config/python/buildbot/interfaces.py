@@ -1,0 +1,63 @@
+"""Marks for what an object can do. They carry no behaviour: `providedBy` looks at the object itself."""
+
+
+class _Mark:
+    """An interface in the sense of `X.providedBy(object)`."""
+
+    def __init__(self, name, test):
+        self.__name__ = name
+        self._test = test
+
+    def providedBy(self, candidate):
+        return self._test(candidate)
+
+    def __repr__(self):
+        return f"<interface {self.__name__}>"
+
+
+def _has(*names):
+    return lambda candidate: not isinstance(candidate, type) and all(hasattr(candidate, name) for name in names)
+
+
+def _is_instance(module, name):
+    def test(candidate):
+        import importlib
+
+        return isinstance(candidate, getattr(importlib.import_module(module), name))
+
+    return test
+
+
+IRenderable = _Mark("IRenderable", _has("getRenderingFor"))
+IProperties = _Mark("IProperties", _has("getProperty", "setProperty", "render"))
+IBuildStep = _Mark("IBuildStep", _is_instance("buildbot.process.buildstep", "BuildStep"))
+IBuildStepFactory = _Mark("IBuildStepFactory", _has("buildStep"))
+IWorker = _Mark("IWorker", _is_instance("buildbot.worker.base", "AbstractWorker"))
+IScheduler = _Mark("IScheduler", _is_instance("buildbot.schedulers.base", "BaseScheduler"))
+ITriggerableScheduler = _Mark("ITriggerableScheduler", _is_instance("buildbot.schedulers.triggerable", "Triggerable"))
+IChangeSource = _Mark("IChangeSource", _is_instance("buildbot.changes.base", "ChangeSource"))
+IConfigurator = _Mark("IConfigurator", _has("configure"))
+
+
+class BuildbotNotRunningError(Exception):
+    """There is no master."""
+
+
+class LatentWorkerFailedToSubstantiate(Exception):
+    """A worker on demand did not come up."""
+
+
+class LatentWorkerCannotSubstantiate(Exception):
+    """A worker on demand will never come up."""
+
+
+class LatentWorkerSubstantiatiationCancelled(Exception):
+    """A worker on demand is not wanted any more."""
+
+
+class WorkerSetupError(Exception):
+    """The worker lacks something that a step needs."""
+
+
+class ParameterError(Exception):
+    """A bad argument."""

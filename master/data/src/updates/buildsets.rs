@@ -1,0 +1,217 @@
+//! Buildsets are made, and older requests collapse into new ones.
+
+use std::collections::BTreeMap;
+
+use muster_bus::Event;
+use muster_core::{
+    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId, Timestamp,
+    collapse::{self, Candidate},
+};
+use muster_store::{
+    Error, Result, Tx,
+    buildsets::{self, BuildsetRow},
+    changes, query,
+    sourcestamps::{self, NewSourceStamp},
+};
+use serde_json::Value;
+
+use crate::{Data, now, resources};
+
+/// A version of the sources: one that is known, or one to be found or made.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum SourceOf {
+    Id(SourceStampId),
+    New(NewSourceStamp),
+}
+
+/// A buildset to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewBuildset {
+    /// The scheduler's name; goes into the event, which `Dependent` schedulers of Python masters look at.
+    pub scheduler: String,
+    /// Why, for people.
+    pub reason: String,
+    /// One for each codebase.
+    pub sources: Vec<SourceOf>,
+    /// For all builds of the set.
+    pub properties: Properties,
+    /// One request for each.
+    pub builders: Vec<BuilderId>,
+    /// Free id of whoever wants it.
+    pub external_idstring: Option<String>,
+    /// The build that triggers it, and how the two are related.
+    pub parent: Option<(BuildId, String)>,
+    /// The first build of a chain of rebuilds.
+    pub rebuilt_build: Option<BuildId>,
+    /// A step waits for it.
+    pub waited_for: bool,
+    /// Higher is built first.
+    pub priority: i64,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct AddedBuildset {
+    pub id: BuildsetId,
+    pub requests: Vec<(BuilderId, RequestId)>,
+}
+
+/// Which builders collapse older requests into new ones; the others keep all.
+#[derive(Clone, Debug, Default)]
+pub struct CollapsePolicy {
+    /// Who completes the collapsed ones; `None` collapses nothing.
+    pub master: Option<MasterId>,
+    /// Builders of this master, and whether they collapse.
+    pub builders: BTreeMap<BuilderId, bool>,
+}
+
+impl Data {
+    /// Makes a buildset with its requests; older compatible requests collapse into them.
+    pub async fn add_buildset(&self, set: NewBuildset) -> Result<AddedBuildset> {
+        let set = &set;
+        let policy = self.collapse_policy();
+        let policy = &policy;
+        let added = self.db().tx("add_buildset", |tx| async move { insert(&tx, set, policy).await }).await?;
+        Ok(self.tell(added.map(|(added, events)| (added, events))))
+    }
+
+    /// Publishes the events of a commit and hands out its result.
+    pub(crate) fn tell<T: Clone>(&self, committed: muster_store::Committed<(T, Vec<Event>)>) -> T {
+        let result = committed.0.clone();
+        self.bus().publish(committed.map(|(_, events)| events));
+        result
+    }
+}
+
+/// Inserts a buildset and its requests; answers the events that tell about them.
+pub(crate) async fn insert(
+    tx: &Tx,
+    set: &NewBuildset,
+    policy: &CollapsePolicy,
+) -> Result<(AddedBuildset, Vec<Event>)> {
+    let now = now();
+    let mut sources = Vec::with_capacity(set.sources.len());
+    for source in &set.sources {
+        sources.push(match source {
+            SourceOf::Id(id) => *id,
+            SourceOf::New(stamp) => sourcestamps::find_or_create(tx, stamp, now).await?,
+        });
+    }
+    let row = BuildsetRow {
+        reason: set.reason.clone(),
+        external_idstring: set.external_idstring.clone(),
+        parent: set.parent.clone(),
+        rebuilt_build: set.rebuilt_build,
+    };
+    let id = buildsets::insert(tx, &row, &set.properties, &sources, now).await?;
+    let mut requests = Vec::with_capacity(set.builders.len());
+    let mut events = vec![new_buildset_event(tx, id, &set.scheduler).await?];
+    for builder in &set.builders {
+        let request = buildsets::insert_request(tx, id, *builder, set.priority, set.waited_for, now).await?;
+        requests.push((*builder, request));
+    }
+    for (builder, request) in &requests {
+        if let Some(master) = policy.master.filter(|_| policy.builders.get(builder) == Some(&true)) {
+            events.extend(collapse_into(tx, *builder, *request, master, now).await?);
+        }
+        events.push(request_event(tx, *request, "new").await?);
+    }
+    if requests.is_empty() && buildsets::complete_if_done(tx, id, now).await? {
+        events.push(complete_buildset_event(tx, id).await?);
+    }
+    Ok((AddedBuildset { id, requests }, events))
+}
+
+/// Completes older pending requests of a builder that the new one stands for.
+async fn collapse_into(
+    tx: &Tx,
+    builder: BuilderId,
+    request: RequestId,
+    master: MasterId,
+    now: Timestamp,
+) -> Result<Vec<Event>> {
+    let older = buildsets::pending_of_builder(tx, builder, request).await?;
+    if older.is_empty() {
+        return Ok(Vec::new());
+    }
+    let new = candidate(tx, request).await?;
+    let mut events = Vec::new();
+    for (old, _) in older {
+        if !collapse::collapses(&new, &candidate(tx, old).await?) {
+            continue;
+        }
+        if buildsets::claim(tx, old, Claim { master, at: now }).await? {
+            events.extend(complete_request(tx, old, Results::Skipped, now).await?);
+        }
+    }
+    Ok(events)
+}
+
+async fn candidate(tx: &Tx, request: RequestId) -> Result<Candidate> {
+    let missing = || Error::Data(format!("build request {request} has no buildset"));
+    let row = query::requests::by_id(tx, request).await?.ok_or_else(missing)?;
+    let set = query::buildsets::by_id(tx, row.buildset).await?.ok_or_else(missing)?;
+    let mut with_changes = Vec::new();
+    for stamp in &set.sourcestamps {
+        if changes::any_of_sourcestamp(tx, stamp.id).await? {
+            with_changes.push(stamp.id);
+        }
+    }
+    let properties = query::properties::of_buildset(tx, row.buildset).await?;
+    Ok(Candidate::new(request, row.buildset, set.sourcestamps, with_changes, properties))
+}
+
+/// Completes a request and, when it was the last one, its buildset; answers the events that tell about it.
+pub(crate) async fn complete_request(
+    tx: &Tx,
+    request: RequestId,
+    results: Results,
+    now: Timestamp,
+) -> Result<Vec<Event>> {
+    if !buildsets::complete_request(tx, request, results, now).await? {
+        return Ok(Vec::new());
+    }
+    let mut events = vec![request_event(tx, request, "complete").await?];
+    let buildset = query::requests::by_id(tx, request).await?.map(|request| request.buildset);
+    if let Some(buildset) = buildset
+        && buildsets::complete_if_done(tx, buildset, now).await?
+    {
+        events.push(complete_buildset_event(tx, buildset).await?);
+    }
+    Ok(events)
+}
+
+/// An event about a request, under its three names.
+pub(crate) async fn request_event(tx: &Tx, id: RequestId, what: &str) -> Result<Event> {
+    let Some(request) = query::requests::by_id(tx, id).await? else {
+        return Ok(Event::new([format!("buildrequests/{id}/{what}")], Value::Null));
+    };
+    let (set, builder) = (request.buildset, request.builder);
+    let names = [
+        format!("buildsets/{set}/builders/{builder}/buildrequests/{id}/{what}"),
+        format!("buildrequests/{id}/{what}"),
+        format!("builders/{builder}/buildrequests/{id}/{what}"),
+    ];
+    Ok(Event::new(names, resources::build_request(&request)))
+}
+
+/// A new buildset has the scheduler's name and no relationship (`compat/message-bus.md`, "Payloads").
+async fn new_buildset_event(tx: &Tx, id: BuildsetId, scheduler: &str) -> Result<Event> {
+    let mut payload = buildset_payload(tx, id).await?;
+    if let Value::Object(fields) = &mut payload {
+        fields.shift_remove("parent_relationship");
+        fields.insert("scheduler".to_owned(), scheduler.into());
+    }
+    Ok(Event::new([format!("buildsets/{id}/new")], payload))
+}
+
+async fn complete_buildset_event(tx: &Tx, id: BuildsetId) -> Result<Event> {
+    Ok(Event::new([format!("buildsets/{id}/complete")], buildset_payload(tx, id).await?))
+}
+
+async fn buildset_payload(tx: &Tx, id: BuildsetId) -> Result<Value> {
+    let set = query::buildsets::by_id(tx, id).await?;
+    Ok(set.map_or(Value::Null, |set| resources::buildset(&set)))
+}

@@ -1,0 +1,123 @@
+//! Changes arrive.
+
+use muster_bus::Event;
+use muster_core::{ChangeId, Property, Timestamp};
+use muster_store::{
+    Result, Tx,
+    changes::{self, ChangeRow},
+    json_text, query,
+    sourcestamps::{self, NewSourceStamp},
+    state::{self, StateKey},
+};
+use serde_json::{Map, Value};
+
+use crate::{Data, now, resources};
+
+/// A change as a change source, a hook or a person tells about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewChange {
+    /// Usually `Name <address>`.
+    pub author: String,
+    /// Who committed it, where that is somebody else.
+    pub committer: Option<String>,
+    /// Paths it touches.
+    pub files: Vec<String>,
+    /// The commit message.
+    pub comments: String,
+    /// The version it makes.
+    pub revision: Option<String>,
+    /// When it was made; `None` is now.
+    pub when: Option<Timestamp>,
+    /// `None` is the default branch.
+    pub branch: Option<String>,
+    /// Free text that filters look at.
+    pub category: Option<String>,
+    /// A page about it.
+    pub revlink: Option<String>,
+    /// Get the source `Change`.
+    pub properties: Map<String, Value>,
+    /// Where it lives.
+    pub repository: String,
+    /// Free text that filters look at.
+    pub project: String,
+    /// Which part of the sources it belongs to.
+    pub codebase: String,
+    /// The kind of version control (`git`, …) when a user is to be made of the author.
+    pub src: Option<String>,
+}
+
+impl Data {
+    /// Keeps a change. It is committed when this returns (rule 7).
+    pub async fn add_change(&self, change: NewChange) -> Result<ChangeId> {
+        let change = &change;
+        let added = self.db().tx("add_change", |tx| async move { insert(&tx, change).await }).await?;
+        let id = added.0;
+        self.bus().publish(added.map(|(_, event)| vec![event]));
+        Ok(id)
+    }
+
+    /// Keeps the changes of a poll together with the poller's new position: both or none.
+    pub async fn add_polled_changes(
+        &self,
+        polled: Vec<NewChange>,
+        key: &StateKey,
+        position: &Value,
+    ) -> Result<Vec<ChangeId>> {
+        let polled = &polled;
+        let added = self.db().tx("add_polled_changes", |tx| async move {
+            let mut added = Vec::with_capacity(polled.len());
+            for change in polled {
+                added.push(insert(&tx, change).await?);
+            }
+            state::set(&tx, key, position).await?;
+            Ok::<_, muster_store::Error>(added)
+        });
+        let added = added.await?;
+        let ids = added.iter().map(|(id, _)| *id).collect();
+        self.bus().publish(added.map(|added| added.into_iter().map(|(_, event)| event).collect()));
+        Ok(ids)
+    }
+
+    /// A value that a service keeps over restarts.
+    pub async fn get_state(&self, key: &StateKey) -> Result<Option<Value>> {
+        self.db().read("get_state", |tx| async move { state::get(&tx, key).await }).await
+    }
+
+    /// Sets such a value.
+    pub async fn set_state(&self, key: &StateKey, value: &Value) -> Result<()> {
+        let set = self.db().tx("set_state", |tx| async move { state::set(&tx, key, value).await });
+        set.await.map(|committed| committed.into_inner())
+    }
+}
+
+async fn insert(tx: &Tx, change: &NewChange) -> Result<(ChangeId, Event)> {
+    let now = now();
+    let stamp = NewSourceStamp {
+        branch: change.branch.clone(),
+        revision: change.revision.clone(),
+        repository: change.repository.clone(),
+        project: change.project.clone(),
+        codebase: change.codebase.clone(),
+        patch: None,
+    };
+    let stamp_id = sourcestamps::find_or_create(tx, &stamp, now).await?;
+    let mut properties = Vec::with_capacity(change.properties.len());
+    for (name, value) in &change.properties {
+        properties.push((name.clone(), json_text(&Property(value.clone(), "Change".to_owned()))?));
+    }
+    let row = ChangeRow {
+        author: change.author.clone(),
+        committer: change.committer.clone(),
+        comments: change.comments.clone(),
+        revlink: change.revlink.clone(),
+        when: change.when.unwrap_or(now).0,
+        category: change.category.clone(),
+        files: change.files.clone(),
+        properties,
+        src: change.src.clone(),
+    };
+    let id = changes::insert(tx, &row, &stamp, stamp_id).await?;
+    let stored = query::changes::by_id(tx, id).await?;
+    let payload = stored.map_or(Value::Null, |change| resources::change(&change));
+    Ok((id, Event::new([format!("changes/{id}/new")], payload)))
+}

@@ -1,0 +1,146 @@
+//! A master comes, says what it has, and goes.
+
+use std::collections::BTreeMap;
+
+use muster_bus::Event;
+use muster_core::{BuilderId, MasterId, WorkerId};
+use muster_store::{
+    Error, Result, Tx,
+    builders::{self, BuilderInfo},
+    masters, query, runs, workers,
+};
+use serde_json::{Value, json};
+
+use crate::{CollapsePolicy, Data, now, resources};
+
+/// What a configuration says that other masters and pages need to know.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The builders.
+    pub builders: Vec<BuilderSetup>,
+    /// All workers, also those of no builder.
+    pub workers: Vec<String>,
+    /// Digest and text of the snapshot.
+    pub snapshot: (String, String),
+}
+
+/// One builder.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct BuilderSetup {
+    pub info: BuilderInfo,
+    pub workers: Vec<String>,
+    /// Whether older compatible requests collapse into new ones.
+    pub collapses: bool,
+}
+
+/// The ids that a configuration got.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Configured {
+    pub builders: BTreeMap<String, BuilderId>,
+    pub workers: BTreeMap<String, WorkerId>,
+    pub snapshot: i64,
+}
+
+impl Data {
+    /// A master starts: its row, its lease, and nothing configured yet.
+    pub async fn master_starts(&self, name: &str, incarnation: &str, version: &str) -> Result<MasterId> {
+        let started = self.db().tx("master_starts", |tx| async move {
+            let id = masters::find_or_create(&tx, name).await?;
+            masters::forget_configuration(&tx, id).await?;
+            masters::take_lease(&tx, id, incarnation, version, now()).await?;
+            Ok::<_, Error>(id)
+        });
+        started.await.map(|committed| committed.into_inner())
+    }
+
+    /// The master is ready: it is shown as active from now on.
+    pub async fn master_is_ready(&self, id: MasterId) -> Result<()> {
+        self.set_master_active(id, true, "started").await
+    }
+
+    /// The master goes; what it had is free for others.
+    pub async fn master_stops(&self, id: MasterId, incarnation: &str) -> Result<()> {
+        let gone = self.db().tx("master_goes", |tx| async move {
+            masters::forget_configuration(&tx, id).await?;
+            masters::set_lease_state(&tx, id, incarnation, "stopped").await
+        });
+        gone.await?.into_inner();
+        self.set_master_active(id, false, "stopped").await
+    }
+
+    async fn set_master_active(&self, id: MasterId, active: bool, what: &'static str) -> Result<()> {
+        let committed = self.db().tx("master_active", |tx| async move {
+            masters::set_active(&tx, id, active, now()).await?;
+            let name = masters::by_id(&tx, id).await?.map(|master| master.name);
+            let payload = json!({ "masterid": id, "name": name, "active": active });
+            Ok::<_, Error>(((), vec![Event::new([format!("masters/{id}/{what}")], payload)]))
+        });
+        self.tell(committed.await?);
+        Ok(())
+    }
+
+    /// Raises the lease's counter and, now and then, Buildbot's heartbeat. `false`: another incarnation acts under
+    /// this master's name, and this one must stop.
+    pub async fn renew_lease(&self, id: MasterId, incarnation: &str, heartbeat: bool) -> Result<bool> {
+        let renewed = self.db().tx("renew_lease", |tx| async move {
+            let ours = masters::renew_lease(&tx, id, incarnation).await?;
+            if ours && heartbeat {
+                masters::set_active(&tx, id, true, now()).await?;
+            }
+            Ok::<_, Error>(ours)
+        });
+        renewed.await.map(|committed| committed.into_inner())
+    }
+
+    /// Makes the database say what a configuration says about this master.
+    pub async fn configure(&self, master: MasterId, setup: &Setup) -> Result<Configured> {
+        let committed =
+            self.db().tx("configure", |tx| async move { configure(&tx, master, setup).await }).await?;
+        let configured = self.tell(committed);
+        let collapses = setup.builders.iter().filter_map(|builder| {
+            Some((*configured.builders.get(&builder.info.name)?, builder.collapses))
+        });
+        self.set_collapse_policy(CollapsePolicy { master: Some(master), builders: collapses.collect() });
+        Ok(configured)
+    }
+}
+
+async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configured, Vec<Event>)> {
+    let mut configured = Configured::default();
+    let mut events = Vec::new();
+    let before = builders::of_master(tx, master).await?;
+    for builder in &setup.builders {
+        let id = builders::configure(tx, master, &builder.info).await?;
+        if !before.iter().any(|(known, _)| *known == id) {
+            events.push(builder_short_event(master, id, &builder.info.name, "started"));
+        }
+        let stored = query::builders::by_id(tx, id).await?;
+        let payload = stored.map_or(Value::Null, |builder| resources::builder(&builder));
+        events.push(Event::new([format!("builders/{id}/update")], payload));
+        configured.builders.insert(builder.info.name.clone(), id);
+    }
+    for (id, name) in &before {
+        if !configured.builders.contains_key(name) {
+            builders::remove_from_master(tx, master, *id).await?;
+            events.push(builder_short_event(master, *id, name, "stopped"));
+        }
+    }
+    for worker in &setup.workers {
+        let id = workers::find_or_create(tx, worker).await?;
+        let uses = setup.builders.iter().filter(|builder| builder.workers.contains(worker));
+        let ids: Vec<BuilderId> =
+            uses.filter_map(|builder| configured.builders.get(&builder.info.name).copied()).collect();
+        workers::configure(tx, master, id, &ids).await?;
+        configured.workers.insert(worker.clone(), id);
+    }
+    let (digest, content) = &setup.snapshot;
+    configured.snapshot = runs::snapshot_id(tx, digest, content, now()).await?;
+    Ok((configured, events))
+}
+
+fn builder_short_event(master: MasterId, builder: BuilderId, name: &str, what: &str) -> Event {
+    let payload = json!({ "builderid": builder, "masterid": master, "name": name });
+    Event::new([format!("builders/{builder}/{what}")], payload)
+}

@@ -1,0 +1,165 @@
+//! Orders of people and programs: any master accepts one, the owner carries it out.
+
+use muster_bus::Event;
+use muster_core::{BuildId, Claim, MasterId, RequestId, Results, WorkerId};
+use muster_store::{Error, Result, Tx, builds, buildsets, control, query, runs, workers};
+use serde_json::{Value, json};
+
+use super::buildsets::{complete_request, insert, request_event};
+use crate::{AddedBuildset, Data, NewBuildset, SourceOf, now, resources};
+
+/// What a worker can be told by a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerOrder {
+    /// Take no new builds, then go.
+    Stop,
+    /// Go now.
+    Kill,
+    /// Take no new builds.
+    Pause,
+    /// Take builds again.
+    Unpause,
+}
+
+impl WorkerOrder {
+    /// The last part of its event's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            WorkerOrder::Stop => "stop",
+            WorkerOrder::Kill => "kill",
+            WorkerOrder::Pause => "pause",
+            WorkerOrder::Unpause => "unpause",
+        }
+    }
+}
+
+impl Data {
+    /// Asks for a build to be stopped. A build that doesn't run is left alone.
+    pub async fn stop_build(&self, build: BuildId, reason: &str) -> Result<()> {
+        let committed = self.db().tx("stop_build", |tx| async move {
+            control::insert(&tx, "build", build.0, "stop", reason, now()).await?;
+            let event = Event::new([format!("control/builds/{build}/stop")], json!({ "reason": reason }));
+            Ok::<_, Error>(((), vec![event]))
+        });
+        self.tell(committed.await?);
+        Ok(())
+    }
+
+    /// Cancels a request: a pending one is over at once, a running one has its build stopped.
+    pub async fn cancel_request(&self, request: RequestId, reason: &str) -> Result<()> {
+        let me = self.collapse_policy().master;
+        let committed = self.db().tx("cancel_request", |tx| async move {
+            Ok::<_, Error>(((), cancel(&tx, me, request, reason).await?))
+        });
+        self.tell(committed.await?);
+        Ok(())
+    }
+
+    /// Builds the same sources with the same properties again, for the same builder.
+    pub async fn rebuild(&self, build: BuildId) -> Result<Option<AddedBuildset>> {
+        let policy = &self.collapse_policy();
+        let committed = self.db().tx("rebuild", |tx| async move {
+            let Some(set) = rebuild_set(&tx, build).await? else { return Ok((None, Vec::new())) };
+            let (added, events) = insert(&tx, &set, policy).await?;
+            Ok::<_, Error>((Some(added), events))
+        });
+        Ok(self.tell(committed.await?))
+    }
+
+    /// Pauses, unpauses, stops or kills a worker. Flags are kept; the engine with its session does the rest.
+    pub async fn control_worker(&self, worker: WorkerId, order: WorkerOrder, reason: &str) -> Result<()> {
+        let committed = self.db().tx("control_worker", |tx| async move {
+            match order {
+                WorkerOrder::Pause => workers::set_paused(&tx, worker, true, Some(reason)).await?,
+                WorkerOrder::Unpause => workers::set_paused(&tx, worker, false, None).await?,
+                WorkerOrder::Stop => workers::set_graceful(&tx, worker).await?,
+                WorkerOrder::Kill => {}
+            }
+            if matches!(order, WorkerOrder::Stop | WorkerOrder::Kill) {
+                control::insert(&tx, "worker", worker.0, order.name(), reason, now()).await?;
+            }
+            let name = format!("control/worker/{worker}/{}", order.name());
+            let mut events = vec![Event::new([name], json!({ "reason": reason }))];
+            if order != WorkerOrder::Kill {
+                events.push(worker_event(&tx, worker, "state_updated").await?);
+            }
+            Ok::<_, Error>(((), events))
+        });
+        self.tell(committed.await?);
+        Ok(())
+    }
+
+    /// Changes the priority of an open request. `false`: there is no such open request.
+    pub async fn set_priority(&self, request: RequestId, priority: i64) -> Result<bool> {
+        let set = self.db().tx("set_priority", |tx| async move {
+            buildsets::set_priority(&tx, request, priority).await
+        });
+        set.await.map(|committed| committed.into_inner())
+    }
+
+    /// The orders for running builds that nobody has carried out: (build, reason).
+    pub async fn open_stops(&self) -> Result<Vec<(BuildId, String)>> {
+        let orders = self.db().read("open_stops", |tx| async move { control::open(&tx, "build").await });
+        Ok(orders.await?.into_iter().map(|order| (BuildId(order.targetid), order.reason)).collect())
+    }
+
+    /// The orders for workers that nobody has carried out: (worker, kill at once?).
+    pub async fn open_worker_orders(&self) -> Result<Vec<(WorkerId, bool)>> {
+        let orders = self.db().read("open_worker_orders", |tx| async move { control::open(&tx, "worker").await });
+        Ok(orders.await?.into_iter().map(|order| (WorkerId(order.targetid), order.action == "kill")).collect())
+    }
+
+    /// Strikes the orders for a worker: carried out.
+    pub async fn worker_order_done(&self, worker: WorkerId) -> Result<()> {
+        let done = self.db().tx("worker_order_done", |tx| async move { control::done(&tx, "worker", worker.0).await });
+        done.await.map(|committed| committed.into_inner())
+    }
+}
+
+async fn cancel(tx: &Tx, me: Option<MasterId>, request: RequestId, reason: &str) -> Result<Vec<Event>> {
+    let Some(row) = query::requests::by_id(tx, request).await? else { return Ok(Vec::new()) };
+    if row.complete {
+        return Ok(Vec::new());
+    }
+    let claim = me.map(|master| Claim { master, at: now() });
+    if let Some(claim) = claim
+        && buildsets::claim(tx, request, claim).await?
+    {
+        let mut events = complete_request(tx, request, Results::Cancelled, now()).await?;
+        let told = request_event(tx, request, "cancel").await?;
+        events.push(Event::new([format!("buildrequests/{request}/cancel")], told.payload));
+        return Ok(events);
+    }
+    let mut events = Vec::new();
+    for build in runs::builds_of_request(tx, request).await? {
+        control::insert(tx, "build", build.0, "stop", reason, now()).await?;
+        events.push(Event::new([format!("control/builds/{build}/stop")], json!({ "reason": reason })));
+    }
+    Ok(events)
+}
+
+async fn rebuild_set(tx: &Tx, build: BuildId) -> Result<Option<NewBuildset>> {
+    let Some(build) = builds::by_id(tx, build).await? else { return Ok(None) };
+    let Some(request) = query::requests::by_id(tx, build.request).await? else { return Ok(None) };
+    let Some(set) = query::buildsets::by_id(tx, request.buildset).await? else { return Ok(None) };
+    Ok(Some(NewBuildset {
+        scheduler: "rebuild".to_owned(),
+        reason: "rebuild".to_owned(),
+        sources: set.sourcestamps.iter().map(|stamp| SourceOf::Id(stamp.id)).collect(),
+        properties: query::properties::of_buildset(tx, set.id).await?,
+        builders: vec![build.builder],
+        external_idstring: set.external_idstring,
+        parent: set.parent_build.zip(set.parent_relationship),
+        // The first build of the chain, not the one the button was pressed at.
+        rebuilt_build: set.rebuilt_build.or(Some(build.id)),
+        waited_for: false,
+        priority: request.priority,
+    }))
+}
+
+/// An event about a worker.
+pub(crate) async fn worker_event(tx: &Tx, worker: WorkerId, what: &str) -> Result<Event> {
+    let stored = query::workers::by_id(tx, worker).await?;
+    let payload = stored.map_or(Value::Null, |worker| resources::worker(&worker));
+    Ok(Event::new([format!("workers/{worker}/{what}")], payload))
+}

@@ -1,0 +1,144 @@
+//! What schedulers decide, and who runs them.
+
+use muster_bus::Event;
+use muster_core::{ChangeId, ChangeSourceId, MasterId, SchedulerId};
+use muster_store::{Error, Result, changes, query, schedulers};
+use serde_json::Value;
+
+use super::buildsets;
+use crate::{AddedBuildset, Data, NewBuildset, resources};
+
+/// What a scheduler makes of a change.
+#[derive(Clone, Debug)]
+pub enum Classification {
+    /// Nothing.
+    Ignored,
+    /// It waits with others for a buildset.
+    Kept {
+        /// An unimportant one is built only along with important ones.
+        important: bool,
+    },
+    /// It is built.
+    Built(NewBuildset),
+}
+
+impl Data {
+    /// Records a scheduler's decision about one change, once and for all: a second call changes nothing.
+    pub async fn classify_change(
+        &self,
+        scheduler: SchedulerId,
+        change: ChangeId,
+        classification: Classification,
+    ) -> Result<Option<AddedBuildset>> {
+        let classification = &classification;
+        let policy = &self.collapse_policy();
+        let committed = self.db().tx("classify_change", |tx| async move {
+            if !changes::mark_seen(&tx, scheduler, change).await? {
+                return Ok((None, Vec::new()));
+            }
+            let added = match classification {
+                Classification::Ignored => (None, Vec::new()),
+                Classification::Kept { important } => {
+                    changes::keep(&tx, scheduler, change, *important).await?;
+                    (None, Vec::new())
+                }
+                Classification::Built(set) => {
+                    let (added, events) = buildsets::insert(&tx, set, policy).await?;
+                    (Some(added), events)
+                }
+            };
+            changes::raise_mark(&tx, scheduler).await?;
+            Ok::<_, Error>(added)
+        });
+        Ok(self.tell(committed.await?))
+    }
+
+    /// Makes a buildset of kept changes, which are kept no longer.
+    pub async fn build_kept_changes(
+        &self,
+        scheduler: SchedulerId,
+        kept: &[ChangeId],
+        set: NewBuildset,
+    ) -> Result<AddedBuildset> {
+        let set = &set;
+        let policy = &self.collapse_policy();
+        let committed = self.db().tx("build_kept_changes", |tx| async move {
+            changes::drop_kept(&tx, scheduler, kept).await?;
+            buildsets::insert(&tx, set, policy).await
+        });
+        Ok(self.tell(committed.await?))
+    }
+
+    /// The changes a scheduler keeps, oldest first, and whether they are important.
+    pub async fn kept_changes(&self, scheduler: SchedulerId) -> Result<Vec<(ChangeId, bool)>> {
+        self.db().read("kept_changes", |tx| async move { changes::kept(&tx, scheduler).await }).await
+    }
+
+    /// Forgets kept changes.
+    pub async fn drop_kept_changes(&self, scheduler: SchedulerId, kept: &[ChangeId]) -> Result<()> {
+        let dropped = self.db().tx("drop_kept_changes", |tx| async move {
+            changes::drop_kept(&tx, scheduler, kept).await
+        });
+        dropped.await.map(|committed| committed.into_inner())
+    }
+
+    /// Changes that a scheduler has not classified, oldest first.
+    pub async fn unseen_changes(&self, scheduler: SchedulerId, limit: i64) -> Result<Vec<ChangeId>> {
+        self.db().read("unseen_changes", |tx| async move { changes::unseen(&tx, scheduler, limit).await }).await
+    }
+
+    /// Makes `master` the owner of a scheduler. A new scheduler begins at the present end of the changes.
+    /// `None`: another master owns it.
+    pub async fn start_scheduler(&self, master: MasterId, name: &str) -> Result<Option<SchedulerId>> {
+        let started = self.db().tx("start_scheduler", |tx| async move {
+            let scheduler = schedulers::find_or_create(&tx, name).await?;
+            if !schedulers::claim(&tx, scheduler, master).await? {
+                return Ok(None);
+            }
+            changes::start_mark(&tx, scheduler).await?;
+            Ok::<_, Error>(Some(scheduler))
+        });
+        started.await.map(|committed| committed.into_inner())
+    }
+
+    /// Gives a scheduler back.
+    pub async fn release_scheduler(&self, master: MasterId, scheduler: SchedulerId) -> Result<()> {
+        let released = self.db().tx("release_scheduler", |tx| async move {
+            schedulers::release(&tx, scheduler, master).await
+        });
+        released.await.map(|committed| committed.into_inner())
+    }
+
+    /// Makes `master` the owner of a change source. `None`: another master owns it.
+    pub async fn start_change_source(&self, master: MasterId, name: &str) -> Result<Option<ChangeSourceId>> {
+        let started = self.db().tx("start_change_source", |tx| async move {
+            let source = schedulers::find_or_create_source(&tx, name).await?;
+            let won = schedulers::claim_source(&tx, source, master).await?;
+            Ok::<_, Error>(won.then_some(source))
+        });
+        started.await.map(|committed| committed.into_inner())
+    }
+
+    /// Gives a change source back.
+    pub async fn release_change_source(&self, master: MasterId, source: ChangeSourceId) -> Result<()> {
+        let released = self.db().tx("release_change_source", |tx| async move {
+            schedulers::release_source(&tx, source, master).await
+        });
+        released.await.map(|committed| committed.into_inner())
+    }
+
+    /// Switches a scheduler on or off; an unknown id is no error, as in Buildbot's API.
+    pub async fn set_scheduler_enabled(&self, scheduler: SchedulerId, enabled: bool) -> Result<()> {
+        let committed = self.db().tx("set_scheduler_enabled", |tx| async move {
+            let mut events = Vec::new();
+            if schedulers::set_enabled(&tx, scheduler, enabled).await? {
+                let stored = query::masters::scheduler(&tx, scheduler).await?;
+                let payload = stored.map_or(Value::Null, |scheduler| resources::scheduler(&scheduler));
+                events.push(Event::new([format!("schedulers/{scheduler}/updated")], payload));
+            }
+            Ok::<_, Error>(((), events))
+        });
+        self.tell(committed.await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! What drives a session's state machine over one connection: reads, writes and time, as three loops that share the
+//! machine behind a lock.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{mpsc, watch};
+
+use crate::error::Disconnect;
+use crate::transport::{Incoming, Outgoing, Transport};
+
+/// Events that wait for their consumer; with more of them the socket is not read. Each holds at most one frame.
+pub(crate) const EVENT_QUEUE: usize = 32;
+
+/// How long the farewell after an error may take; the peer finds out without it too.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One side of a session: bytes and time in, bytes and events out.
+pub(crate) trait Machine {
+    /// What its owner is told.
+    type Event;
+
+    /// Of the connection it has.
+    fn serial(&self) -> Option<u64>;
+    fn handle_frame(&mut self, bytes: &[u8], now: Instant) -> Result<(), Disconnect>;
+    fn has_events(&self) -> bool;
+    fn poll_event(&mut self) -> Option<Self::Event>;
+    fn poll_timeout(&self) -> Option<Instant>;
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Disconnect>;
+    /// Why this side ends the connection, once its last frame is out.
+    fn ending(&self) -> Option<&str>;
+    fn disconnected(&mut self, reason: &str);
+    /// The frame that tells the peer about an error.
+    fn farewell(reason: &str) -> Option<Vec<u8>>;
+}
+
+/// A machine, its consumers' queue, and a bell that rings at every change.
+pub(crate) struct Shared<M: Machine> {
+    machine: Mutex<M>,
+    bell: watch::Sender<()>,
+    events: mpsc::Sender<M::Event>,
+}
+
+impl<M: Machine> Shared<M> {
+    pub(crate) fn new(machine: M) -> (Shared<M>, mpsc::Receiver<M::Event>) {
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        (Shared { machine: Mutex::new(machine), bell: watch::Sender::new(()), events }, receiver)
+    }
+
+    /// Looks at the machine.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&M) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Changes the machine, and rings the bell.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut M) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.bell.send_replace(());
+        result
+    }
+
+    /// Takes something out of the machine that nobody waits for.
+    pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut M) -> R) -> R {
+        change(&mut self.lock())
+    }
+
+    /// Rings at every change after this call.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
+    }
+
+    /// No code panics while it holds the lock with the machine half changed; a poisoned lock is still good.
+    fn lock(&self) -> MutexGuard<'_, M> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine, as long as its connection is still `serial`.
+    fn line(&self, serial: u64) -> Result<MutexGuard<'_, M>, Disconnect> {
+        let machine = self.lock();
+        if machine.serial() == Some(serial) { Ok(machine) } else { Err(Disconnect::Superseded) }
+    }
+
+    /// Hands every waiting event to the consumer. An event leaves the machine only when there is room for it, and
+    /// under the lock: so none is lost when this is cancelled, and two connections keep their order.
+    async fn deliver(&self) -> Result<(), Disconnect> {
+        while self.read(M::has_events) {
+            let permit = self.events.reserve().await.map_err(|_| Disconnect::NoReceiver)?;
+            let mut machine = self.lock();
+            if let Some(event) = machine.poll_event() {
+                permit.send(event);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drives connection `serial` until it ends. `next_frame` gives what is to be sent.
+pub(crate) async fn drive<M, F>(
+    shared: &Shared<M>,
+    serial: u64,
+    transport: Transport,
+    next_frame: F,
+) -> Disconnect
+where
+    M: Machine,
+    F: FnMut() -> Result<Option<Vec<u8>>, Disconnect>,
+{
+    let Transport { mut incoming, mut outgoing, .. } = transport;
+    let end = tokio::select! {
+        end = write(shared, serial, &mut outgoing, next_frame) => end,
+        end = read(shared, serial, &mut incoming) => end,
+        end = watch_time(shared, serial) => end,
+    };
+    let reason = end.to_string();
+    if let Disconnect::Protocol(_) | Disconnect::Superseded = end
+        && let Some(frame) = M::farewell(&reason)
+    {
+        // The connection is lost either way; whether the peer still hears why makes no difference to this side.
+        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, outgoing.send(frame)).await;
+    }
+    // As above: nothing is left to do about a connection that can't be closed in order.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, outgoing.close()).await;
+    if let Ok(mut machine) = shared.line(serial) {
+        machine.disconnected(&reason);
+    } else {
+        return end;
+    }
+    shared.bell.send_replace(());
+    match shared.deliver().await {
+        Ok(()) => end,
+        Err(no_receiver) => no_receiver,
+    }
+}
+
+async fn write<M, F>(
+    shared: &Shared<M>,
+    serial: u64,
+    outgoing: &mut Outgoing,
+    mut next_frame: F,
+) -> Disconnect
+where
+    M: Machine,
+    F: FnMut() -> Result<Option<Vec<u8>>, Disconnect>,
+{
+    let mut bell = shared.subscribe();
+    let outcome: Result<(), Disconnect> = async {
+        loop {
+            bell.borrow_and_update();
+            shared.line(serial)?;
+            while let Some(frame) = next_frame()? {
+                outgoing.feed(frame).await?;
+                shared.line(serial)?;
+            }
+            outgoing.flush().await?;
+            if let Some(reason) = shared.line(serial)?.ending() {
+                return Err(Disconnect::Ended(reason.to_owned()));
+            }
+            if bell.changed().await.is_err() {
+                return Err(Disconnect::NoReceiver);
+            }
+        }
+    }
+    .await;
+    outcome.err().unwrap_or(Disconnect::Closed)
+}
+
+async fn read<M: Machine>(shared: &Shared<M>, serial: u64, incoming: &mut Incoming) -> Disconnect {
+    loop {
+        if let Err(end) = shared.deliver().await {
+            return end;
+        }
+        let frame = match incoming.next().await {
+            None => return Disconnect::Closed,
+            Some(Err(error)) => return error.into(),
+            Some(Ok(frame)) => frame,
+        };
+        let handled = shared.line(serial).and_then(|mut machine| machine.handle_frame(&frame, now()));
+        shared.bell.send_replace(());
+        if let Err(end) = handled {
+            return end;
+        }
+    }
+}
+
+async fn watch_time<M: Machine>(shared: &Shared<M>, serial: u64) -> Disconnect {
+    loop {
+        let deadline = match shared.line(serial) {
+            Ok(machine) => machine.poll_timeout(),
+            Err(end) => return end,
+        };
+        let Some(deadline) = deadline else { return Disconnect::Superseded };
+        tokio::time::sleep_until(deadline.into()).await;
+        let handled = shared.line(serial).and_then(|mut machine| machine.handle_timeout(now()));
+        shared.bell.send_replace(());
+        if let Err(end) = handled {
+            return end;
+        }
+    }
+}
+
+/// The runtime's clock, which tests may stop.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

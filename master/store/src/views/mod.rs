@@ -1,0 +1,14 @@
+//! What the pages show beyond plain lists: questions that join several resources.
+//!
+//! Every statement walks an index and is bounded, because it runs on databases with millions of builds whose indexes
+//! are Buildbot's. In particular no index tells which builds run; open requests lead to them.
+
+mod builders;
+mod queue;
+mod workers;
+
+pub use builders::{BuilderLine, RecentBuild, TagOfBuilder, builder_by_id, builder_by_name, builders, good_before, recent, tags};
+pub use queue::{PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running};
+pub use workers::{
+    BuilderWorker, MasterLine, WorkerBuild, WorkerLine, builds_of_worker, masters, workers, workers_of_builders,
+};

@@ -1,0 +1,142 @@
+//! Workers and masters.
+
+use muster_core::{BuildId, BuilderId, MasterId, Results, Timestamp, WorkerId};
+use serde::Serialize;
+
+use crate::{Result, Row, Tx, params};
+
+/// A worker, as lists show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerLine {
+    /// Its id.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// What it told about itself.
+    pub info: serde_json::Value,
+    /// Whether it takes no builds.
+    pub paused: bool,
+    /// Why it was paused.
+    pub pause_reason: Option<String>,
+    /// Whether it goes when its builds are done.
+    pub graceful: bool,
+    /// Whether a master that is up holds its connection.
+    pub connected: bool,
+    /// Whether a master that is up has it configured.
+    pub configured: bool,
+}
+
+/// One worker of one builder.
+#[derive(Clone, Debug, Serialize)]
+pub struct BuilderWorker {
+    /// The builder.
+    pub builder: BuilderId,
+    /// The worker.
+    pub worker: WorkerId,
+}
+
+/// A build as the list of a worker's builds shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerBuild {
+    /// Its id.
+    pub id: BuildId,
+    /// Its builder.
+    pub builder: BuilderId,
+    /// Its builder's name.
+    pub builder_name: String,
+    /// Its number there.
+    pub number: i64,
+    /// `None` while it runs.
+    pub results: Option<Results>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub complete_at: Option<Timestamp>,
+    /// Its state, for people.
+    pub state_string: String,
+}
+
+/// A master with what Muster knows about it.
+#[derive(Clone, Debug, Serialize)]
+pub struct MasterLine {
+    /// Its id.
+    pub id: MasterId,
+    /// Its name.
+    pub name: String,
+    /// Whether it says that it is up.
+    pub active: bool,
+    /// When it said so last.
+    pub last_active: Timestamp,
+    /// Its version; `None` for a Python master.
+    pub version: Option<String>,
+    /// Where it is in its life (`running`, `handing-off` …); `None` for a Python master.
+    pub state: Option<String>,
+}
+
+/// All workers, by name, at most `limit`.
+pub async fn workers(tx: &Tx, limit: i64) -> Result<Vec<WorkerLine>> {
+    let query = "SELECT w.id, w.name, w.info, w.paused, w.pause_reason, w.graceful, \
+                 EXISTS (SELECT 1 FROM connected_workers c JOIN masters m ON m.id = c.masterid \
+                 WHERE c.workerid = w.id AND m.active = 1), \
+                 EXISTS (SELECT 1 FROM configured_workers c JOIN builder_masters bm ON bm.id = c.buildermasterid \
+                 JOIN masters m ON m.id = bm.masterid WHERE c.workerid = w.id AND m.active = 1) \
+                 FROM workers w ORDER BY w.name LIMIT ?";
+    let worker = |row: &Row| {
+        Ok(WorkerLine {
+            id: WorkerId(row.int(0)?),
+            name: row.text(1)?,
+            info: row.json(2)?,
+            paused: row.bool(3)?,
+            pause_reason: row.opt_text(4)?,
+            graceful: row.bool(5)?,
+            connected: row.bool(6)?,
+            configured: row.bool(7)?,
+        })
+    };
+    tx.query(query, params![limit]).await?.iter().map(worker).collect()
+}
+
+/// Which workers each builder (or one) may use, on masters that are up.
+pub async fn workers_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec<BuilderWorker>> {
+    let query = "SELECT DISTINCT bm.builderid, c.workerid FROM builder_masters bm \
+                 JOIN masters m ON m.id = bm.masterid JOIN configured_workers c ON c.buildermasterid = bm.id \
+                 WHERE m.active = 1 AND (?1 IS NULL OR bm.builderid = ?1)";
+    let rows = tx.query(query, params![only]).await?;
+    rows.iter().map(|row| Ok(BuilderWorker { builder: BuilderId(row.int(0)?), worker: WorkerId(row.int(1)?) })).collect()
+}
+
+/// The newest builds of a worker.
+pub async fn builds_of_worker(tx: &Tx, worker: WorkerId, limit: i64) -> Result<Vec<WorkerBuild>> {
+    let query = "SELECT b.id, b.builderid, x.name, b.number, b.results, b.started_at, b.complete_at, b.state_string \
+                 FROM builds b JOIN builders x ON x.id = b.builderid WHERE b.workerid = ? ORDER BY b.id DESC LIMIT ?";
+    let build = |row: &Row| {
+        Ok(WorkerBuild {
+            id: BuildId(row.int(0)?),
+            builder: BuilderId(row.int(1)?),
+            builder_name: row.text(2)?,
+            number: row.int(3)?,
+            results: row.results(4)?,
+            started_at: row.time(5)?,
+            complete_at: row.opt_time(6)?,
+            state_string: row.text(7)?,
+        })
+    };
+    tx.query(query, params![worker, limit]).await?.iter().map(build).collect()
+}
+
+/// All masters, by name.
+pub async fn masters(tx: &Tx) -> Result<Vec<MasterLine>> {
+    let query = "SELECT m.id, m.name, m.active, m.last_active, mm.version, mm.state FROM masters m \
+                 LEFT JOIN muster_masters mm ON mm.masterid = m.id ORDER BY m.name";
+    let master = |row: &Row| {
+        Ok(MasterLine {
+            id: MasterId(row.int(0)?),
+            name: row.text(1)?,
+            active: row.bool(2)?,
+            last_active: row.time(3)?,
+            version: row.opt_text(4)?,
+            state: row.opt_text(5)?,
+        })
+    };
+    tx.query(query, params![]).await?.iter().map(master).collect()
+}
