@@ -25,7 +25,9 @@ pub(crate) fn pack(
     let writer = BlockWriter { blocks, block_bytes, pending: Vec::with_capacity(block_bytes) };
     let writer = match compress {
         None => pack_into(dir, writer)?,
-        Some(Compression::Gz) => pack_into(dir, GzEncoder::new(writer, flate2::Compression::default()))?.finish()?,
+        Some(Compression::Gz) => {
+            pack_into(dir, GzEncoder::new(writer, flate2::Compression::default()))?.finish()?
+        }
         Some(Compression::Bz2) => {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -43,7 +45,12 @@ fn pack_into<W: Write>(dir: &Path, writer: W) -> io::Result<W> {
     archive.into_inner()
 }
 
-fn append_dir<W: Write>(archive: &mut tar::Builder<W>, dir: &Path, name: &Path, depth: usize) -> io::Result<()> {
+fn append_dir<W: Write>(
+    archive: &mut tar::Builder<W>,
+    dir: &Path,
+    name: &Path,
+    depth: usize,
+) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(io::Error::other(format!("{} lies deeper than {MAX_DEPTH} directories", dir.display())));
     }

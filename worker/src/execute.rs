@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use muster_session::command::{Command, StartCommand, UpdateBody};
 use tokio::sync::{mpsc, watch};
 
 use crate::files::{self, FileError};
 use crate::launch::Launcher;
+use crate::options::Limits;
 use crate::outbox::Outbox;
 use crate::records::RecordDir;
 use crate::{dirs, shell, transfer};
@@ -24,8 +25,8 @@ pub(crate) struct Surroundings {
     pub environment: BTreeMap<OsString, OsString>,
     /// Starts programs.
     pub launcher: Launcher,
-    /// How often followed log files are looked at.
-    pub logfile_poll: Duration,
+    /// The worker's bounds.
+    pub limits: Limits,
 }
 
 /// How a command is asked to end early; each is stronger than the ones before it.
@@ -53,8 +54,9 @@ impl Stop {
     /// Waits until anything stronger than `known` is asked for.
     pub(crate) async fn beyond(&self, known: StopRequest) -> StopRequest {
         let mut requests = self.0.clone();
-        match requests.wait_for(|request| *request > known).await {
-            Ok(request) => *request,
+        let asked = requests.wait_for(|request| *request > known).await.map(|request| *request);
+        match asked {
+            Ok(request) => request,
             // Nobody is left who could ask.
             Err(_) => std::future::pending().await,
         }
@@ -137,7 +139,10 @@ async fn perform(start: StartCommand, io: &mut CommandIo, around: &Surroundings)
     let builder = around.base.join(&start.builddir);
     if let Err(error) = std::fs::create_dir_all(&builder) {
         let problem = files::describe(&error);
-        return Outcome::broken(format!("can't make the builder's directory {}: {problem}", builder.display()));
+        return Outcome::broken(format!(
+            "can't make the builder's directory {}: {problem}",
+            builder.display()
+        ));
     }
     match start.command {
         Command::Shell(shell) => shell::run(&builder, shell, io, around).await,
@@ -150,7 +155,9 @@ async fn perform(start: StartCommand, io: &mut CommandIo, around: &Surroundings)
         Command::Cpdir { from, to, timeout, max_time } => {
             dirs::cpdir(&builder, &from, &to, dirs::Times { timeout, max_time }, io, around).await
         }
-        Command::Mkdir { dirs } => on_files(io, move || files::mkdir(&builder, &dirs).map(|()| Vec::new())).await,
+        Command::Mkdir { dirs } => {
+            on_files(io, move || files::mkdir(&builder, &dirs).map(|()| Vec::new())).await
+        }
         Command::Stat { file, workdir } => {
             let path = builder.join(workdir.unwrap_or_default()).join(file);
             on_files(io, move || files::stat(&path).map(|found| vec![found])).await

@@ -153,7 +153,10 @@ mod tests {
         let error = stat(&base.join("no")).unwrap_err();
         assert_eq!((error.rc, error.header), (2, format!("stat: No such file or directory: {shown}/no\n")));
         let error = listdir(&base.join("no")).unwrap_err();
-        assert_eq!((error.rc, error.header), (2, format!("listdir: No such file or directory: {shown}/no\n")));
+        assert_eq!(
+            (error.rc, error.header),
+            (2, format!("listdir: No such file or directory: {shown}/no\n"))
+        );
         let error = rmfile(&base.join("no")).unwrap_err();
         assert_eq!((error.rc, error.header), (2, format!("rmfile: No such file or directory: {shown}/no\n")));
         rmfile(&base.join("file")).unwrap();

@@ -5,12 +5,15 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use muster_session::WorkerInfo;
 use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
 
 use crate::WorkerError;
 
 const LOCK_FILE: &str = "worker.lock";
 const DIAL_FILE: &str = "dial-number";
+const GENERATION_FILE: &str = "generation";
 
 /// Largest file of `info/` that is told to the master; larger ones are skipped.
 const MAX_INFO_BYTES: u64 = 64 * 1024;
@@ -53,20 +56,41 @@ impl WorkerHome {
         &self.dir
     }
 
-    /// The number of this dial: higher than that of any earlier one, also after a crash of the machine.
-    pub(crate) fn next_dial_number(&self) -> Result<u64, WorkerError> {
-        let path = self.dir.join(DIAL_FILE);
-        let next = match std::fs::read_to_string(&path) {
-            Ok(text) => text
-                .trim()
-                .parse::<u64>()
-                .map_err(|_| WorkerError::DialNumber { path: path.clone(), content: text.trim().to_owned() })?
-                .saturating_add(1),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
-            Err(error) => return Err(self.unusable(error)),
-        };
-        write_durably(&path, &format!("{next}\n")).map_err(|error| self.unusable(error))?;
+    /// The number of this dial: higher than that of any earlier one, also after a crash of the machine. It is never
+    /// lower than `now`, the seconds since 1970, so that a worker whose directory was lost is not taken for an old one.
+    pub(crate) fn next_dial_number(&self, now: u64) -> Result<u64, WorkerError> {
+        let next = self.counter(DIAL_FILE)?.saturating_add(1).max(now);
+        self.keep_counter(DIAL_FILE, next)?;
         Ok(next)
+    }
+
+    /// The highest generation of a cluster that this worker has served.
+    pub(crate) fn generation(&self) -> Result<u64, WorkerError> {
+        self.counter(GENERATION_FILE)
+    }
+
+    /// Remembers a generation durably.
+    pub(crate) fn keep_generation(&self, generation: u64) -> Result<(), WorkerError> {
+        if generation <= self.generation()? {
+            return Ok(());
+        }
+        self.keep_counter(GENERATION_FILE, generation)
+    }
+
+    fn counter(&self, name: &str) -> Result<u64, WorkerError> {
+        let path = self.dir.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let content = text.trim();
+                content.parse().map_err(|_| WorkerError::Counter { path, content: content.to_owned() })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(self.unusable(error)),
+        }
+    }
+
+    fn keep_counter(&self, name: &str, value: u64) -> Result<(), WorkerError> {
+        write_durably(&self.dir.join(name), &format!("{value}\n")).map_err(|error| self.unusable(error))
     }
 
     fn unusable(&self, error: io::Error) -> WorkerError {
@@ -93,8 +117,23 @@ fn write_durably(path: &Path, content: &str) -> io::Result<()> {
     }
 }
 
+/// What the worker tells about itself and its machine (`compat/worker-protocol.md`, 4.4). The environment is left out:
+/// it holds secrets, and the master has not proven anything when this is sent.
+pub(crate) fn worker_info(dir: &Path) -> WorkerInfo {
+    let mut info: WorkerInfo =
+        info_files(dir).into_iter().map(|(name, text)| (name, Value::from(text))).collect();
+    // Missing on systems that have none.
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    info.extend(os_release(&release).into_iter().map(|(key, value)| (key, Value::from(value))));
+    info.insert("system".into(), "posix".into());
+    info.insert("basedir".into(), dir.to_string_lossy().into());
+    info.insert("numcpus".into(), std::thread::available_parallelism().map_or(1, |count| count.get()).into());
+    info.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    info
+}
+
 /// Text files of `DIR/info/` by name; undecodable and oversized ones are skipped, as users may put anything there.
-pub(crate) fn info_files(dir: &Path) -> BTreeMap<String, String> {
+fn info_files(dir: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir.join("info")).into_iter().flatten().flatten() {
         let small = entry.metadata().is_ok_and(|found| found.is_file() && found.len() <= MAX_INFO_BYTES);
@@ -108,7 +147,7 @@ pub(crate) fn info_files(dir: &Path) -> BTreeMap<String, String> {
 }
 
 /// `/etc/os-release` with keys lower-cased and prefixed by `os_`; quotes are taken off.
-pub(crate) fn os_release(text: &str) -> BTreeMap<String, String> {
+fn os_release(text: &str) -> BTreeMap<String, String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs
         .filter(|(key, _)| !key.trim_start().starts_with('#'))
@@ -129,17 +168,18 @@ mod tests {
     fn dial_numbers_grow_over_lives_of_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let home = WorkerHome::open(dir.path()).unwrap();
-        assert_eq!(home.next_dial_number().unwrap(), 1);
-        assert_eq!(home.next_dial_number().unwrap(), 2);
+        assert_eq!(home.next_dial_number(0).unwrap(), 1);
+        assert_eq!(home.next_dial_number(0).unwrap(), 2);
+        assert_eq!(home.next_dial_number(1000).unwrap(), 1000);
         drop(home);
-        assert_eq!(WorkerHome::open(dir.path()).unwrap().next_dial_number().unwrap(), 3);
+        assert_eq!(WorkerHome::open(dir.path()).unwrap().next_dial_number(900).unwrap(), 1001);
     }
 
     #[test]
     fn a_damaged_dial_number_is_told_not_guessed() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(DIAL_FILE), "what\n").unwrap();
-        let error = WorkerHome::open(dir.path()).unwrap().next_dial_number().unwrap_err();
+        let error = WorkerHome::open(dir.path()).unwrap().next_dial_number(0).unwrap_err();
         assert!(error.to_string().contains("dial-number"), "{error}");
     }
 

@@ -86,13 +86,15 @@ fn launch(mut args: impl Iterator<Item = OsString>) -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = program.display();
     match error.kind() {
-        std::io::ErrorKind::NotFound => format!("can't run '{program}': {error}; PATH is '{}'", path.display()),
+        std::io::ErrorKind::NotFound => {
+            format!("can't run '{program}': {error}; PATH is '{}'", path.display())
+        }
         _ => format!("can't run '{program}': {error}"),
     }
 }
 
 fn take_terminal() -> std::io::Result<()> {
     rustix::process::setsid()?;
-    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    rustix::process::ioctl_tiocsctty(std::io::stdin())?;
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Outbox {
         let mut pending = self.lock();
         let mut rest = text;
         while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(MAX_TEXT));
+            let (piece, after) = split_text(rest);
             self.push_text(&mut pending, &stream, piece.to_owned());
             rest = after;
         }
@@ -235,6 +235,15 @@ impl Outbox {
     }
 }
 
+/// At most [`MAX_TEXT`] bytes of whole characters, and the rest.
+fn split_text(text: &str) -> (&str, &str) {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.split_at(end)
+}
+
 enum Next {
     Update(UpdateBody),
     Over,
@@ -271,7 +280,11 @@ mod tests {
         outbox.write(Stream::Stdout, b"a\n");
         outbox.write(Stream::Stdout, b"b\nunfin");
         outbox.write(Stream::Stderr, b"e\n");
-        let expected = vec![output(Stream::Stdout, "a\nb\n"), output(Stream::Stderr, "e\n"), output(Stream::Stdout, "unfin")];
+        let expected = vec![
+            output(Stream::Stdout, "a\nb\n"),
+            output(Stream::Stderr, "e\n"),
+            output(Stream::Stdout, "unfin"),
+        ];
         assert_eq!(outbox.next().await, Some(UpdateBody::Output(expected)));
         assert_eq!(start.elapsed(), Duration::from_millis(200));
         outbox.write(Stream::Stdout, b"ished\n");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use muster_core::CommandId;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use crate::process::{self, ProcessIdentity};
 
@@ -47,13 +48,9 @@ impl Records {
         Ok(Self { dir })
     }
 
-    /// Writes the record of a new command; its directory also holds the spool.
-    pub(crate) fn create(&self, id: CommandId, boot_id: &str, shown: String) -> io::Result<RecordDir> {
-        let path = self.dir.join(id.to_string());
-        std::fs::create_dir_all(&path)?;
-        let record = CommandRecord { id: id.to_string(), boot_id: boot_id.to_owned(), shown };
-        write_whole(&path, COMMAND_FILE, &record)?;
-        Ok(RecordDir { path })
+    /// Where the record of a command is, or would be.
+    pub(crate) fn dir(&self, id: CommandId) -> RecordDir {
+        RecordDir { path: self.dir.join(id.to_string()) }
     }
 
     /// Ends every recorded process group of an earlier life and removes its records.
@@ -61,23 +58,30 @@ impl Records {
     /// A record is first moved aside: a launcher that is about to start then can't write its process file any more
     /// and gives up, so nothing slips in between reading and removing. Returns what was ended, for the log.
     pub(crate) async fn end_orphans(&self) -> io::Result<Vec<String>> {
-        let mut ended = Vec::new();
+        let mut ending = JoinSet::new();
         for entry in std::fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let taken = match name.to_str() {
-                Some(name) if name.starts_with(TAKEN_PREFIX) => entry.path(),
-                _ => self.dir.join(format!("{TAKEN_PREFIX}{}", name.display())),
-            };
-            if taken != entry.path() {
-                std::fs::rename(entry.path(), &taken)?;
-            }
-            if let Some(orphan) = end_orphan(&taken).await? {
-                ended.push(orphan);
-            }
-            remove_record(&taken)?;
+            let taken = self.take(&entry?)?;
+            ending.spawn(async move {
+                let orphan = end_orphan(&taken).await?;
+                remove_record(&taken)?;
+                Ok::<_, io::Error>(orphan)
+            });
+        }
+        let mut ended = Vec::new();
+        while let Some(result) = ending.join_next().await {
+            ended.extend(result??);
         }
         Ok(ended)
+    }
+
+    fn take(&self, entry: &std::fs::DirEntry) -> io::Result<PathBuf> {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(TAKEN_PREFIX) {
+            return Ok(entry.path());
+        }
+        let taken = self.dir.join(format!("{TAKEN_PREFIX}{}", name.display()));
+        std::fs::rename(entry.path(), &taken)?;
+        Ok(taken)
     }
 }
 
@@ -88,6 +92,13 @@ pub(crate) struct RecordDir {
 }
 
 impl RecordDir {
+    /// Writes the record of a new command; its directory also holds the spool.
+    pub(crate) fn create(&self, id: CommandId, boot_id: &str, shown: String) -> io::Result<()> {
+        std::fs::create_dir_all(&self.path)?;
+        let record = CommandRecord { id: id.to_string(), boot_id: boot_id.to_owned(), shown };
+        write_whole(&self.path, COMMAND_FILE, &record)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -28,11 +28,6 @@ impl SpoolBudget {
         Arc::new(Self { limit, used: AtomicU64::new(0), freed: Notify::new() })
     }
 
-    /// Bytes in use by all spools.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
     /// Wakes when some spool has given bytes back. Create the future before looking for room.
     pub(crate) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
@@ -114,11 +109,11 @@ impl Spool {
     }
 
     /// Appends one update and returns its number. An error changes nothing.
-    pub(crate) fn append(&mut self, update: Vec<u8>) -> Result<u64, SpoolError> {
+    pub(crate) fn append(&mut self, update: &[u8]) -> Result<u64, SpoolError> {
         let number = self.next_number();
         if self.memory_used + update.len() <= self.limits.memory {
             self.memory_used += update.len();
-            self.entries.push_back(Entry::Memory(update));
+            self.entries.push_back(Entry::Memory(update.to_vec()));
             return Ok(number);
         }
         let length = update.len() as u64;
@@ -129,7 +124,7 @@ impl Spool {
         if used + length > self.limits.disk || !self.budget.take(length) {
             return Err(SpoolError::Full);
         }
-        if let Err(error) = self.write_ring(&update) {
+        if let Err(error) = self.write_ring(update) {
             self.budget.give_back(length);
             return Err(SpoolError::Io(self.path.clone(), error));
         }
@@ -223,10 +218,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let budget = SpoolBudget::new(1000);
         let mut spool = on_disk(&dir, 10, &budget);
-        spool.append(vec![0; 4]).unwrap();
+        spool.append(&[0; 4]).unwrap();
         for round in 1..30_u8 {
             // One update always stays behind, so the ring is never empty and really wraps.
-            let number = spool.append(vec![round; 4]).unwrap();
+            let number = spool.append(&[round; 4]).unwrap();
             spool.acknowledge(number - 1).unwrap();
             assert_eq!(spool.read(number).unwrap(), Some(vec![round; 4]));
             assert_eq!(spool.read(number - 1).unwrap(), None);
@@ -240,12 +235,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let budget = SpoolBudget::new(1000);
         let mut spool = on_disk(&dir, 10, &budget);
-        let first = spool.append(b"123456".to_vec()).unwrap();
-        let second = spool.append(b"abcd".to_vec()).unwrap();
-        assert!(matches!(spool.append(b"x".to_vec()), Err(SpoolError::Full)));
-        assert!(matches!(spool.append(vec![0; 11]), Err(SpoolError::TooLarge(11, 10))));
+        let first = spool.append(b"123456").unwrap();
+        let second = spool.append(b"abcd").unwrap();
+        assert!(matches!(spool.append(b"x"), Err(SpoolError::Full)));
+        assert!(matches!(spool.append(&[0; 11]), Err(SpoolError::TooLarge(11, 10))));
         spool.acknowledge(first).unwrap();
-        let third = spool.append(b"wraps!".to_vec()).unwrap();
+        let third = spool.append(b"wraps!").unwrap();
         assert_eq!(spool.read(first).unwrap(), None);
         assert_eq!(spool.read(second).unwrap().unwrap(), b"abcd");
         assert_eq!(spool.read(third).unwrap().unwrap(), b"wraps!");
@@ -257,12 +252,12 @@ mod tests {
         let budget = SpoolBudget::new(10);
         let mut one = on_disk(&dir, 100, &budget);
         let mut two = on_disk(&dir, 100, &budget);
-        one.append(vec![1; 8]).unwrap();
-        assert!(matches!(two.append(vec![2; 3]), Err(SpoolError::Full)));
+        one.append(&[1; 8]).unwrap();
+        assert!(matches!(two.append(&[2; 3]), Err(SpoolError::Full)));
         drop(one);
-        assert_eq!(budget.used(), 0);
-        two.append(vec![2; 3]).unwrap();
-        assert_eq!(budget.used(), 3);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+        two.append(&[2; 3]).unwrap();
+        assert_eq!(budget.used.load(Ordering::Relaxed), 3);
     }
 
     #[test]
@@ -271,10 +266,10 @@ mod tests {
         let path = dir.path().join("spool");
         let limits = SpoolLimits { memory: 10, disk: 100 };
         let mut spool = Spool::new(path.clone(), limits, SpoolBudget::new(1000));
-        spool.append(b"in memory".to_vec()).unwrap();
+        spool.append(b"in memory").unwrap();
         assert!(!path.exists());
-        let second = spool.append(b"on disk".to_vec()).unwrap();
-        let third = spool.append(b"3".to_vec()).unwrap();
+        let second = spool.append(b"on disk").unwrap();
+        let third = spool.append(b"3").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 7);
         assert_eq!(spool.read(second).unwrap().unwrap(), b"on disk");
         assert_eq!(spool.read(third).unwrap().unwrap(), b"3");

@@ -1,13 +1,14 @@
 //! Files between worker and master: uploads as numbered chunks, downloads written beside and renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_session::command::{DownloadFile, Stream, UpdateBody, UploadDirectory, UploadFile};
 use muster_session::wire::MAX_BLOCK;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::archive;
@@ -35,7 +36,7 @@ pub(crate) async fn upload_file(base: &Path, args: UploadFile, io: &CommandIo) -
         if wanted == 0 {
             return truncated(io, &path);
         }
-        match file.read(&mut block[..wanted]) {
+        match file.read(&mut block[..wanted]).await {
             Ok(0) => break,
             Ok(count) => {
                 cut.took(count);
@@ -43,15 +44,18 @@ pub(crate) async fn upload_file(base: &Path, args: UploadFile, io: &CommandIo) -
                     return Outcome::rc(FAILED);
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return fail(io, &format!("Cannot read file '{}' for upload", path.display()), &error),
+            Err(error) => {
+                return fail(io, &format!("Cannot read file '{}' for upload", path.display()), &error);
+            }
         }
     }
     if args.keep_stamp
-        && let Ok(found) = file.metadata()
+        && let Ok(found) = file.metadata().await
     {
         let seconds = |time: io::Result<SystemTime>| {
-            time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0.0, |since| since.as_secs_f64())
+            time.ok()
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                .map_or(0.0, |since| since.as_secs_f64())
         };
         let (accessed, modified) = (seconds(found.accessed()), seconds(found.modified()));
         io.outbox.send(UpdateBody::Times { accessed, modified });
@@ -109,19 +113,19 @@ pub(crate) async fn download_file(base: &Path, args: DownloadFile, io: &mut Comm
         };
         let Some(chunk) = chunk else { return Outcome::rc(FAILED) };
         let allowed = cut.allowed(chunk.bytes.len());
-        if let Err(error) = target.file.write_all(&chunk.bytes[..allowed]) {
+        if let Err(error) = target.write(&chunk.bytes[..allowed]).await {
             return fail(io, &format!("Cannot write file '{}'", path.display()), &error);
         }
         cut.took(allowed);
         io.acknowledge(chunk.number);
         if allowed < chunk.bytes.len() {
-            return match target.finish() {
+            return match target.finish().await {
                 Ok(()) => truncated(io, &path),
                 Err(error) => fail(io, &what, &error),
             };
         }
         if chunk.eof {
-            return match target.finish() {
+            return match target.finish().await {
                 Ok(()) => Outcome::rc(0),
                 Err(error) => fail(io, &what, &error),
             };
@@ -171,12 +175,12 @@ async fn send_chunk(io: &CommandIo, bytes: Vec<u8>) -> bool {
 }
 
 /// A directory opens like a file and fails only when it is read; say it at once.
-fn open_regular(path: &Path) -> io::Result<File> {
+fn open_regular(path: &Path) -> io::Result<tokio::fs::File> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(rustix::io::Errno::ISDIR.into());
     }
-    Ok(file)
+    Ok(tokio::fs::File::from_std(file))
 }
 
 fn fail(io: &CommandIo, what: &str, error: &io::Error) -> Outcome {
@@ -194,7 +198,7 @@ fn truncated(io: &CommandIo, path: &Path) -> Outcome {
 struct Target {
     path: PathBuf,
     temporary: PathBuf,
-    file: File,
+    file: tokio::fs::File,
     mode: Option<u32>,
     finished: bool,
 }
@@ -215,12 +219,18 @@ impl Target {
         let temporary = parent.join(format!(".{}.{}.part", name.display(), uuid::Uuid::new_v4().simple()));
         let file =
             OpenOptions::new().write(true).create_new(true).mode(mode.unwrap_or(0o666)).open(&temporary)?;
-        Ok(Self { path, temporary, file, mode, finished: false })
+        Ok(Self { path, temporary, file: tokio::fs::File::from_std(file), mode, finished: false })
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        // Errors of a write show up here.
+        self.file.flush().await
+    }
+
+    async fn finish(mut self) -> io::Result<()> {
         if let Some(mode) = self.mode {
-            self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+            self.file.set_permissions(fs::Permissions::from_mode(mode)).await?;
         }
         fs::rename(&self.temporary, &self.path)?;
         self.finished = true;

@@ -43,7 +43,9 @@ impl Candidate {
 
     /// What a scheduler asked for beside its name: what two schedulers want alike is wanted once.
     fn wishes(&self) -> impl Iterator<Item = (&str, &Property)> {
-        self.properties.iter().filter(|(name, property)| property.source() == SCHEDULER && *name != "scheduler")
+        self.properties
+            .iter()
+            .filter(|(name, property)| property.source() == SCHEDULER && *name != "scheduler")
     }
 }
 
@@ -111,8 +113,14 @@ mod tests {
     }
 
     fn patched() -> Source {
-        let patch =
-            Patch { id: 1, level: 1, body: vec![], author: String::new(), comment: String::new(), subdir: None };
+        let patch = Patch {
+            id: 1,
+            level: 1,
+            body: vec![],
+            author: String::new(),
+            comment: String::new(),
+            subdir: None,
+        };
         with_stamp(|stamp| stamp.patch = Some(patch))
     }
 

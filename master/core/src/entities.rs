@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    BuildId, BuilderId, BuildsetId, ChangeId, ChangeSourceId, LogId, MasterId, ProjectId, Properties, RequestId, Results,
-    SchedulerId, SourceStampId, StepId, Timestamp, WorkerId,
+    BuildId, BuilderId, BuildsetId, ChangeId, ChangeSourceId, LogId, MasterId, ProjectId, Properties,
+    RequestId, Results, SchedulerId, SourceStampId, StepId, Timestamp, WorkerId,
 };
 
 /// A master process that runs or once ran.
@@ -225,7 +225,9 @@ impl LogKind {
 
     /// The kind with this letter.
     pub fn from_letter(letter: &str) -> Option<LogKind> {
-        [LogKind::Stdio, LogKind::Text, LogKind::Html, LogKind::Deleted].into_iter().find(|kind| kind.letter() == letter)
+        [LogKind::Stdio, LogKind::Text, LogKind::Html, LogKind::Deleted]
+            .into_iter()
+            .find(|kind| kind.letter() == letter)
     }
 }
 

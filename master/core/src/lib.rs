@@ -6,9 +6,11 @@ pub mod hash;
 pub mod identifier;
 pub mod ids;
 pub mod lines;
+pub mod lock;
 pub mod properties;
 pub mod render;
 pub mod results;
+pub mod strports;
 pub mod topic;
 
 pub use entities::*;

@@ -3,8 +3,10 @@
 //! REST, WebSocket, pages, bus payloads and the Python host see the same resources through the same queries, and
 //! change them through the same update methods. A transaction begins and ends here; its events leave after the commit.
 
+pub mod read;
 pub mod resources;
 mod updates;
+pub mod views;
 
 pub use updates::*;
 

@@ -1,1 +1,123 @@
-//! TODO
+//! The engine: takes build requests, runs their builds, follows the commands on the workers.
+//!
+//! [`Engine::run`] is a handful of reconcilers: each looks at the rows, does what is due, and is woken by events and by
+//! a timer. A build is executed by one task that owns its run; what it does to the world goes through
+//! [`StepContext`] and is journalled, so that another master, or the next life of this one, can go on.
+
+mod accept;
+mod active;
+mod callables;
+mod control;
+mod distributor;
+mod locks;
+mod plan;
+mod run;
+mod runner;
+mod sessions;
+mod steps;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+};
+
+use muster_core::MasterId;
+use muster_data::Data;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use active::{Active, activate};
+pub use run::{
+    CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd, Transfer,
+};
+pub use steps::STEP_KINDS;
+
+use runner::Runs;
+use sessions::Slots;
+
+/// An engine. Clones are the same one.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    data: Data,
+    master: MasterId,
+    basedir: PathBuf,
+    active: watch::Receiver<Arc<Active>>,
+    slots: Slots,
+    runs: Runs,
+    /// Counts releases of locks.
+    releases: watch::Sender<u64>,
+}
+
+impl Engine {
+    /// An engine for the configuration that `active` shows. It does nothing until it is [run](Engine::run).
+    pub fn new(data: Data, master: MasterId, basedir: PathBuf, active: watch::Receiver<Arc<Active>>) -> Engine {
+        let slots = Slots::new();
+        slots.configure(&active.borrow().ids.workers);
+        Engine(Arc::new(Inner {
+            data,
+            master,
+            basedir,
+            active,
+            slots,
+            runs: Runs::default(),
+            releases: watch::Sender::new(0),
+        }))
+    }
+
+    /// Takes up its own builds again, then distributes, runs builds and carries out orders until `shutdown`. Returns when
+    /// every build is put down: rows and journals stay, the workers' commands run on, and the next start goes on.
+    ///
+    /// # Errors
+    /// When the database can't be read at the start.
+    pub async fn run(self, shutdown: CancellationToken) -> muster_store::Result<()> {
+        let leaving = shutdown.child_token();
+        self.adopt(&leaving).await?;
+        tokio::join!(
+            distributor::run(self.clone(), leaving.clone()),
+            control::run(self.clone(), leaving.clone()),
+            self.follow_configuration(leaving.clone()),
+        );
+        self.0.runs.wait().await;
+        Ok(())
+    }
+
+    /// Builds under way here.
+    pub fn running(&self) -> usize {
+        self.0.runs.count()
+    }
+
+    async fn follow_configuration(&self, leaving: CancellationToken) {
+        let mut active = self.active_receiver();
+        loop {
+            tokio::select! {
+                changed = active.changed() => if changed.is_err() { return },
+                () = leaving.cancelled() => return,
+            }
+            let workers = active.borrow_and_update().ids.workers.clone();
+            self.slots().configure(&workers);
+            self.0.runs.poke();
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Data {
+        &self.0.data
+    }
+
+    pub(crate) fn master(&self) -> MasterId {
+        self.0.master
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.0.slots
+    }
+
+    pub(crate) fn active(&self) -> Arc<Active> {
+        self.0.active.borrow().clone()
+    }
+
+    pub(crate) fn active_receiver(&self) -> watch::Receiver<Arc<Active>> {
+        self.0.active.clone()
+    }
+}

@@ -1,1 +1,35 @@
-//! TODO
+//! Change sources and schedulers: from a commit, a clock or a person to a buildset.
+//!
+//! Every scheduler is a reconciler: it takes no input, looks at the rows, does what is due, and is woken by events and
+//! by a timer. [`Schedulers`] runs those of the newest snapshot that this master owns; [`force`] and [`trigger`] work on
+//! every master.
+
+mod absolute;
+mod basic;
+mod buildset;
+mod callables;
+mod change_filter;
+mod changes;
+mod complaint;
+mod cron;
+mod force;
+mod gate;
+mod git;
+mod git_poller;
+mod pattern;
+mod poll_times;
+mod reason;
+mod revlinks;
+mod service;
+mod stable_timers;
+mod tasks;
+#[cfg(test)]
+mod testing;
+mod timed;
+mod triggerable;
+
+pub use buildset::ComposeError;
+pub use force::{ForceError, force, force_spec};
+pub use revlinks::link as revlink;
+pub use service::Schedulers;
+pub use triggerable::{Trigger, TriggerError, trigger};

@@ -135,7 +135,4 @@ pub enum OrderError {
         /// How long it is.
         error: FrameError,
     },
-    /// The session is closed for good.
-    #[error("the session of worker {0} is closed")]
-    Closed(String),
 }

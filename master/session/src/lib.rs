@@ -1,15 +1,21 @@
 //! The session protocol between an engine and a worker: numbered and acknowledged both ways, resumable.
-#![allow(unused)]
 
 pub mod auth;
 pub mod command;
 pub mod dial;
 pub mod error;
+mod link;
 pub mod listen;
 pub mod liveness;
+mod master;
 pub mod master_link;
+mod opening;
+#[cfg(test)]
+mod simulation;
 pub mod transport;
+mod websocket;
 pub mod wire;
+mod worker;
 pub mod worker_link;
 
 pub use auth::Password;

@@ -13,7 +13,7 @@ use crate::transport::{Incoming, Outgoing, Transport};
 /// Events that wait for their consumer; with more of them the socket is not read. Each holds at most one frame.
 pub(crate) const EVENT_QUEUE: usize = 32;
 
-/// How long the farewell after an error may take; the peer finds out without it too.
+/// How long farewell and closing may take; the peer finds out without them too.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One side of a session: bytes and time in, bytes and events out.
@@ -60,11 +60,6 @@ impl<M: Machine> Shared<M> {
         result
     }
 
-    /// Takes something out of the machine that nobody waits for.
-    pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut M) -> R) -> R {
-        change(&mut self.lock())
-    }
-
     /// Rings at every change after this call.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.bell.subscribe()
@@ -75,8 +70,9 @@ impl<M: Machine> Shared<M> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machine, as long as its connection is still `serial`.
-    fn line(&self, serial: u64) -> Result<MutexGuard<'_, M>, Disconnect> {
+    /// The machine, as long as its connection is still `serial`: what one connection has to say never goes out on
+    /// another.
+    pub(crate) fn line(&self, serial: u64) -> Result<MutexGuard<'_, M>, Disconnect> {
         let machine = self.lock();
         if machine.serial() == Some(serial) { Ok(machine) } else { Err(Disconnect::Superseded) }
     }
@@ -95,7 +91,7 @@ impl<M: Machine> Shared<M> {
     }
 }
 
-/// Drives connection `serial` until it ends. `next_frame` gives what is to be sent.
+/// Drives connection `serial` until it ends. `next_frame` gives what is to be sent on it.
 pub(crate) async fn drive<M, F>(
     shared: &Shared<M>,
     serial: u64,
@@ -106,30 +102,52 @@ where
     M: Machine,
     F: FnMut() -> Result<Option<Vec<u8>>, Disconnect>,
 {
+    let mut hang_up = HangUp { shared, serial, reason: "its task was dropped".into() };
     let Transport { mut incoming, mut outgoing, .. } = transport;
     let end = tokio::select! {
         end = write(shared, serial, &mut outgoing, next_frame) => end,
         end = read(shared, serial, &mut incoming) => end,
         end = watch_time(shared, serial) => end,
     };
-    let reason = end.to_string();
-    if let Disconnect::Protocol(_) | Disconnect::Superseded = end
-        && let Some(frame) = M::farewell(&reason)
-    {
-        // The connection is lost either way; whether the peer still hears why makes no difference to this side.
-        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, outgoing.send(frame)).await;
-    }
-    // As above: nothing is left to do about a connection that can't be closed in order.
-    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, outgoing.close()).await;
-    if let Ok(mut machine) = shared.line(serial) {
-        machine.disconnected(&reason);
-    } else {
-        return end;
-    }
-    shared.bell.send_replace(());
+    hang_up.reason = end.to_string();
+    part(&mut outgoing, &end, M::farewell(&hang_up.reason)).await;
+    drop(hang_up);
     match shared.deliver().await {
         Ok(()) => end,
         Err(no_receiver) => no_receiver,
+    }
+}
+
+/// Says why, where the peer can't know, and closes. A sink that failed must not be touched again.
+async fn part(outgoing: &mut Outgoing, end: &Disconnect, farewell: Option<Vec<u8>>) {
+    if matches!(end, Disconnect::Transport(_)) {
+        return;
+    }
+    let tell = matches!(end, Disconnect::Protocol(_) | Disconnect::Superseded);
+    let parting = async {
+        if let Some(frame) = farewell.filter(|_| tell) {
+            outgoing.send(frame).await?;
+        }
+        outgoing.close().await
+    };
+    // The connection is over either way; whether the peer still hears why makes no difference to this side.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, parting).await;
+}
+
+/// Tells the machine that its connection is gone, even when the task that drove it was dropped.
+struct HangUp<'a, M: Machine> {
+    shared: &'a Shared<M>,
+    serial: u64,
+    reason: String,
+}
+
+impl<M: Machine> Drop for HangUp<'_, M> {
+    fn drop(&mut self) {
+        // A newer connection is not ended by the end of an older one.
+        if let Ok(mut machine) = self.shared.line(self.serial) {
+            machine.disconnected(&self.reason);
+        }
+        self.shared.bell.send_replace(());
     }
 }
 
@@ -147,10 +165,8 @@ where
     let outcome: Result<(), Disconnect> = async {
         loop {
             bell.borrow_and_update();
-            shared.line(serial)?;
             while let Some(frame) = next_frame()? {
                 outgoing.feed(frame).await?;
-                shared.line(serial)?;
             }
             outgoing.flush().await?;
             if let Some(reason) = shared.line(serial)?.ending() {

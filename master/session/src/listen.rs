@@ -1,62 +1,121 @@
 //! The master's side of an opening: who dials, and may it come in?
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::auth::Password;
-use crate::transport::Transport;
-use crate::wire::{BootId, CommandState, Refusal, WorkerInfo};
+use crate::auth::{Nonce, Password};
+use crate::liveness::OPENING_TIMEOUT;
+use crate::opening::{Admitted, Challenged, Turned};
+use crate::transport::{Transport, TransportError};
+use crate::websocket;
+use crate::wire::{self, BootId, CommandState, FromMaster, Refusal, WorkerInfo};
+
+/// Connections that may be in their opening at once; the next ones wait in the kernel's queue. A strange peer holds
+/// its place for [`OPENING_TIMEOUT`] at most.
+pub const MAX_OPENINGS: usize = 256;
+
+/// Rest after an error of `accept`: mostly the process has no file descriptor left, and needs time to get one back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks up a worker's password; `None` for a name that is not configured.
 pub type Passwords = Arc<dyn Fn(&str) -> Option<Password> + Send + Sync>;
 
-/// A worker that proved its password and waits for the engine's word: [`MasterLink::converse`](crate::MasterLink::converse) accepts it,
-/// [`Opening::refuse`] doesn't. Decide within [`OPENING_TIMEOUT`](crate::liveness::OPENING_TIMEOUT), or the worker gives up.
-pub struct Opening;
+/// A worker that proved its password and waits for the engine's word:
+/// [`MasterLink::converse`](crate::MasterLink::converse) accepts it, [`Opening::refuse`] doesn't. Decide within
+/// [`OPENING_TIMEOUT`], or the worker gives up. Dropping it closes the connection, and the worker dials again.
+pub struct Opening {
+    pub(crate) admitted: Admitted,
+    pub(crate) transport: Transport,
+}
 
 impl Opening {
     /// The worker's name.
     pub fn worker(&self) -> &str {
-        todo!()
+        &self.admitted.hello.worker
     }
 
     /// The life of its process.
     pub fn boot_id(&self) -> &BootId {
-        todo!()
+        &self.admitted.hello.boot_id
     }
 
     /// Of this dial. The engine accepts only one that is higher than the stored one, by compare-and-set.
     pub fn dial_no(&self) -> u64 {
-        todo!()
+        self.admitted.hello.dial_no
     }
 
     /// What the worker tells about itself.
     pub fn info(&self) -> &WorkerInfo {
-        todo!()
+        &self.admitted.claim.info
     }
 
     /// The commands it holds, running or ended.
     pub fn commands(&self) -> &[CommandState] {
-        todo!()
+        &self.admitted.claim.commands
     }
 
     /// Where it dials from, for people.
     pub fn peer(&self) -> &str {
-        todo!()
+        self.transport.peer()
     }
 
     /// Sends it away.
-    pub async fn refuse(self, refusal: Refusal) {
-        todo!()
+    pub async fn refuse(mut self, refusal: Refusal) {
+        tracing::info!(worker = self.worker(), peer = self.peer(), reason = refusal.reason, "worker refused");
+        self.transport.turn_away(refusal).await;
     }
+}
+
+/// Why nobody came in.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// It said nothing for too long.
+    #[error("it did not finish the opening within {OPENING_TIMEOUT:?}")]
+    Silent,
+    /// It went away.
+    #[error("it went away during the opening")]
+    Closed,
+    /// It was refused; the text is for the log, and may say more than the worker was told.
+    #[error("{0}")]
+    Refused(String),
+    /// The network, or no WebSocket at all.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
 }
 
 /// Accepts connections for ever, and hands out those that open well. Strangers, silence and garbage are turned away
 /// here, with a line in the log. When `openings` is full, new connections wait; when its receiver is gone, this ends.
 pub async fn serve(listener: TcpListener, passwords: Passwords, openings: mpsc::Sender<Opening>) {
-    todo!()
+    let mut pending = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if pending.len() < MAX_OPENINGS => match accepted {
+                Ok((stream, peer)) => {
+                    pending.spawn(admit(stream, peer.to_string(), passwords.clone(), openings.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the session port can't accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = pending.join_next() => {}
+            () = openings.closed() => return,
+        }
+    }
+}
+
+async fn admit(stream: TcpStream, peer: String, passwords: Passwords, openings: mpsc::Sender<Opening>) {
+    let accepted = async { open(websocket::accept(stream, peer.clone()).await?, &passwords).await };
+    let opened = tokio::time::timeout(OPENING_TIMEOUT, accepted).await.unwrap_or(Err(OpeningError::Silent));
+    match opened {
+        // A closed queue ends `serve`, and the opening with it.
+        Ok(opening) => drop(openings.send(opening).await),
+        Err(error) => tracing::warn!(peer, %error, "a connection to the session port was turned away"),
+    }
 }
 
 /// The same for one transport, whatever it is.
@@ -64,22 +123,42 @@ pub async fn serve(listener: TcpListener, passwords: Passwords, openings: mpsc::
 /// # Errors
 /// When the peer is not let in; it was told why where that was possible.
 pub async fn open(transport: Transport, passwords: &Passwords) -> Result<Opening, OpeningError> {
-    todo!()
+    tokio::time::timeout(OPENING_TIMEOUT, exchange(transport, passwords))
+        .await
+        .unwrap_or(Err(OpeningError::Silent))
 }
 
-/// Why nobody came in.
-#[derive(Debug, thiserror::Error)]
-pub enum OpeningError {
-    /// It said nothing for too long.
-    #[error("it said nothing for {0:?}")]
-    Silent(std::time::Duration),
-    /// It went away.
-    #[error("it went away")]
-    Closed,
-    /// It was refused.
-    #[error("{0}")]
-    Refused(String),
-    /// The network, or no WebSocket at all.
-    #[error(transparent)]
-    Transport(#[from] crate::transport::TransportError),
+async fn exchange(mut transport: Transport, passwords: &Passwords) -> Result<Opening, OpeningError> {
+    let hello = transport.receive().await?.ok_or(OpeningError::Closed)?;
+    let challenged = match Challenged::by_hello(&hello, Nonce::fresh(), passwords.as_ref()) {
+        Ok(challenged) => challenged,
+        Err(turned) => return Err(send_away(transport, turned).await),
+    };
+    let challenge = wire::encode(&challenged.challenge()).expect("a challenge is a few dozen bytes");
+    transport.send(challenge).await?;
+    let claim = transport.receive().await?.ok_or(OpeningError::Closed)?;
+    match challenged.by_claim(&claim) {
+        Ok(admitted) => Ok(Opening { admitted, transport }),
+        Err(turned) => Err(send_away(transport, turned).await),
+    }
+}
+
+async fn send_away(mut transport: Transport, turned: Turned) -> OpeningError {
+    transport.turn_away(turned.refusal).await;
+    OpeningError::Refused(turned.for_log)
+}
+
+impl Transport {
+    async fn turn_away(&mut self, refusal: Refusal) {
+        let frame = match wire::encode(&FromMaster::Refused(refusal)) {
+            Ok(frame) => frame,
+            Err(error) => return tracing::error!(%error, "a refusal does not fit a frame"),
+        };
+        let told = async {
+            self.send(frame).await?;
+            self.close().await
+        };
+        // A peer that doesn't listen to its refusal loses the connection all the same.
+        let _ = tokio::time::timeout(OPENING_TIMEOUT, told).await;
+    }
 }

@@ -98,6 +98,19 @@ impl Channel {
         self.first > 1 || self.received > 0
     }
 
+    /// Whether another engine has led the command since this session last saw it.
+    fn was_overtaken(&self, state: &CommandState) -> bool {
+        state.epoch > self.epoch || state.orders > self.last() || state.acknowledged > self.acknowledged
+    }
+
+    /// Continues on a new connection, where the worker said what it holds.
+    fn go_on(&mut self, state: &CommandState) -> FromMaster {
+        self.drop_orders(state.orders);
+        self.sent = self.first - 1;
+        self.acknowledgement_due = false;
+        FromMaster::Resume { command: state.command, epoch: self.epoch, updates: self.acknowledged }
+    }
+
     fn has_to_send(&self) -> bool {
         self.acknowledgement_due || self.sent < self.last()
     }
@@ -124,16 +137,12 @@ impl MasterSession {
         line.control.push_back(FromMaster::Welcome(Welcome { proof: admitted.proof, terms }));
         let mut held: BTreeMap<CommandId, CommandState> =
             admitted.claim.commands.into_iter().map(|state| (state.command, state)).collect();
+        self.commands
+            .retain(|command, channel| held.get(command).is_none_or(|state| !channel.was_overtaken(state)));
         let mut lost = Vec::new();
         for (&command, channel) in &mut self.commands {
             match held.remove(&command) {
-                Some(state) => {
-                    channel.drop_orders(state.orders);
-                    channel.sent = channel.first - 1;
-                    channel.acknowledgement_due = false;
-                    let (epoch, updates) = (channel.epoch, channel.acknowledged);
-                    line.control.push_back(FromMaster::Resume { command, epoch, updates });
-                }
+                Some(state) => line.control.push_back(channel.go_on(&state)),
                 None if channel.arrived() => lost.push(command),
                 None => channel.sent = 0,
             }
@@ -143,8 +152,7 @@ impl MasterSession {
         }
         let dial_no = line.dial_no;
         self.line = Some(line);
-        self.events
-            .push_back(MasterEvent::Connected { dial_no, unclaimed: held.into_values().collect() });
+        self.events.push_back(MasterEvent::Connected { dial_no, unclaimed: held.into_values().collect() });
         for command in lost {
             self.drop_channel(command);
             self.events.push_back(MasterEvent::Lost { command });
@@ -175,7 +183,7 @@ impl MasterSession {
         order: StartCommand,
     ) -> Result<(), OrderError> {
         self.open_channel(command, Channel::new(epoch, 0, 0))?;
-        self.order(command, Order::Start(order)).inspect_err(|_| self.drop_channel(command))
+        self.order(command, Order::Start(Box::new(order))).inspect_err(|_| self.drop_channel(command))
     }
 
     pub(crate) fn resume(
@@ -327,8 +335,7 @@ impl Line {
     ) -> Result<Option<Vec<u8>>, Disconnect> {
         let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.ready.range((after, Bound::Unbounded)).next().or(self.ready.first()).copied();
-        let Some((command, channel)) =
-            next.and_then(|command| Some((command, commands.get_mut(&command)?)))
+        let Some((command, channel)) = next.and_then(|command| Some((command, commands.get_mut(&command)?)))
         else {
             return Ok(None);
         };

@@ -104,7 +104,7 @@ impl MasterLink {
         }
         let Opening { admitted, transport } = opening;
         let serial = self.shared.change(|session| session.connect(admitted, terms, link::now()));
-        let next = || self.shared.change_quietly(|session| session.poll_transmit(link::now()));
+        let next = || self.shared.line(serial)?.poll_transmit(link::now());
         link::drive(&self.shared, serial, transport, next).await
     }
 
@@ -121,7 +121,8 @@ impl MasterLink {
     /// [forget](MasterLink::forget) such a command instead.
     ///
     /// # Errors
-    /// When the session knows the command already.
+    /// When the session knows the command already, which is harmless: two connections in a row may have said that it
+    /// is unclaimed.
     pub fn resume(&self, state: &CommandState, epoch: Epoch, updates: u64) -> Result<(), OrderError> {
         self.shared.change(|session| session.resume(state, epoch, updates))
     }

@@ -1,9 +1,7 @@
 //! The master's side of an opening, without I/O: hello, challenge, claim.
 
 use crate::auth::{Nonce, Password, Proof, Side};
-use crate::wire::{
-    self, Claim, FromMaster, FromWorker, Hello, MAX_NAME, Refusal, RefusalCode, VERSIONS,
-};
+use crate::wire::{self, Claim, FromMaster, FromWorker, Hello, MAX_NAME, Refusal, RefusalCode, VERSIONS};
 
 /// Longest boot id; a UUID has 36 characters.
 const MAX_BOOT_ID: usize = 64;

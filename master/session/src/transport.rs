@@ -61,10 +61,29 @@ impl Transport {
     pub fn peer(&self) -> &str {
         &self.peer
     }
+
+    /// Sends one frame, outside of a session.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
+        self.outgoing.send(frame).await
+    }
+
+    /// The next frame, outside of a session; `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn receive(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        self.incoming.next().await.transpose()
+    }
+
+    pub(crate) async fn close(&mut self) -> Result<(), TransportError> {
+        self.outgoing.close().await
+    }
 }
 
 fn memory_channel() -> (Outgoing, Incoming) {
-    // `futures_util` gives each sender one slot on top of the buffer.
     let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(MEMORY_QUEUE);
     let outgoing = futures_util::sink::unfold(sender, |sender, frame: Vec<u8>| async move {
         sender.send(frame).await.map_err(|_| TransportError::Gone)?;
@@ -74,14 +93,4 @@ fn memory_channel() -> (Outgoing, Incoming) {
         receiver.recv().await.map(|frame| (Ok(frame), receiver))
     });
     (Box::pin(outgoing), Box::pin(incoming))
-}
-
-impl Transport {
-    pub(crate) async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
-        self.outgoing.send(frame).await
-    }
-
-    pub(crate) async fn receive(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
-        self.incoming.next().await.transpose()
-    }
 }

@@ -289,7 +289,7 @@ pub enum RefusalCode {
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Begin.
-    Start(StartCommand),
+    Start(Box<StartCommand>),
     /// End early; updates and the end still follow.
     Interrupt {
         /// For the header line.

@@ -126,13 +126,7 @@ impl Channel {
 
 impl WorkerSession {
     pub(crate) fn new(identity: Identity) -> WorkerSession {
-        WorkerSession {
-            identity,
-            commands: BTreeMap::new(),
-            line: None,
-            lines: 0,
-            events: VecDeque::new(),
-        }
+        WorkerSession { identity, commands: BTreeMap::new(), line: None, lines: 0, events: VecDeque::new() }
     }
 
     /// Puts a new connection in the place of any other. Returns its serial number.
@@ -231,6 +225,13 @@ impl WorkerSession {
         }
     }
 
+    /// Whether that update is still the next one of its command.
+    pub(crate) fn wants(&self, command: CommandId, number: u64) -> bool {
+        self.commands
+            .get(&command)
+            .is_some_and(|channel| channel.sent + 1 == number && channel.may_send_update())
+    }
+
     /// The frame of an update that was wanted. `None` when it is not wanted any more.
     pub(crate) fn supply(
         &mut self,
@@ -239,12 +240,11 @@ impl WorkerSession {
         body: UpdateBody,
         now: Instant,
     ) -> Result<Option<Vec<u8>>, FrameError> {
-        let (Some(line), Some(channel)) = (&mut self.line, self.commands.get_mut(&command)) else {
+        let wanted = self.wants(command, number);
+        let (Some(line), Some(channel), true) = (&mut self.line, self.commands.get_mut(&command), wanted)
+        else {
             return Ok(None);
         };
-        if number != channel.sent + 1 || !channel.may_send_update() {
-            return Ok(None);
-        }
         let frame = wire::encode(&FromWorker::Update { command, number, body })?;
         channel.sent = number;
         channel.in_flight.push_back((number, frame.len()));

@@ -120,27 +120,30 @@ impl WorkerLink {
         info: WorkerInfo,
         spool: &dyn Spool,
     ) -> Disconnect {
-        let serial =
-            self.shared.change(|session| session.dial(dial_no, Nonce::fresh(), info, link::now()));
-        link::drive(&self.shared, serial, transport, || self.next_frame(spool)).await
+        let serial = self.shared.change(|session| session.dial(dial_no, Nonce::fresh(), info, link::now()));
+        link::drive(&self.shared, serial, transport, || self.next_frame(serial, spool)).await
     }
 
-    fn next_frame(&self, spool: &dyn Spool) -> Result<Option<Vec<u8>>, Disconnect> {
-        if let Some(frame) = self.shared.change_quietly(|session| session.poll_transmit(link::now()))? {
+    fn next_frame(&self, serial: u64, spool: &dyn Spool) -> Result<Option<Vec<u8>>, Disconnect> {
+        if let Some(frame) = self.shared.line(serial)?.poll_transmit(link::now())? {
             return Ok(Some(frame));
         }
-        // The spool is read without the lock; meanwhile the master may have stored or forgotten the update.
-        while let Some((command, number)) = self.shared.change_quietly(WorkerSession::wanted) {
+        loop {
+            let Some((command, number)) = self.shared.line(serial)?.wanted() else { return Ok(None) };
+            // Without the lock: a disk may be slow.
             let loaded = spool.load(command, number);
-            let still_wanted =
-                self.shared.change_quietly(WorkerSession::wanted_again).contains(&(command, number));
-            if !still_wanted {
-                continue;
+            let mut session = self.shared.line(serial)?;
+            match loaded {
+                Ok(body) => {
+                    if let Some(frame) = session.supply(command, number, body, link::now())? {
+                        return Ok(Some(frame));
+                    }
+                }
+                Err(error) if session.wants(command, number) => return Err(error.into()),
+                // Meanwhile the master stored or forgot it, and it left the spool.
+                Err(_) => {}
             }
-            let frame =
-                self.shared.change_quietly(|session| session.supply(command, number, loaded?, link::now()))?;
         }
-        Ok(None)
     }
 
     /// Tells that the orders of `command` up to `number` are durably recorded, or carried out.

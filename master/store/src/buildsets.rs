@@ -4,7 +4,7 @@ use muster_core::{
     BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId, Timestamp,
 };
 
-use crate::{Result, Tx, executor::expand_list, json_text, params};
+use crate::{Result, Tx, Value, executor::expand_list, json_text, params};
 
 /// Columns of a buildset.
 #[derive(Clone, Debug, Default)]
@@ -74,12 +74,15 @@ pub struct Pending {
     pub waited_for: bool,
 }
 
-/// Pending requests, in the order in which they want to be built: priority, then age.
-pub async fn pending(tx: &Tx, limit: i64) -> Result<Vec<Pending>> {
+/// Pending requests of some builders, in the order in which they want to be built: priority, then age.
+pub async fn pending(tx: &Tx, builders: &[BuilderId], limit: i64) -> Result<Vec<Pending>> {
     let query = "SELECT r.id, r.buildsetid, r.builderid, r.priority, r.submitted_at, r.waited_for FROM buildrequests r \
-                 WHERE r.complete = 0 AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) \
+                 WHERE r.complete = 0 AND r.builderid IN (??) \
+                 AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) \
                  ORDER BY r.priority DESC, r.submitted_at, r.id LIMIT ?";
-    let rows = tx.query(query, params![limit]).await?;
+    let mut values: Vec<Value> = builders.iter().map(|builder| (*builder).into()).collect();
+    values.push(limit.into());
+    let rows = tx.query(&expand_list(query, builders.len()), values).await?;
     rows.iter()
         .map(|row| {
             Ok(Pending {
@@ -148,16 +151,4 @@ pub async fn pending_of_builder(tx: &Tx, builder: BuilderId, before: RequestId) 
                  AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) ORDER BY r.id";
     let rows = tx.query(query, params![builder, before]).await?;
     rows.iter().map(|row| Ok((RequestId(row.int(0)?), BuildsetId(row.int(1)?)))).collect()
-}
-
-/// Which of these requests are still pending.
-pub async fn still_pending(tx: &Tx, requests: &[RequestId]) -> Result<Vec<RequestId>> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = "SELECT r.id FROM buildrequests r WHERE r.id IN (??) AND r.complete = 0 \
-                 AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id)";
-    let values = requests.iter().map(|request| (*request).into()).collect();
-    let rows = tx.query(&expand_list(query, requests.len()), values).await?;
-    rows.iter().map(|row| row.int(0).map(RequestId)).collect()
 }

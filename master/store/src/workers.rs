@@ -54,10 +54,10 @@ pub async fn set_graceful(tx: &Tx, worker: WorkerId) -> Result<()> {
     Ok(())
 }
 
-/// Whether a worker may take builds: (paused, graceful).
-pub async fn flags(tx: &Tx, worker: WorkerId) -> Result<(bool, bool)> {
-    let row = tx.query_opt("SELECT paused, graceful FROM workers WHERE id = ?", params![worker]).await?;
-    row.map_or(Ok((false, false)), |row| Ok((row.bool(0)?, row.bool(1)?)))
+/// The workers that may take no builds: paused, or asked to go.
+pub async fn barred(tx: &Tx) -> Result<Vec<WorkerId>> {
+    let rows = tx.query("SELECT id FROM workers WHERE paused = 1 OR graceful = 1", params![]).await?;
+    rows.iter().map(|row| row.int(0).map(WorkerId)).collect()
 }
 
 /// Whether a dial of a worker wins its session: the outcome of [`win_session`].

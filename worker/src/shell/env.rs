@@ -42,7 +42,9 @@ pub(crate) fn compose(
 pub(crate) fn refuse(changes: &BTreeMap<String, EnvValue>) -> Option<String> {
     for (name, change) in changes {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Some(format!("'env' names a variable {name:?}: names must not be empty or hold '=' or NUL"));
+            return Some(format!(
+                "'env' names a variable {name:?}: names must not be empty or hold '=' or NUL"
+            ));
         }
         let has_nul = match change {
             EnvValue::Set(value) => value.contains('\0'),

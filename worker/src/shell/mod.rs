@@ -79,7 +79,7 @@ pub(crate) async fn run_in(
         Ok(started) => started,
         Err(error) => return start_failure(io, &format!("can't start {}", program.command_line), &error),
     };
-    let supervisor = Supervisor::new(started, program.rules, logfiles, around.logfile_poll, report, io);
+    let supervisor = Supervisor::new(started, program.rules, logfiles, &around.limits, report, io);
     let outcome = supervisor.run(shell.initial_stdin).await;
     if let Err(error) = io.record.process_ended() {
         tracing::warn!("can't remove the record of an ended process: {error}");
@@ -188,7 +188,9 @@ fn start_failure(io: &CommandIo, what: &str, error: &io::Error) -> Outcome {
 
 fn limit(name: &str, seconds: Option<f64>) -> Result<Option<Duration>, String> {
     let Some(seconds) = seconds else { return Ok(None) };
-    Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| format!("'{name}' is no number of seconds: {seconds}"))
+    Duration::try_from_secs_f64(seconds)
+        .map(Some)
+        .map_err(|_| format!("'{name}' is no number of seconds: {seconds}"))
 }
 
 fn python_logfiles(logfiles: &BTreeMap<String, LogFile>) -> String {

@@ -15,10 +15,8 @@ use super::logfiles::LogFiles;
 use super::text::number;
 use super::{ReportRc, Started};
 use crate::execute::{CommandIo, Outcome, StopRequest};
+use crate::options::Limits;
 use crate::process::signal_group;
-
-/// How long a program may live on after the signal that was meant to end it.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the system may take to end a program that was given up.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -79,7 +77,7 @@ pub(super) struct Supervisor<'a> {
     stdout: Option<Reader>,
     stderr: Option<Reader>,
     logfiles: LogFiles,
-    logfile_poll: Duration,
+    limits: &'a Limits,
     began: Instant,
     last_output: Instant,
     lines: u64,
@@ -94,7 +92,7 @@ impl<'a> Supervisor<'a> {
         started: Started,
         rules: Rules,
         logfiles: LogFiles,
-        logfile_poll: Duration,
+        limits: &'a Limits,
         report: ReportRc,
         io: &'a CommandIo,
     ) -> Self {
@@ -109,7 +107,7 @@ impl<'a> Supervisor<'a> {
             stdout: started.stdout,
             stderr: started.stderr,
             logfiles,
-            logfile_poll,
+            limits,
             began: now,
             last_output: now,
             lines: 0,
@@ -126,11 +124,12 @@ impl<'a> Supervisor<'a> {
         let mut fed = false;
         let mut out = vec![0; READ_BYTES];
         let mut err = vec![0; READ_BYTES];
-        let mut logfile_tick = interval(self.logfile_poll);
+        let mut logfile_tick = interval(self.limits.logfile_poll);
         logfile_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let io = self.io;
         while !self.is_over() {
             let room = io.outbox.has_room();
+            let deadline = self.deadline(room);
             tokio::select! {
                 read = read_some(&mut self.stdout, &mut out), if room => self.read_stdout(read, &out),
                 read = read_some(&mut self.stderr, &mut err), if room => self.read_stderr(read, &err),
@@ -139,7 +138,7 @@ impl<'a> Supervisor<'a> {
                 status = self.child.wait(), if self.status.is_none() => self.exited(status),
                 request = io.stop.beyond(self.stop) => self.stop_requested(request),
                 _ = logfile_tick.tick(), if room && !self.logfiles.is_empty() => self.poll_logfiles(),
-                () = sleep_until(self.deadline(room)) => self.deadline_passed(),
+                () = sleep_until(deadline) => self.deadline_passed(),
                 () = &mut feeding, if !fed => fed = true,
             }
         }
@@ -147,6 +146,7 @@ impl<'a> Supervisor<'a> {
         self.finish().await
     }
 
+    /// A program that ended is not over while others hold its output: Buildbot's worker waits for them, too.
     fn is_over(&self) -> bool {
         let silent = self.stdout.is_none() && self.stderr.is_none();
         self.ending == Ending::GivenUp || (self.status.is_some() && silent)
@@ -183,7 +183,9 @@ impl<'a> Supervisor<'a> {
             let limit = self.rules.max_lines.unwrap_or_default();
             self.io.outbox.send(UpdateBody::FailureReason("max_lines_failure".into()));
             let message = format!("command exceeds max lines: {}/{limit} written/allowed", limit + 1);
-            self.io.outbox.header(&format!("\n{message} running {}, attempting to kill\n", self.rules.shown_argv));
+            self.io
+                .outbox
+                .header(&format!("\n{message} running {}, attempting to kill\n", self.rules.shown_argv));
             write(line);
             self.too_many_lines = true;
             self.end_program();
@@ -235,7 +237,8 @@ impl<'a> Supervisor<'a> {
             Ending::Signalled { give_up_at } => give_up_at,
             Ending::GivenUp => now,
             Ending::NotAsked => {
-                let silent = self.rules.timeout.filter(|_| room).and_then(|limit| self.last_output.checked_add(limit));
+                let silent =
+                    self.rules.timeout.filter(|_| room).and_then(|limit| self.last_output.checked_add(limit));
                 let total = self.rules.max_time.and_then(|limit| self.began.checked_add(limit));
                 [silent, total].into_iter().flatten().min().unwrap_or(now + FOREVER)
             }
@@ -279,7 +282,7 @@ impl<'a> Supervisor<'a> {
 
     fn last_signal(&mut self, signal: Signal) {
         self.signal(signal);
-        self.ending = Ending::Signalled { give_up_at: Instant::now() + KILL_PATIENCE };
+        self.ending = Ending::Signalled { give_up_at: Instant::now() + self.limits.kill_patience };
     }
 
     fn signal(&self, signal: Signal) {

@@ -72,12 +72,10 @@ impl Renderer<'_> {
                 Ok(text) => text.into(),
                 Err(_) => encode_bytes(bytes),
             }),
-            Renderable::Property { name, default, default_when_false } => {
-                match self.context.property(name) {
-                    Some(value) if is_true(value) || !default_when_false => Ok(value.clone()),
-                    _ => default.as_ref().map_or(Ok(Value::Null), |default| self.value(default, depth)),
-                }
-            }
+            Renderable::Property { name, default, default_when_false } => match self.context.property(name) {
+                Some(value) if is_true(value) || !default_when_false => Ok(value.clone()),
+                _ => default.as_ref().map_or(Ok(Value::Null), |default| self.value(default, depth)),
+            },
             Renderable::Interpolate(interpolation) => self.interpolate(interpolation, depth),
             Renderable::WithProperties { format, args, kwargs } => {
                 self.with_properties(format, args, kwargs, depth)

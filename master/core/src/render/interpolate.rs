@@ -220,7 +220,11 @@ fn check_name(
     argument: &str,
 ) -> Result<(), InterpolationError> {
     let good = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
-    good.then_some(()).ok_or_else(|| InterpolationError::Name { what, selector, argument: argument.to_owned() })
+    good.then_some(()).ok_or_else(|| InterpolationError::Name {
+        what,
+        selector,
+        argument: argument.to_owned(),
+    })
 }
 
 impl Choice {

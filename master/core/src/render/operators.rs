@@ -180,7 +180,9 @@ fn integer(op: Operator, a: i128, b: i128) -> Result<Value, String> {
         Operator::Sub => a.checked_sub(b),
         Operator::Mul => a.checked_mul(b),
         _ if b == 0 => return Err("integer division or modulo by zero".into()),
-        Operator::FloorDiv => a.checked_div(b).map(|q| if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q }),
+        Operator::FloorDiv => {
+            a.checked_div(b).map(|q| if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q })
+        }
         _ => a.checked_rem(b).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
     };
     let number = result.and_then(|n| match i64::try_from(n) {

@@ -125,7 +125,10 @@ impl<'a> Scanner<'a> {
         while self.take('l') || self.take('h') || self.take('L') {}
         let conversion = self.rest.chars().next().ok_or("incomplete format")?;
         if !"diouxXeEfFgGcrsa%".contains(conversion) {
-            return Err(format!("unsupported format character '{conversion}' (0x{:x})", u32::from(conversion)));
+            return Err(format!(
+                "unsupported format character '{conversion}' (0x{:x})",
+                u32::from(conversion)
+            ));
         }
         spec.conversion = conversion;
         self.rest = &self.rest[conversion.len_utf8()..];
@@ -156,7 +159,9 @@ impl Spec {
             's' | 'r' | 'a' => Ok(()),
             'c' => Err("%c requires int or char".into()),
             'x' | 'X' | 'o' => Err(format!("%{} format: an integer is required, not str", self.conversion)),
-            'd' | 'i' | 'u' => Err(format!("%{} format: a real number is required, not str", self.conversion)),
+            'd' | 'i' | 'u' => {
+                Err(format!("%{} format: a real number is required, not str", self.conversion))
+            }
             _ => Err("must be real number, not str".into()),
         }
     }

@@ -133,7 +133,9 @@ fn keywords_are_seen_by_nested_formats_too() {
 fn a_property_falls_back_when_missing_or_falsy() {
     let property = |name: &str, when_false: bool| {
         render(
-            &renderable(json!({"$r": "property", "name": name, "default": "D", "default_when_false": when_false})),
+            &renderable(
+                json!({"$r": "property", "name": name, "default": "D", "default_when_false": when_false}),
+            ),
             &context(),
         )
         .unwrap()

@@ -355,7 +355,8 @@ impl From<Renderable> for Value {
             }
             Renderable::Bytes(bytes) => encode_bytes(&bytes),
             Renderable::Property { name, default, default_when_false } => {
-                let mut object = json!({TAG: "property", "name": name, "default_when_false": default_when_false});
+                let mut object =
+                    json!({TAG: "property", "name": name, "default_when_false": default_when_false});
                 if let Some(default) = default {
                     object["default"] = Value::from(*default);
                 }

@@ -4,6 +4,7 @@ mod buildsets;
 mod changes;
 mod configure;
 mod control;
+mod locks;
 mod runs;
 mod schedulers;
 
@@ -11,6 +12,7 @@ pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
 pub use configure::{BuilderSetup, Configured, Setup};
 pub use control::WorkerOrder;
+pub use locks::LockWish;
 pub use runs::{NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 

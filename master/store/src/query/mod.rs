@@ -27,6 +27,11 @@ use crate::{Result, Row, Tx, Value, executor::expand_list};
 /// Ids in one `IN (…)`; longer lists are read in parts, because every engine bounds the parameters of a statement.
 const IDS_PER_STATEMENT: usize = 500;
 
+/// Asks the database for nothing, to see whether it answers.
+pub async fn ping(tx: &Tx) -> Result<()> {
+    tx.query("SELECT 1", Vec::new()).await.map(|_| ())
+}
+
 async fn rows(tx: &Tx, table: &Table, select: &Select) -> Result<Vec<Row>> {
     let (text, params) = select.build(table);
     tx.query(&text, params).await

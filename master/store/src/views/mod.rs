@@ -4,11 +4,13 @@
 //! are Buildbot's. In particular no index tells which builds run; open requests lead to them.
 
 mod builders;
+mod builds;
 mod queue;
 mod workers;
 
-pub use builders::{BuilderLine, RecentBuild, TagOfBuilder, builder_by_id, builder_by_name, builders, good_before, recent, tags};
-pub use queue::{PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running};
-pub use workers::{
-    BuilderWorker, MasterLine, WorkerBuild, WorkerLine, builds_of_worker, masters, workers, workers_of_builders,
+pub use builders::{
+    BuilderLine, RecentBuild, TagOfBuilder, builder_by_id, builder_by_name, builders, good_before, recent, tags,
 };
+pub use builds::{BuildLine, builds_of_builder, builds_of_worker, latest_builds};
+pub use queue::{PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running};
+pub use workers::{BuilderWorker, MasterLine, WorkerLine, masters, workers, workers_of_builders};

@@ -1,6 +1,6 @@
 //! Workers and masters.
 
-use muster_core::{BuildId, BuilderId, MasterId, Results, Timestamp, WorkerId};
+use muster_core::{BuilderId, MasterId, Timestamp, WorkerId};
 use serde::Serialize;
 
 use crate::{Result, Row, Tx, params};
@@ -33,27 +33,6 @@ pub struct BuilderWorker {
     pub builder: BuilderId,
     /// The worker.
     pub worker: WorkerId,
-}
-
-/// A build as the list of a worker's builds shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkerBuild {
-    /// Its id.
-    pub id: BuildId,
-    /// Its builder.
-    pub builder: BuilderId,
-    /// Its builder's name.
-    pub builder_name: String,
-    /// Its number there.
-    pub number: i64,
-    /// `None` while it runs.
-    pub results: Option<Results>,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended.
-    pub complete_at: Option<Timestamp>,
-    /// Its state, for people.
-    pub state_string: String,
 }
 
 /// A master with what Muster knows about it.
@@ -103,25 +82,6 @@ pub async fn workers_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec
                  WHERE m.active = 1 AND (?1 IS NULL OR bm.builderid = ?1)";
     let rows = tx.query(query, params![only]).await?;
     rows.iter().map(|row| Ok(BuilderWorker { builder: BuilderId(row.int(0)?), worker: WorkerId(row.int(1)?) })).collect()
-}
-
-/// The newest builds of a worker.
-pub async fn builds_of_worker(tx: &Tx, worker: WorkerId, limit: i64) -> Result<Vec<WorkerBuild>> {
-    let query = "SELECT b.id, b.builderid, x.name, b.number, b.results, b.started_at, b.complete_at, b.state_string \
-                 FROM builds b JOIN builders x ON x.id = b.builderid WHERE b.workerid = ? ORDER BY b.id DESC LIMIT ?";
-    let build = |row: &Row| {
-        Ok(WorkerBuild {
-            id: BuildId(row.int(0)?),
-            builder: BuilderId(row.int(1)?),
-            builder_name: row.text(2)?,
-            number: row.int(3)?,
-            results: row.results(4)?,
-            started_at: row.time(5)?,
-            complete_at: row.opt_time(6)?,
-            state_string: row.text(7)?,
-        })
-    };
-    tx.query(query, params![worker, limit]).await?.iter().map(build).collect()
 }
 
 /// All masters, by name.

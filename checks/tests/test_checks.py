@@ -1,0 +1,101 @@
+"""Each check finds what it is for, and lets good files pass. Run with `python3 -m unittest discover checks/tests -t .`."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from checks import circles, lengths, licences, links, lints, paths, rust, sql
+from checks.tree import Tree
+
+MANIFEST = "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{uses}\n"
+
+
+class Checks(unittest.TestCase):
+    def found(self, check, files: dict[str, str]) -> list[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["git", "init", "-q", folder], check=True)
+            for name, text in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            return list(check.problems(Tree(Path(folder))))
+
+    def test_long_files_and_functions(self):
+        long_file = "// x\n" * 601
+        self.assertEqual(len(self.found(lengths, {"a.rs": long_file, "tests/b.rs": long_file})), 1)
+        line = "    let brace = '{'; // }\n"
+        self.assertEqual(self.found(lengths, {"a.rs": "fn fits() {\n" + line * 78 + "}\n"}), [])
+        long = "fn long<T: Into<u8>>(x: T) {\n" + line * 79 + "}\nfn b() {}\n"
+        (problem,) = self.found(lengths, {"a.rs": long})
+        self.assertIn("long has 81 lines", problem)
+        self.assertEqual(len(self.found(lengths, {"a.py": "def long():\n" + "    x = 1\n" * 80})), 1)
+
+    def test_circles_between_crates(self):
+        crates = {
+            "a/Cargo.toml": MANIFEST.format(name="a", uses="b.path = '../b'"),
+            "b/Cargo.toml": MANIFEST.format(name="b", uses="[dev-dependencies]\na.path = '../a'"),
+        }
+        self.assertEqual(self.found(circles, crates), ["crates in a circle: a -> b -> a"])
+
+    def test_circles_between_modules_follow_re_exports(self):
+        files = {
+            "a/Cargo.toml": MANIFEST.format(name="a", uses=""),
+            "a/src/lib.rs": "mod one;\nmod two;\npub use two::{Two as Second};\n",
+            "a/src/one.rs": "use crate::Second;\npub struct One(Second);\n",
+            "a/src/two.rs": "pub struct Two;\n#[cfg(test)]\nmod tests { use crate::one::One; }\n",
+        }
+        self.assertEqual(self.found(circles, files), [])
+        files["a/src/two.rs"] = "pub struct Two(Box<crate::one::One>);\n"
+        self.assertEqual(self.found(circles, files), ["a/src/: modules in a circle: one -> two -> one"])
+
+    def test_a_module_and_its_children_may_know_each_other(self):
+        files = {
+            "a/Cargo.toml": MANIFEST.format(name="a", uses=""),
+            "a/src/lib.rs": "mod one;\npub struct Top(one::One);\n",
+            "a/src/one.rs": "use super::Top;\npub struct One(Box<Top>);\n",
+        }
+        self.assertEqual(self.found(circles, files), [])
+
+    def test_sql_outside_the_store_and_built_inside_it(self):
+        query = 'fn a() { run("SELECT id FROM builds"); }\n'
+        self.assertEqual(len(self.found(sql, {"master/web/src/a.rs": query, "master/store/src/a.rs": query})), 1)
+        self.assertEqual(self.found(sql, {"master/web/src/a.rs": '// "SELECT a FROM b"\nfn a() { say("UPDATED"); }'}), [])
+        built = 'fn a(x: i64) {\n    format!("SELECT id FROM builds WHERE id = {x}")\n}\n'
+        self.assertEqual(len(self.found(sql, {"master/store/src/a.rs": built})), 1)
+        self.assertEqual(self.found(sql, {"master/store/src/a.rs": built.replace("{x}", "{ONE}")}), [])
+        said = built.replace("    format", "    // SQL: a number\n    format")
+        self.assertEqual(self.found(sql, {"master/store/src/a.rs": said}), [])
+
+    def test_lints_are_inherited_and_stay_on(self):
+        self.assertEqual(len(self.found(lints, {"a/Cargo.toml": "[package]\nname = 'a'\n"})), 1)
+        off = "#![allow(clippy::unwrap_used, missing_docs)]\n"
+        self.assertEqual(self.found(lints, {"a/src/lib.rs": off}), ["a/src/lib.rs:1: switches off clippy::unwrap_used"])
+
+    def test_links(self):
+        page = "# The Title!\n[a](b.md#in-b) [c](missing.md) ![d](#the-title) [e](https://x.y/) `[f](g)`\n"
+        found = self.found(links, {"a.md": page, "b.md": "```\n# not\n```\n## In `b`\n"})
+        self.assertEqual(found, ["a.md:2: leads to missing.md, which is not there"])
+        self.assertEqual(len(self.found(links, {"a.md": "[b](#nowhere)\n"})), 1)
+
+    def test_paths_of_one_machine(self):
+        self.assertEqual(len(self.found(paths, {"a.md": "see /home/anna/src and /home/user/src, /tmp/x, https://x/root/y\n"})), 1)
+
+    def test_licence_expressions(self):
+        for good in ("MIT", "MIT/Apache-2.0", "(MIT OR X) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception OR X"):
+            self.assertTrue(licences.allowed(good), good)
+        for bad in ("X", "MIT AND X", "MIT WITH Some-exception", "GPL-2.0-only"):
+            self.assertFalse(licences.allowed(bad), bad)
+
+    def test_code_only_blanks_comments_and_literals(self):
+        text = "let a = '\"'; /* { /* } */ */ let b = r#\"{\"#; let c: &'static str = \"\\\"{\"; // {\n{}"
+        code = rust.code_only(text)
+        self.assertEqual(len(code), len(text))
+        self.assertEqual(code.count("{"), 1)
+        self.assertIn("&'static str", code)
+
+
+if __name__ == "__main__":
+    unittest.main()

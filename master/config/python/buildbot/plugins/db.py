@@ -1,0 +1,65 @@
+"""The plugin namespaces: our own names, those of other distributions' entry points, and those we refuse."""
+
+import importlib
+from importlib import metadata
+
+from buildbot.errors import PluginDBError
+from muster_host import not_yet
+from muster_host.names import NOT_YET, OFFERED
+
+
+class _Namespace:
+    """Names that are imported when they are asked for."""
+
+    def __init__(self, name):
+        self._name = name
+        self._offered = {key: module for module, keys in OFFERED.get(name, {}).items() for key in keys.split()}
+        self._refused = set(NOT_YET.get(name, "").split())
+
+    @property
+    def names(self):
+        """All that can be used."""
+        return sorted({*self._offered, *self._entry_points()})
+
+    def __contains__(self, name):
+        return name in self.names
+
+    def __dir__(self):
+        return self.names
+
+    def __repr__(self):
+        return f"<plugins {self._name}>"
+
+    def get(self, name, default=None):
+        return getattr(self, name) if name in self else default
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in self._offered:
+            return getattr(importlib.import_module(self._offered[name]), name)
+        inner = sorted(refused for refused in self._refused if refused.startswith(name + "."))
+        if name in self._refused or inner:
+            return not_yet.refuse(f"{self._name}.{name}", name)
+        entry = self._entry_points().get(name)
+        if entry is None:
+            raise AttributeError(f"Unknown component name: {name}") from PluginDBError(name)
+        try:
+            return entry.load()
+        except ImportError as failed:
+            raise PluginDBError(f"Unable to load {self._name}.{name}: {failed}") from failed
+
+    def _entry_points(self):
+        """Plugins of other distributions; Buildbot's own, should it be installed, are not for us."""
+        found = metadata.entry_points()
+        group = f"buildbot.{self._name}"
+        entries = found.select(group=group) if hasattr(found, "select") else found.get(group, ())
+        return {entry.name: entry for entry in entries if not entry.value.startswith("buildbot.")}
+
+
+_namespaces = {}
+
+
+def get_plugins(namespace, interface=None, check_extras=True, load_now=False):
+    """The namespace of that name."""
+    return _namespaces.setdefault(namespace, _Namespace(namespace))

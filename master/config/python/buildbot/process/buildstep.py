@@ -1,0 +1,243 @@
+"""What all steps have."""
+
+from buildbot import util
+from buildbot.config.checks import (
+    check_param_bool,
+    check_param_number_none,
+    check_param_str,
+    or_renderable,
+)
+from buildbot.config.errors import error
+from buildbot.interfaces import IRenderable, WorkerSetupError
+from buildbot.process.results import ALL_RESULTS, CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+from muster_host.location import caller, is_ours
+
+__all__ = [
+    "ALL_RESULTS", "BuildStep", "BuildStepCancelled", "BuildStepFailed", "CANCELLED", "EXCEPTION", "FAILURE", "RETRY",
+    "SKIPPED", "SUCCESS", "ShellMixin", "WARNINGS", "WorkerSetupError",
+]  # fmt: skip
+
+#: Longest name of a step; the database's column.
+MAX_NAME = 50
+
+_FLAGS = ("haltOnFailure", "flunkOnFailure", "flunkOnWarnings", "warnOnFailure", "warnOnWarnings", "alwaysRun")
+
+#: Methods through which a step class changes what happens at run time. A user's class that defines one of them is a
+#: custom step, which needs its code to run beside the build.
+_BEHAVIOUR = frozenset(
+    """
+    run start interrupt evaluateCommand commandComplete createSummary describe finished logConsumer getCurrentSummary
+    getResultSummary getBuildResultSummary getText getText2 maybeGetText2 getSchedulersAndProperties uploadDone
+    allUploadsDone run_vc setup_suppression setStatistic startVC computeSourceRevision runCommand runShellSequence
+    extract_during_step shouldRunTheCommand getFinalState doStep addLogObserver setBuildData parseGotRevision
+    createTriggerProperties getSourceStamps warnCount addLogForRemoteCommands
+    """.split()
+)
+
+
+class BuildStepFailed(Exception):
+    """Ends a step with a failure."""
+
+
+class BuildStepCancelled(Exception):
+    """Ends a step as cancelled."""
+
+
+class BuildStep(util.ComparableMixin):
+    """A step of a build: keeps its arguments."""
+
+    #: The engine's name for what this class does; `None` where there is nothing to run.
+    kind = None
+    #: Names of the class's own arguments; those of its bases are added.
+    arguments = ()
+
+    name = "generic"
+    haltOnFailure = False
+    flunkOnFailure = True
+    flunkOnWarnings = False
+    warnOnFailure = False
+    warnOnWarnings = False
+    alwaysRun = False
+    description = None
+    descriptionDone = None
+    descriptionSuffix = None
+    doStepIf = True
+    hideStepIf = False
+    locks = ()
+    logEncoding = None
+    updateBuildSummaryPolicy = None
+    useProgress = True
+    progressMetrics = ()
+    workdir = None
+
+    renderables = [*_FLAGS, "description", "descriptionDone", "descriptionSuffix", "doStepIf", "hideStepIf", "workdir"]
+
+    parms = [
+        *_FLAGS, "description", "descriptionDone", "descriptionSuffix", "doStepIf", "hideStepIf", "locks", "logEncoding",
+        "name", "progressMetrics", "updateBuildSummaryPolicy", "useProgress", "workdir",
+    ]  # fmt: skip
+
+    def __init__(self, **kwargs):
+        self.location = caller()
+        self.build = None
+        for name in self.parms:
+            if name in kwargs:
+                setattr(self, name, kwargs.pop(name))
+        if kwargs:
+            shown = f"<class 'buildbot.process.buildstep.{type(self).__name__}'>"
+            error(f"{shown}.__init__ got unexpected keyword argument(s) {list(kwargs)}")
+        self._check()
+
+    def _check(self):
+        check_bool, check_str = or_renderable(check_param_bool), or_renderable(check_param_str)
+        for name in _FLAGS:
+            setattr(self, name, check_bool(getattr(self, name), type(self).__name__, name))
+        self.name = check_str(self.name, type(self).__name__, "name")
+        if isinstance(self.name, str) and len(self.name) > MAX_NAME:
+            error(f"Step {type(self).__name__} name '{self.name}' exceeds maximum length of {MAX_NAME}")
+        policy = self.updateBuildSummaryPolicy
+        if policy is not None and not isinstance(policy, (bool, list)):
+            error(
+                f"{type(self).__name__} updateBuildSummaryPolicy must be a list of result ids or boolean "
+                f"but it is {policy}"
+            )
+
+    # Where every step of the factory may carry a user's class, this is what the master makes of it.
+
+    def offered_class(self):
+        """The class of this package that does the work; reports a user's class that changes behaviour."""
+        for base in type(self).__mro__:
+            if _is_offered(base):
+                return base
+            self._refuse_behaviour(base)
+        return BuildStep
+
+    def _refuse_behaviour(self, base):
+        changed = sorted(name for name in vars(base) if name in _BEHAVIOUR)
+        if changed:
+            methods = ", ".join(f"{name}()" for name in changed)
+            error(
+                f"step class {base.__name__} defines {methods}: custom steps are not supported by Muster yet",
+                location=self.location,
+            )
+
+    def as_data(self, encode):
+        """The step for the snapshot."""
+        base = self.offered_class()
+        if base.kind is None:
+            error(f"step class {type(self).__name__}: custom steps are not supported by Muster yet", location=self.location)
+        return {
+            "kind": base.kind or "",
+            "name": encode.at("name")(self.name),
+            "flags": {_snake(name): self._flag(name) for name in _FLAGS},
+            "do_step_if": encode.at("doStepIf").condition(self.doStepIf),
+            "hide_step_if": encode.at("hideStepIf").condition(self.hideStepIf),
+            "description": encode.at("description")(self.description),
+            "description_done": encode.at("descriptionDone")(self.descriptionDone),
+            "description_suffix": encode.at("descriptionSuffix")(self.descriptionSuffix),
+            "locks": locks_as_data(self.locks, encode.at("locks")),
+            "workdir": encode.at("workdir")(self.workdir),
+            "update_build_summary_policy": encode(self.updateBuildSummaryPolicy),
+            "log_encoding": encode.at("logEncoding")(self.logEncoding),
+            "args": {name: encode.at(name)(value) for name, value in self.own_arguments().items()},
+            "source": self.location.as_data(),
+        }
+
+    def _flag(self, name):
+        value = getattr(self, name)
+        if IRenderable.providedBy(value):
+            error(f"step '{self.name}': a renderable {name} is not supported by Muster yet", location=self.location)
+            return False
+        return bool(value)
+
+    def own_arguments(self):
+        """The arguments beyond those of every step, by name."""
+        names = {name for base in type(self).__mro__ for name in vars(base).get("arguments", ())}
+        return {name: getattr(self, name, None) for name in sorted(names)}
+
+
+class ShellMixin:
+    """Arguments of everything that runs one command on the worker."""
+
+    command = None
+    env = {}
+    want_stdout = True
+    want_stderr = True
+    usePTY = None
+    logfiles = {}
+    lazylogfiles = False
+    timeout = 1200
+    maxTime = None
+    max_lines = None
+    logEnviron = True
+    interruptSignal = "KILL"
+    sigtermTime = None
+    initialStdin = None
+    decodeRC = {0: SUCCESS}
+
+    arguments = (
+        "command", "env", "want_stdout", "want_stderr", "usePTY", "logfiles", "lazylogfiles", "timeout", "maxTime",
+        "max_lines", "logEnviron", "interruptSignal", "sigtermTime", "initialStdin", "decodeRC",
+    )  # fmt: skip
+    renderables = [*arguments, "workdir"]
+
+    _checks = (
+        ("workdir", lambda value, cls, name: value is None or check_param_str(value, cls, name)),
+        ("want_stdout", check_param_bool),
+        ("want_stderr", check_param_bool),
+        ("usePTY", lambda value, cls, name: value is None or check_param_bool(value, cls, name)),
+        ("lazylogfiles", check_param_bool),
+        ("timeout", check_param_number_none),
+        ("maxTime", check_param_number_none),
+        ("max_lines", check_param_number_none),
+        ("logEnviron", check_param_bool),
+        ("sigtermTime", check_param_number_none),
+    )
+
+    def setupShellMixin(self, constructorArgs, prohibitArgs=()):
+        """Takes this mixin's arguments out of the constructor's; gives what is left."""
+        class_name = type(self).__name__
+        left = {}
+        for name, value in constructorArgs.items():
+            if name in prohibitArgs:
+                error(f"invalid {class_name} argument {name}")
+            elif name in self.arguments_of_commands():
+                setattr(self, name, value)
+            elif name in BuildStep.parms:
+                left[name] = value
+            else:
+                error(f"invalid {class_name} argument {name}")
+        given = {**left, **constructorArgs}
+        for name, check in self._checks:
+            if name in given:
+                or_renderable(check)(given[name], class_name, name)
+        return left
+
+    @staticmethod
+    def arguments_of_commands():
+        return ShellMixin.arguments
+
+
+def locks_as_data(locks, encode):
+    """Locks of a builder or a step for the snapshot."""
+    from buildbot.locks import accesses_of
+
+    if IRenderable.providedBy(locks):
+        return {"renderable": encode(locks)}
+    return {"accesses": [access.as_data() for access in accesses_of(locks)]}
+
+
+def _snake(name):
+    return "".join("_" + char.lower() if char.isupper() else char for char in name)
+
+
+def _is_offered(base):
+    """Whether the class is this package's: its module is, and no user's file defined it under that name."""
+    import inspect
+
+    if not base.__module__.startswith(("buildbot.", "muster_host.")):
+        return base is object
+    try:
+        return is_ours(inspect.getfile(base))
+    except (OSError, TypeError):
+        return False

@@ -1,0 +1,103 @@
+"""Factories: the steps of a build."""
+
+import contextlib
+import warnings
+
+from buildbot import util
+from buildbot.process.buildstep import BuildStep
+from buildbot.steps.download_secret_to_worker import DownloadSecretsToWorker
+from buildbot.steps.remove_worker_file_secret import RemoveWorkerFileSecret
+
+
+class BuildFactory(util.ComparableMixin):
+    """A list of steps."""
+
+    compare_attrs = ("steps", "workdir", "useProgress")
+    workdir = "build"
+    useProgress = True
+    buildClass = None
+
+    def __init__(self, steps=None):
+        self.steps = []
+        if steps:
+            self.addSteps(steps)
+
+    def addStep(self, step):
+        """Adds one step."""
+        if not isinstance(step, BuildStep):
+            raise TypeError("step must be an instance of a BuildStep")
+        self.steps.append(_StepFactory(step))
+
+    def addSteps(self, steps, withSecrets=None):
+        """Adds steps, with files of secrets around them if asked for."""
+        with self.withSecrets(withSecrets or []):
+            for step in steps:
+                self.addStep(step)
+
+    @contextlib.contextmanager
+    def withSecrets(self, secrets):
+        """The steps added in this block find files with these secrets."""
+        if secrets:
+            self.addStep(DownloadSecretsToWorker(secrets))
+        yield self
+        if secrets:
+            self.addStep(RemoveWorkerFileSecret(secrets))
+
+    def __bool__(self):
+        return True
+
+
+class _StepFactory(util.ComparableMixin):
+    """One step in a factory, as configurations see it when they look into `factory.steps`."""
+
+    compare_attrs = ("step",)
+
+    def __init__(self, step):
+        self.step = step
+        self.step_class = type(step)
+
+    def buildStep(self):
+        return self.step
+
+
+def s(steptype, **kwargs):
+    """The very old way to write a step."""
+    warnings.warn("s(…) is an old way to write a step; write the step itself", DeprecationWarning, stacklevel=2)
+    return steptype(**kwargs)
+
+
+class QuickBuildFactory(BuildFactory):
+    """Does not clean up before it builds."""
+
+    useProgress = False
+
+
+class GNUAutoconf(BuildFactory):
+    """configure, make all, make check."""
+
+    def __init__(
+        self,
+        source,
+        configure="./configure",
+        configureEnv=None,
+        configureFlags=None,
+        reconf=None,
+        compile=None,
+        test=None,
+        distcheck=None,
+    ):
+        from buildbot.steps.shell import Compile, Configure, ShellCommand, Test
+
+        super().__init__([source])
+        if reconf is True:
+            reconf = ["autoreconf", "-si"]
+        if reconf is not None:
+            self.addStep(ShellCommand(name="autoreconf", command=reconf, env=configureEnv or {}))
+        if configure is not None:
+            flags = list(configureFlags or [])
+            command = f"{configure} {' '.join(flags)}".strip() if isinstance(configure, str) else configure + flags
+            self.addStep(Configure(command=command, env=configureEnv or {}))
+        self.addStep(Compile(command=["make", "all"] if compile is None else compile))
+        self.addStep(Test(command=["make", "check"] if test is None else test))
+        if distcheck is not None:
+            self.addStep(Test(command=distcheck))

@@ -1,0 +1,3 @@
+from buildbot.changes.filter import ChangeFilter
+
+__all__ = ["ChangeFilter"]

@@ -1,0 +1,52 @@
+"""Several commands in one step."""
+
+from buildbot import util
+from buildbot.config.errors import error
+from buildbot.process.buildstep import BuildStep, ShellMixin
+
+
+class ShellArg(util.ComparableMixin):
+    """One of the commands, with its flags."""
+
+    flags = ("haltOnFailure", "flunkOnFailure", "flunkOnWarnings", "warnOnFailure", "warnOnWarnings")
+    compare_attrs = ("command", "logname", *flags)
+    renderables = ["logname", "command"]
+    haltOnFailure = False
+    flunkOnFailure = False
+    flunkOnWarnings = False
+    warnOnFailure = False
+    warnOnWarnings = False
+
+    def __init__(self, command=None, logname=None, logfile=None, **kwargs):
+        if command is None:
+            error("the 'command' parameter of ShellArg must not be None")
+        self.command = command
+        self.logname = logname if logname is not None else logfile
+        for name, value in kwargs.items():
+            if name not in self.flags:
+                error(f"the parameter '{name}' is not handled by ShellArg")
+            else:
+                setattr(self, name, value)
+
+    def getRenderingFor(self, props):
+        from buildbot.process.properties import render
+
+        self.command, self.logname = render(self.command, props), render(self.logname, props)
+        return self
+
+    def as_form(self, encode):
+        """A dictionary of its arguments."""
+        return {name: encode.at(name)(getattr(self, name)) for name in self.compare_attrs}
+
+
+class ShellSequence(ShellMixin, BuildStep):
+    """Runs commands one after the other, each with its own log."""
+
+    kind = "ShellSequence"
+    name = "shell"
+    arguments = ("commands",)
+    renderables = ["commands"]
+
+    def __init__(self, commands=None, **kwargs):
+        self.commands = commands
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))

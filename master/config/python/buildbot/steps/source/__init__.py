@@ -1,0 +1,3 @@
+from buildbot.steps.source.base import Source
+
+__all__ = ["Source"]

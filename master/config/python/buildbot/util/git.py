@@ -1,0 +1,24 @@
+"""What git steps and git pollers share."""
+
+import re
+
+from buildbot.config.errors import error
+
+
+_SCP_STYLE = re.compile(r"^(?P<user>[\w.+-]+@)(?P<host>[\w.-]+):(?P<path>[^/].*)$")
+
+
+def scp_style_to_url(repourl, port=22):
+    """`user@host:path` as an address with its protocol; everything else stays."""
+    match = _SCP_STYLE.match(repourl) if isinstance(repourl, str) else None
+    if match is None:
+        return repourl
+    return f"ssh://{match.group('user')}{match.group('host')}:{port}/{match.group('path')}"
+
+
+def check_ssh(who, private_key, host_key, known_hosts):
+    """Reports keys of hosts that don't fit together."""
+    if host_key is not None and private_key is None:
+        error(f"{who}: sshPrivateKey must be provided in order use sshHostKey")
+    if host_key is not None and known_hosts is not None:
+        error(f"{who}: only one of sshKnownHosts and sshHostKey can be provided")

@@ -1,0 +1,3 @@
+from buildbot.worker.base import AbstractWorker, Worker
+
+__all__ = ["AbstractWorker", "Worker"]

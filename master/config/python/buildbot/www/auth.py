@@ -1,0 +1,5 @@
+"""Who may log in."""
+
+
+class NoAuth:
+    """Nobody logs in."""

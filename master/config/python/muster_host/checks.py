@@ -1,0 +1,152 @@
+"""Checks that need more than one key of the configuration."""
+
+import os
+from collections import Counter
+
+from buildbot.config.errors import error
+from buildbot.interfaces import IRenderable
+from buildbot.util.identifiers import isIdentifier
+
+_RESERVED_WORKERS = ("debug", "change", "status")
+_WORKER_NAME_LENGTH = 50
+
+
+def good_worker(worker):
+    """Whether this is a worker with a good name; if not, it is reported."""
+    from buildbot.worker.base import AbstractWorker
+
+    if not isinstance(worker, AbstractWorker):
+        error(f"c['workers'] must be a list of Worker instances but there is {worker!r}")
+        return False
+
+    def complain(text):
+        error(text, location=worker.location)
+        return False
+
+    if worker.name in _RESERVED_WORKERS:
+        return complain(f"worker name '{worker.name}' is reserved")
+    if not isIdentifier(_WORKER_NAME_LENGTH, worker.name):
+        return complain(
+            f"Worker name '{worker.name}' must be an identifier of at most {_WORKER_NAME_LENGTH} characters"
+        )
+    return True
+
+
+def check(loaded):
+    """All of them, in Buildbot's order."""
+    if not loaded.settings.multi_master:
+        _check_single_master(loaded)
+    _check_schedulers(loaded)
+    _check_locks(loaded)
+    _check_projects(loaded)
+    _check_builders(loaded)
+    _check_duplicates(loaded.workers, "worker name '{}' used multiple times")
+    _check_duplicates(loaded.change_sources, "change source name '{}' used multiple times")
+    _check_ports(loaded)
+
+
+def _check_duplicates(items, text):
+    seen = set()
+    for item in items:
+        if item.name in seen:
+            error(text.format(item.name), location=item.location)
+        seen.add(item.name)
+
+
+def _builder_names(loaded):
+    """The literal builder names of each scheduler; `None` where one of them is computed."""
+    for scheduler in loaded.schedulers:
+        names = scheduler.builderNames
+        computed = IRenderable.providedBy(names) or any(IRenderable.providedBy(name) for name in names)
+        yield scheduler, None if computed else names
+
+
+def _check_single_master(loaded):
+    if not loaded.workers:
+        error("no workers are configured")
+    if not loaded.builders:
+        error("no builders are configured")
+    undriven = {builder.name for builder in loaded.builders}
+    for _scheduler, names in _builder_names(loaded):
+        if names is None:
+            return
+        undriven -= set(names)
+    if undriven:
+        error(f"builder(s) {', '.join(sorted(map(str, undriven)))} have no schedulers to drive them")
+
+
+def _check_schedulers(loaded):
+    if loaded.settings.multi_master:
+        return
+    known = {builder.name for builder in loaded.builders}
+    for scheduler in loaded.schedulers:
+        if IRenderable.providedBy(scheduler.builderNames):
+            continue
+        for name in scheduler.builderNames:
+            if not IRenderable.providedBy(name) and name not in known:
+                error(f"Unknown builder '{name}' in scheduler '{scheduler.name}'", location=scheduler.location)
+
+
+def _locks_of(builder):
+    from buildbot.locks import accesses_of
+
+    return [] if IRenderable.providedBy(builder.locks) else [a.lockid for a in accesses_of(builder.locks)]
+
+
+def _check_locks(loaded):
+    by_name = {}
+    for builder in loaded.builders:
+        for lock in _locks_of(builder):
+            if by_name.setdefault(lock.name, lock) is not lock:
+                error(f"Two locks share the same name, '{lock.name}'", location=lock.location)
+
+
+def all_locks(loaded):
+    """Every lock of builders, steps and workers, once."""
+    from buildbot.locks import accesses_of
+
+    holders = [*loaded.builders, *loaded.workers]
+    for builder in loaded.builders:
+        holders += [step_factory.buildStep() for step_factory in builder.factory.steps]
+    by_name = {}
+    for holder in holders:
+        if not IRenderable.providedBy(holder.locks):
+            for access in accesses_of(holder.locks):
+                by_name.setdefault(access.lockid.name, access.lockid)
+    return list(by_name.values())
+
+
+def _check_projects(loaded):
+    for name, number in Counter(project.name for project in loaded.projects).items():
+        if number > 1:
+            error(f"duplicate project name '{name}'")
+
+
+def _check_builders(loaded):
+    workers = {worker.name for worker in loaded.workers}
+    projects = {project.name for project in loaded.projects}
+    names, directories = set(), set()
+    for builder in loaded.builders:
+        unknown = sorted(set(builder.workernames) - workers)
+        if unknown:
+            shown = ", ".join(repr(name) for name in unknown)
+            error(f"builder '{builder.name}' uses unknown workers {shown}", location=builder.location)
+        if builder.name in names:
+            error(f"duplicate builder name '{builder.name}'", location=builder.location)
+        if builder.builddir in directories:
+            error(f"duplicate builder builddir '{builder.builddir}'", location=builder.location)
+        if builder.project and builder.project not in projects:
+            error(f"builder '{builder.name}' uses unknown project name '{builder.project}'", location=builder.location)
+        if os.path.isabs(builder.builddir):
+            loaded.settings.warnings.append(f"builder '{builder.name}': the builddir should be a relative path")
+        names.add(builder.name)
+        directories.add(builder.builddir)
+
+
+def _check_ports(loaded):
+    protocols = loaded.settings.protocols
+    ports = [settings["port"] for settings in protocols.values() if settings["port"] is not None]
+    if len(set(ports)) < len(ports):
+        error("Some of ports in c['protocols'] duplicated")
+    if loaded.workers and not loaded.values.get("protocols"):
+        error("workers are configured, but c['protocols'] not")

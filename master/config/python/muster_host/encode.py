@@ -1,0 +1,150 @@
+"""Values of a configuration as the JSON forms that the master reads."""
+
+import base64
+import datetime
+import hashlib
+import inspect
+import math
+
+from buildbot.interfaces import IRenderable
+from muster_host.location import is_ours
+
+
+class NotEncodable(Exception):
+    """The value can't leave Python; the text says which and where."""
+
+
+class Functions:
+    """The functions of one configuration by their handles."""
+
+    def __init__(self):
+        self._by_handle = {}
+
+    def __len__(self):
+        return len(self._by_handle)
+
+    def get(self, handle):
+        return self._by_handle.get(handle)
+
+    def add(self, function, handle):
+        """Registers a function; gives its handle and where it comes from."""
+        unique, number = handle, 1
+        while unique in self._by_handle and self._by_handle[unique][0] is not function:
+            number += 1
+            unique = f"{handle}#{number}"
+        source = source_of(function)
+        self._by_handle[unique] = (function, source)
+        return {"handle": unique, "source": source}
+
+
+def source_of(function):
+    """File, first line and digest of the code of something that can be called."""
+    inner = inspect.unwrap(function) if inspect.isfunction(function) else function
+    while not hasattr(inner, "__code__") and hasattr(inner, "func"):
+        inner = inner.func
+    if inspect.ismethod(inner):
+        inner = inner.__func__
+    if not hasattr(inner, "__code__") and not inspect.isclass(inner):
+        inner = getattr(type(inner), "__call__", inner)
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        return {"file": "", "line": 0, "digest": _digest(repr(getattr(inner, "__qualname__", type(inner))))}
+    file = "" if is_ours(code.co_filename) else code.co_filename
+    return {"file": file, "line": code.co_firstlineno, "digest": _digest(_text_of(inner, code))}
+
+
+def _text_of(function, code):
+    """The source text, and what it captured as far as that has a lasting spelling."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        text = f"{code.co_code.hex()} {code.co_names}"
+    captured = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            captured.append(_plain(cell.cell_contents))
+        except ValueError:
+            captured.append("unset")
+    defaults = [_plain(value) for value in getattr(function, "__defaults__", None) or ()]
+    return f"{text}\n{captured}\n{defaults}"
+
+
+def _plain(value):
+    return repr(value) if isinstance(value, (str, int, float, bool, bytes, type(None))) else type(value).__name__
+
+
+def _digest(text):
+    return hashlib.sha1(text.encode("utf-8", "replace")).hexdigest()
+
+
+class Encoder:
+    """Encodes values that hang at one place of the configuration."""
+
+    def __init__(self, functions, path):
+        self._functions, self._path = functions, path
+
+    def at(self, *names):
+        """The encoder for a place below."""
+        return Encoder(self._functions, "/".join([self._path, *map(str, names)]) if self._path else str(names[0]))
+
+    def callable(self, function):
+        """A function by its handle."""
+        return self._functions.add(function, self._path)
+
+    def optional_callable(self, function):
+        """The same, where there may be none."""
+        return None if function is None else self.callable(function)
+
+    def values(self, named):
+        """A dictionary of values by their names."""
+        return {str(name): self.at(name)(value) for name, value in dict(named or {}).items()}
+
+    def condition(self, value):
+        """Something that may be decided at run time."""
+        if IRenderable.providedBy(value):
+            return {"renderable": self(value)}
+        return {"callable": self.callable(value)} if callable(value) else {"fixed": bool(value)}
+
+    def __call__(self, value):
+        if value is None or isinstance(value, (bool, int, str)):
+            # Subclasses (enums, marked strings) become what they are based on.
+            return value if value is None or isinstance(value, bool) else _base(value)
+        if isinstance(value, float):
+            if math.isfinite(value):
+                return value
+            raise NotEncodable(f"{self._path}: {value} is not a JSON number")
+        if isinstance(value, bytes):
+            return {"$r": "bytes", "b64": base64.b64encode(value).decode("ascii")}
+        if isinstance(value, dict):
+            return self._dict(value)
+        if isinstance(value, (list, tuple)):
+            return [self.at(index)(item) for index, item in enumerate(value)]
+        if isinstance(value, (set, frozenset)):
+            return [self.at(index)(item) for index, item in enumerate(sorted(value, key=repr))]
+        if isinstance(value, datetime.timedelta):
+            return value.total_seconds()
+        return self._object(value)
+
+    def _dict(self, value):
+        if all(isinstance(key, str) for key in value) and "$r" not in value:
+            return {str(key): self.at(key)(item) for key, item in value.items()}
+        items = [[self.at("key")(key), self.at("value")(item)] for key, item in value.items()]
+        return {"$r": "dict", "items": items}
+
+    def _object(self, value):
+        if IRenderable.providedBy(value):
+            if hasattr(value, "as_form") and _is_offered(type(value).getRenderingFor):
+                return value.as_form(self)
+            return {"$r": "callable", **self.callable(value.getRenderingFor), "args": [], "kwargs": {}}
+        if callable(value):
+            return {"$r": "callable", **self.callable(value), "args": [], "kwargs": {}}
+        raise NotEncodable(f"{self._path}: {type(value).__name__} can't be used here")
+
+
+def _is_offered(function):
+    """Whether the method is the package's, not the user's of a subclass."""
+    return is_ours(function.__code__.co_filename)
+
+
+def _base(value):
+    return str.__str__(value) if isinstance(value, str) else int.__int__(value)

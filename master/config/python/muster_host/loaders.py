@@ -1,0 +1,210 @@
+"""The keys of `BuildmasterConfig`, in the order in which they are read."""
+
+from buildbot.config.errors import error
+from muster_host import checks, settings
+from muster_host.encode import Encoder, NotEncodable
+from muster_host.not_yet import StandIn
+
+#: Every key that Buildbot 4.3 knows, and the ones of which Muster says "not yet" when they are set.
+KNOWN = frozenset(
+    """
+    buildbotNetUsageData buildbotURL buildCacheSize builders caches change_source changeCacheSize changeHorizon
+    codebaseGenerator codebases collapseRequests configurators db db_url logCompressionLimit logCompressionMethod
+    logEncoding logMaxSize logMaxTailSize machines manhole metrics mq multiMaster prioritizeBuilders projects properties
+    protocols revlink schedulers secretsProviders select_next_worker services title titleURL user_managers validation
+    workers www
+    """.split()
+)
+_NOT_YET = ("codebases", "machines", "manhole", "metrics", "revlink", "services", "user_managers")
+
+
+def read(config_file, values, functions, collected):
+    """The snapshot and the providers of secrets; errors are collected."""
+    if not isinstance(values, dict):
+        error("'BuildmasterConfig' must be a dictionary", always_raise=True)
+    unknown = sorted(str(key) for key in set(values) - KNOWN)
+    if unknown:
+        error(f"Unknown BuildmasterConfig key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
+    _configure(values)
+    for key in _NOT_YET:
+        if values.get(key) and not _holds_stand_ins(values[key]):
+            error(f"c['{key}'] is not supported by Muster yet")
+    loaded = _Loaded(config_file, values)
+    checks.check(loaded)
+    snapshot = {} if collected else _snapshot(loaded, functions)
+    return snapshot, loaded.providers
+
+
+def _configure(values):
+    configurators = values.get("configurators") or []
+    if not isinstance(configurators, (list, tuple)):
+        error("c['configurators'] must be a list")
+        return
+    for configurator in configurators:
+        if isinstance(configurator, StandIn):
+            continue
+        if not hasattr(configurator, "configure"):
+            error(f"{configurator!r} is not an instance of ConfiguratorBase")
+            continue
+        configurator.configure(values)
+
+
+def _holds_stand_ins(value):
+    """Whether the value was refused already where its name was used."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return bool(items) and all(isinstance(item, StandIn) for item in items)
+
+
+class _Loaded:
+    """Everything that was read, as the objects of the configuration."""
+
+    def __init__(self, config_file, values):
+        self.config_file, self.values = config_file, values
+        self.settings = settings.read_global(values)
+        self.db = settings.read_db(values)
+        self.mq = settings.read_mq(values)
+        self.providers = settings.read_secrets_providers(values)
+        self.caches = settings.read_caches(values)
+        self.schedulers = self._schedulers()
+        self.projects = self._projects()
+        self.builders = self._builders()
+        self.workers = self._workers()
+        self.change_sources = self._change_sources()
+        self.www = settings.read_www(values)
+
+    def _schedulers(self):
+        from buildbot.schedulers.base import BaseScheduler
+
+        schedulers = self.values.get("schedulers") or []
+        text = "c['schedulers'] must be a list of Scheduler instances"
+        if not isinstance(schedulers, (list, tuple)):
+            error(text)
+            return []
+        schedulers = _without_stand_ins(schedulers)
+        if not all(isinstance(scheduler, BaseScheduler) for scheduler in schedulers):
+            error(text)
+            return []
+        by_name = {}
+        for scheduler in schedulers:
+            if scheduler.name in by_name:
+                error(f"scheduler name '{scheduler.name}' used multiple times", location=scheduler.location)
+            by_name[scheduler.name] = scheduler
+        return list(by_name.values())
+
+    def _projects(self):
+        from buildbot.process.project import Project
+
+        projects = self.values.get("projects") or []
+        if not isinstance(projects, (list, tuple)):
+            error("c['projects'] must be a list")
+            return []
+        good = []
+        for project in _without_stand_ins(projects):
+            if not isinstance(project, Project):
+                error(f"{project!r} is not a project config in c['projects']")
+            else:
+                good.append(project)
+        return good
+
+    def _builders(self):
+        from buildbot.config.builder import BuilderConfig
+
+        builders = self.values.get("builders") or []
+        if not isinstance(builders, (list, tuple)):
+            error("c['builders'] must be a list")
+            return []
+        good = []
+        for builder in _without_stand_ins(builders):
+            if isinstance(builder, dict):
+                builder = BuilderConfig(**builder)
+            if not isinstance(builder, BuilderConfig):
+                error(f"{builder!r} is not a builder config (in c['builders']")
+            else:
+                good.append(builder)
+        return good
+
+    def _workers(self):
+        workers = self.values.get("workers") or []
+        if not isinstance(workers, (list, tuple)):
+            error(f"{_BAD_WORKERS} but there is {workers!r}")
+            return []
+        workers = _without_stand_ins(workers)
+        # One bad worker drops the whole list, as in Buildbot.
+        good = [checks.good_worker(worker) for worker in workers]
+        return workers if all(good) else []
+
+    def _change_sources(self):
+        from buildbot.changes.base import ChangeSource
+
+        sources = self.values.get("change_source") or []
+        if not isinstance(sources, (list, tuple)):
+            sources = [sources]
+        sources = _without_stand_ins(sources)
+        for source in sources:
+            if not isinstance(source, ChangeSource):
+                error("c['change_source'] must be a list of change sources")
+                return []
+        return sources
+
+
+_BAD_WORKERS = "c['workers'] must be a list of Worker instances"
+
+
+def _without_stand_ins(items):
+    return [item for item in items if not isinstance(item, StandIn)]
+
+
+def _snapshot(loaded, functions):
+    encode = Encoder(functions, "")
+    try:
+        snapshot = {
+            "config_file": loaded.config_file,
+            **settings.global_data(loaded.settings, encode),
+            "db": {"db_url": encode.at("db", "db_url")(loaded.db)},
+            "mq": loaded.mq,
+            "caches": loaded.caches,
+            "www": settings.www_data(loaded.www, encode.at("www")),
+            "workers": [worker.as_data(encode.at("workers", worker.name)) for worker in loaded.workers],
+            "builders": [_builder(builder, encode.at("builders", builder.name)) for builder in loaded.builders],
+            "schedulers": [s.as_data(encode.at("schedulers", s.name)) for s in loaded.schedulers],
+            "change_sources": [s.as_data(encode.at("change_source", s.name)) for s in loaded.change_sources],
+            "locks": [lock.as_data() for lock in checks.all_locks(loaded)],
+            "projects": [project.as_data() for project in loaded.projects],
+            "warnings": loaded.settings.warnings,
+        }
+    except NotEncodable as refused:
+        error(str(refused))
+        return {}
+    snapshot["has_callables"] = bool(len(functions) or loaded.providers)
+    return snapshot
+
+
+def _builder(builder, encode):
+    from buildbot.process.buildstep import locks_as_data
+
+    factory = builder.factory
+    steps = [step_factory.buildStep() for step_factory in factory.steps]
+    return {
+        "name": builder.name,
+        "worker_names": builder.workernames,
+        "builddir": builder.builddir,
+        "worker_builddir": builder.workerbuilddir,
+        "tags": builder.tags,
+        "next_worker": encode.at("nextWorker").optional_callable(builder.nextWorker),
+        "next_build": encode.at("nextBuild").optional_callable(builder.nextBuild),
+        "can_start_build": encode.at("canStartBuild").optional_callable(builder.canStartBuild),
+        "locks": locks_as_data(builder.locks, encode.at("locks")),
+        "env": encode.at("env")(builder.env),
+        "properties": encode.at("properties").values(builder.properties),
+        "default_properties": encode.at("defaultProperties").values(builder.defaultProperties),
+        "collapse_requests": settings.collapse_data(builder.collapseRequests, encode.at("collapseRequests")),
+        "description": builder.description,
+        "description_format": builder.description_format,
+        "project": builder.project,
+        "do_build_if": encode.at("do_build_if").condition(True if builder.do_build_if is None else builder.do_build_if),
+        "factory": {
+            "workdir": encode.at("factory", "workdir")(factory.workdir),
+            "steps": [step.as_data(encode.at("steps", index)) for index, step in enumerate(steps)],
+        },
+        "source": builder.location.as_data(),
+    }

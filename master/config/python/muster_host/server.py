@@ -1,0 +1,117 @@
+"""The conversation with the master: one JSON object a line, requests with an id, answers with the same id.
+
+`{"id": 1, "load": {"basedir": …, "config_file": …}}` is answered by `{"id": 1, "loaded": snapshot}` or
+`{"id": 1, "errors": [{"text", "file", "line"}]}`; `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
+`{"id": 3, "secret": {"name"}}` by `{"id": …, "value": …}` or `{"id": …, "exception": {"type", "text", "traceback"}}`.
+"""
+
+import json
+import platform
+import sys
+import threading
+import traceback
+
+from buildbot.config.errors import ConfigErrors
+from muster_host import arguments, evaluate
+from muster_host.calling import result_of
+from muster_host.encode import Encoder, Functions, NotEncodable
+
+PROTOCOL = 1
+#: Most calls at a time; more are refused, so that functions that never return can't eat all threads.
+MAX_CALLS = 64
+#: Most characters of a traceback that are handed over; the end is kept.
+MAX_TRACEBACK = 16 * 1024
+
+
+class Refused(Exception):
+    """The request can't be done; the text says why."""
+
+
+class Host:
+    """One loaded configuration and the calls into it."""
+
+    def __init__(self, answers):
+        self._answers = answers
+        self._writing = threading.Lock()
+        self._running = threading.BoundedSemaphore(MAX_CALLS)
+        self._functions = Functions()
+        self._providers = []
+
+    def send(self, message):
+        line = json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+        with self._writing:
+            self._answers.write(line)
+            self._answers.flush()
+
+    def handle(self, request):
+        """Loads at once; everything else in a thread of its own."""
+        number = request["id"]
+        if "load" in request:
+            self.send({"id": number, **self._load(request["load"])})
+            return
+        if not self._running.acquire(blocking=False):
+            self.send({"id": number, **_exception(Refused(f"{MAX_CALLS} calls are running already"))})
+            return
+        threading.Thread(target=self._answer, args=(number, request), daemon=True).start()
+
+    def _load(self, wanted):
+        functions = Functions()
+        try:
+            snapshot, providers = evaluate.load(wanted["basedir"], wanted["config_file"], functions)
+        except ConfigErrors as failed:
+            errors = zip(failed.errors, failed.locations)
+            return {"errors": [{"text": text, **where.as_data()} for text, where in errors]}
+        except Exception as failed:
+            traceback.print_exc()
+            text = f"error while reading the configuration: {type(failed).__name__}: {failed} (traceback in logfile)"
+            return {"errors": [{"text": text, "file": "", "line": 0}]}
+        self._functions, self._providers = functions, providers
+        return {"loaded": snapshot}
+
+    def _answer(self, number, request):
+        try:
+            answer = {"value": self._do(request)}
+        except BaseException as failed:
+            # Also SystemExit: a function that calls exit() has failed, and the host goes on.
+            answer = _exception(failed)
+        finally:
+            self._running.release()
+        self.send({"id": number, **answer})
+
+    def _do(self, request):
+        if "secret" in request:
+            return self.secret(request["secret"]["name"])
+        call = request["call"]
+        found = self._functions.get(call["handle"])
+        if found is None:
+            raise Refused(f"the configuration has no function {call['handle']}")
+        function, source = found
+        if call.get("digest") and call["digest"] != source["digest"]:
+            raise Refused(f"the function {call['handle']} has changed since the build began")
+        args = [arguments.decode(value, self) for value in call.get("args", ())]
+        kwargs = {name: arguments.decode(value, self) for name, value in call.get("kwargs", {}).items()}
+        value = arguments.encode_result(result_of(function(*args, **kwargs)))
+        return Encoder(self._functions, call["handle"] + "/result")(value)
+
+    def secret(self, name):
+        """The secret of that name, from the first provider that has it."""
+        for provider in self._providers:
+            value = result_of(provider.get(name))
+            if value is not None:
+                return value
+        raise KeyError(f"secret key {name} is not found in any provider")
+
+
+def _exception(failed):
+    text = str(failed.args[0]) if isinstance(failed, KeyError) and failed.args else str(failed)
+    trace = "" if isinstance(failed, (Refused, NotEncodable)) else traceback.format_exc()[-MAX_TRACEBACK:]
+    return {"exception": {"type": type(failed).__name__, "text": text, "traceback": trace}}
+
+
+def serve(requests, answers):
+    """Answers until the master closes the pipe."""
+    host = Host(answers)
+    host.send({"hello": {"protocol": PROTOCOL, "python": platform.python_version(), "executable": sys.executable}})
+    for line in requests:
+        host.handle(json.loads(line))
+    return 0

@@ -1,0 +1,265 @@
+"""Keys of `BuildmasterConfig` that hold plain settings."""
+
+from types import SimpleNamespace
+
+from buildbot.config.errors import error
+from buildbot.interfaces import IRenderable
+from muster_host.encode import NotEncodable
+from muster_host.not_yet import StandIn
+
+_TITLE_LENGTH = 18
+_DEFAULT_METHOD = "gz"
+_METHODS = ("raw", "bz2", "gz", "lz4", "br", "zstd")
+
+#: Protocols that workers may speak. `session` is Muster's own.
+_PROTOCOLS = ("session", "null")
+_SESSION_PORT = "9990"
+
+
+def read_global(values):
+    """Title, addresses, logs, the functions that choose: everything without a section of its own."""
+    read = SimpleNamespace(warnings=[])
+    read.title = _typed(values, "title", "Buildbot", str, "c['title'] must be a string")
+    if len(read.title) > _TITLE_LENGTH:
+        read.warnings.append(f"c['title'] is longer than {_TITLE_LENGTH} characters; pages may cut it off")
+    read.title_url = _address(values, "titleURL", "http://buildbot.net/")
+    read.buildbot_url = _address(values, "buildbotURL", "http://localhost:8080/")
+    read.change_horizon = _typed(values, "changeHorizon", None, int, "c['changeHorizon'] must be an int")
+    for name in ("logCompressionLimit", "logMaxSize", "logMaxTailSize"):
+        _typed(values, name, None, int, f"c['{name}'] must be an int")
+        if name != "logCompressionLimit" and values.get(name) is not None:
+            read.warnings.append(f"c['{name}'] has no effect: logs are not limited, as in Buildbot 4.3")
+    read.log_compression_method = values.get("logCompressionMethod") or "zstd"
+    if read.log_compression_method not in _METHODS:
+        error("c['logCompressionMethod'] must be 'raw', 'bz2', 'gz', 'lz4', 'br' or 'zstd'")
+        read.log_compression_method = _DEFAULT_METHOD
+    read.log_encoding = values.get("logEncoding") or "utf-8"
+    read.properties = _typed(values, "properties", {}, dict, "c['properties'] must be a dictionary")
+    read.collapse = values.get("collapseRequests")
+    if read.collapse not in (None, True, False) and not callable(read.collapse):
+        error("collapseRequests must be a callable, True, or False")
+    read.functions = {}
+    for name in ("codebaseGenerator", "prioritizeBuilders", "select_next_worker"):
+        function = values.get(name)
+        if function is not None and not callable(function):
+            error(f"{name} must be a callable")
+            function = None
+        read.functions[name] = function
+    read.protocols = read_protocols(values)
+    read.multi_master = bool(values.get("multiMaster"))
+    _read_validation(values)
+    return read
+
+
+def _typed(values, name, default, kind, text):
+    value = values.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        error(text)
+        return default
+    return value
+
+
+def _address(values, name, default):
+    address = _typed(values, name, default, str, f"c['{name}'] must be a string")
+    return address if address.endswith("/") else address + "/"
+
+
+def _read_validation(values):
+    validation = values.get("validation")
+    if validation is None:
+        return
+    if not isinstance(validation, dict):
+        error("c['validation'] must be a dictionary")
+        return
+    unknown = sorted(set(validation) - {"branch", "revision", "property_name", "property_value"})
+    if unknown:
+        error(f"unrecognized validation key(s): {', '.join(unknown)}")
+
+
+def read_protocols(values):
+    """Protocol -> its settings, with ports as text."""
+    protocols = values.get("protocols") or {}
+    if not isinstance(protocols, dict):
+        error("c['protocols'] must be dict")
+        return {}
+    read = {}
+    for name, given in protocols.items():
+        if not isinstance(name, str):
+            error("c['protocols'] keys must be strings")
+        elif not isinstance(given, dict):
+            error(f"c['protocols']['{name}'] must be a dict")
+        elif name not in _PROTOCOLS:
+            error(f"c['protocols']['{name}'] is not supported by Muster yet; its own workers use 'session'")
+        else:
+            read[name] = _protocol(name, given)
+    return read
+
+
+def _protocol(name, given):
+    unknown = sorted(str(key) for key in given if key != "port")
+    if unknown:
+        error(f"c['protocols']['{name}']: unknown key(s) {', '.join(unknown)}")
+    port = given.get("port", _SESSION_PORT if name == "session" else None)
+    return {"port": port_text(port, f"c['protocols']['{name}']['port']")}
+
+
+def port_text(port, shown):
+    """A port as text; a bare number stays one."""
+    if port is None or isinstance(port, str):
+        return port
+    if type(port) is int and 0 <= port <= 65535:
+        return str(port)
+    error(f"{shown} must be a port number or a strports string, not {port!r}")
+    return None
+
+
+def read_db(values):
+    """The address of the database."""
+    default = "sqlite:///state.sqlite"
+    db = values.get("db")
+    if db is None:
+        return values.get("db_url") or default
+    if not isinstance(db, dict):
+        error("c['db'] must be a dictionary")
+        return default
+    unknown = sorted(set(db) - {"db_url", "engine_kwargs"})
+    if unknown:
+        error(f"unrecognized keys in c['db']: {', '.join(unknown)}")
+    if db.get("engine_kwargs"):
+        error("c['db']['engine_kwargs'] is not supported by Muster yet")
+    url = db.get("db_url") or default
+    if not isinstance(url, str) and not IRenderable.providedBy(url):
+        error("c['db']['db_url'] must be a string or a renderable")
+        return default
+    return url
+
+
+_MQ_KEYS = {"simple": {"debug"}, "wamp": {"router_url", "realm", "wamp_debug_level"}}
+
+
+def read_mq(values):
+    """The message bus."""
+    mq = values.get("mq") or {}
+    kind = mq.get("type", "simple")
+    if kind not in _MQ_KEYS:
+        error(f"mq type '{kind}' is not known")
+        return {"type": "simple"}
+    unknown = sorted(set(mq) - _MQ_KEYS[kind] - {"type"})
+    if unknown:
+        error(f"unrecognized keys in c['mq']: {', '.join(unknown)}")
+    if kind == "wamp":
+        error("mq type 'wamp' is not supported by Muster yet")
+    return {"type": "simple"}
+
+
+def read_secrets_providers(values):
+    """The providers, in the order in which they are asked."""
+    providers = values.get("secretsProviders") or []
+    if not isinstance(providers, (list, tuple)):
+        error("c['secretsProviders'] must be a list")
+        return []
+    return [provider for provider in providers if not isinstance(provider, StandIn)]
+
+
+def read_caches(values):
+    """Sizes of caches by name."""
+    caches = {"Builds": 15, "Changes": 10}
+    given = values.get("caches")
+    for old, name in (("buildCacheSize", "Builds"), ("changeCacheSize", "Changes")):
+        if old in values and given is not None:
+            error(f"cannot specify c['caches'] and c['{old}']")
+        elif old in values:
+            given = {**(given or {}), name: values[old]}
+    if given is not None and not isinstance(given, dict):
+        error("c['caches'] must be a dictionary")
+        return caches
+    for name, size in (given or {}).items():
+        if type(size) is not int:
+            error(f"value for cache size '{name}' must be an integer")
+        elif size < 1:
+            error(f"'{name}' cache size must be at least 1, got '{size}'")
+        else:
+            caches[str(name)] = size
+    return caches
+
+
+#: Every key that Buildbot 4.3 knows in `c['www']`.
+_WWW_KEYS = frozenset(
+    """
+    allowed_origins auth authz avatar_methods change_hook_auth change_hook_dialects cookie_expiration_time
+    custom_templates_dir debug default_page json_cache_seconds jsonp logRotateLength logfileName maxRotatedFiles plugins
+    port rest_minimum_version ui_default_config versions ws_ping_interval project_widgets graphql theme
+    """.split()
+)
+_WWW_NOT_YET = ("avatar_methods", "change_hook_auth", "change_hook_dialects", "custom_templates_dir")
+
+
+def read_www(values):
+    """The web server's settings."""
+    www = values.get("www") or {}
+    if not isinstance(www, dict):
+        error("c['www'] must be a dictionary")
+        return {}
+    unknown = sorted(set(map(str, www)) - _WWW_KEYS)
+    if unknown:
+        error(f"unknown www configuration parameter(s) {', '.join(unknown)}")
+    from buildbot.www.auth import NoAuth
+
+    for name in ("auth", "authz"):
+        value = www.get(name)
+        if value is not None and not isinstance(value, (NoAuth, StandIn)):
+            error(f"c['www']['{name}'] is not supported by Muster yet")
+    for name in _WWW_NOT_YET:
+        if www.get(name):
+            error(f"c['www']['{name}'] is not supported by Muster yet")
+    return www
+
+
+def www_data(www, encode):
+    """The web server for the snapshot."""
+    own = ("port", "auth", "authz", "allowed_origins")
+    raw = {}
+    for name, value in www.items():
+        if name in own:
+            continue
+        try:
+            raw[name] = encode.at(name)(value)
+        except NotEncodable as refused:
+            error(str(refused))
+    origins = www.get("allowed_origins")
+    return {
+        "port": port_text(www.get("port"), "c['www']['port']"),
+        "allowed_origins": None if origins is None else list(origins),
+        "raw": raw,
+    }
+
+
+def global_data(read, encode):
+    """The global settings for the snapshot."""
+    encoding = read.log_encoding
+    as_text = {"name": encoding} if isinstance(encoding, str) else None
+    functions = {name: encode.at(name).optional_callable(function) for name, function in read.functions.items()}
+    return {
+        "title": read.title,
+        "title_url": read.title_url,
+        "buildbot_url": read.buildbot_url,
+        "properties": encode.at("properties").values(read.properties),
+        "multi_master": read.multi_master,
+        "log_compression_method": read.log_compression_method,
+        "log_encoding": as_text or {"callable": encode.at("logEncoding").callable(encoding)},
+        "collapse_requests": collapse_data(read.collapse, encode.at("collapseRequests")),
+        "prioritize_builders": functions["prioritizeBuilders"],
+        "select_next_worker": functions["select_next_worker"],
+        "codebase_generator": functions["codebaseGenerator"],
+        "change_horizon": read.change_horizon,
+        "protocols": read.protocols,
+    }
+
+
+def collapse_data(setting, encode):
+    """How requests are collapsed."""
+    if setting is None:
+        return "default"
+    return {"callable": encode.callable(setting)} if callable(setting) else "on" if setting else "off"

@@ -1,0 +1,79 @@
+//! Messages between master and host, one JSON object a line. The other end is `python/muster_host/server.py`.
+
+use muster_core::render::Renderable;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::snapshot::{Snapshot, SourceRef};
+
+/// The version of this protocol; both ends come from one binary, so another one means a mixed-up installation.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// Longest line from the host, in bytes: a snapshot of some ten thousand steps. A longer one breaks the host.
+pub(crate) const MAX_LINE: usize = 256 << 20;
+
+/// What the master asks.
+#[derive(Debug, Serialize)]
+pub(crate) struct Request<'a> {
+    pub(crate) id: u64,
+    #[serde(flatten)]
+    pub(crate) body: RequestBody<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RequestBody<'a> {
+    Load { basedir: &'a str, config_file: &'a str },
+    Call { handle: &'a str, digest: &'a str, args: &'a [Value], kwargs: &'a Map<String, Value> },
+    Secret { name: &'a str },
+}
+
+/// What the host says.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Message {
+    Hello { hello: Hello },
+    Answer(Answer),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) protocol: u32,
+    pub(crate) python: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    #[serde(flatten)]
+    pub(crate) body: AnswerBody,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AnswerBody {
+    Loaded(Box<Snapshot>),
+    Errors(Vec<WireError>),
+    Value(Renderable),
+    Exception(CallFailure),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WireError {
+    pub(crate) text: String,
+    #[serde(flatten)]
+    pub(crate) source: SourceRef,
+}
+
+/// An exception that a function of the configuration raised.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[error("{exception}: {text}")]
+pub struct CallFailure {
+    /// The class of the exception.
+    #[serde(rename = "type")]
+    pub exception: String,
+    /// Its text.
+    pub text: String,
+    /// For the log of the step.
+    pub traceback: String,
+}

@@ -1,0 +1,200 @@
+//! Reading by path: what REST, WebSocket clients and pages see.
+
+mod apply;
+mod lists;
+mod logs;
+mod paths;
+mod scope;
+mod singles;
+mod spec;
+pub mod types;
+
+use muster_core::{BuildId, WorkerId};
+use serde_json::{Value, json};
+
+pub use apply::MAX_LIST;
+pub use logs::{LogText, MAX_CONTENT};
+pub use paths::{Args, ENDPOINTS, Endpoint, Kind, Resource, find};
+use scope::Scope;
+pub use spec::{Filter, Order, ResultSpec};
+
+use crate::Data;
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The query parameters are wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No endpoint has this path.
+    #[error("Invalid path: {0}")]
+    InvalidPath(String),
+    /// The endpoint is there, the thing isn't.
+    #[error("not found while getting from endpoint for /{0}")]
+    NotFound(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] muster_store::Error),
+}
+
+/// Part of a list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The items that were asked for.
+    pub items: Vec<Value>,
+    /// What `meta.total` says: the page's length where the database made the page, else the list's.
+    pub total: usize,
+}
+
+/// What stands at a path.
+pub enum Found {
+    /// Things of one type.
+    List {
+        /// The reply's key.
+        plural: &'static str,
+        /// They.
+        page: Page,
+    },
+    /// One thing.
+    Single {
+        /// The reply's key.
+        plural: &'static str,
+        /// It.
+        item: Value,
+    },
+    /// The text of a log.
+    Log {
+        /// To be read part by part.
+        text: LogText,
+        /// Whether a browser stores it instead of showing it.
+        attachment: bool,
+    },
+}
+
+/// What the configuration knows and the database doesn't.
+pub trait Configured: Sync {
+    /// The force schedulers, in REST's shape.
+    fn force_schedulers(&self) -> Vec<Value>;
+}
+
+/// No configuration: no force schedulers.
+impl Configured for () {
+    fn force_schedulers(&self) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+impl Data {
+    /// Reads what stands at a path below `/api/v2`, given by its decoded parts.
+    ///
+    /// # Errors
+    /// [`Error`], with Buildbot's texts for wrong query parameters.
+    pub async fn get(
+        &self,
+        path: &[String],
+        query: &[(String, String)],
+        configured: &dyn Configured,
+    ) -> Result<Found, Error> {
+        let (endpoint, args) = find(path).ok_or_else(|| Error::InvalidPath(path.join("/")))?;
+        let schema = endpoint.resource.schema();
+        let spec = ResultSpec::parse(schema, query)?;
+        let missing = || Error::NotFound(endpoint.pattern.to_owned());
+        let (args, spec) = (&args, &spec);
+        match endpoint.kind {
+            Kind::List => {
+                let mut page = match endpoint.resource {
+                    Resource::ForceScheduler | Resource::RootLink | Resource::Spec => {
+                        self.list_outside(endpoint.resource, args, spec, configured).await?
+                    }
+                    resource => {
+                        self.db().read("rest_list", |tx| async move { lists::read(&tx, resource, args, spec).await }).await?
+                    }
+                };
+                apply::select_fields(&mut page.items, spec);
+                Ok(Found::List { plural: schema.plural, page })
+            }
+            _ if !spec.filters.is_empty() => Err(Error::BadRequest("this is not a collection".to_owned())),
+            Kind::Single => {
+                let item = match endpoint.resource {
+                    Resource::ForceScheduler => {
+                        let all = configured.force_schedulers();
+                        all.into_iter().find(|scheduler| scheduler["name"].as_str() == args.text("schedulername"))
+                    }
+                    Resource::LogChunk => logs::contents(self, args, spec).await?,
+                    resource => {
+                        self.db()
+                            .read("rest_single", |tx| async move { singles::read(&tx, resource, args, spec).await })
+                            .await?
+                    }
+                };
+                let mut item = [item.ok_or_else(missing)?];
+                apply::select_fields(&mut item, spec);
+                let [item] = item;
+                Ok(Found::Single { plural: schema.plural, item })
+            }
+            Kind::Raw { attachment } => {
+                let text = LogText::open(self, args).await?.ok_or_else(missing)?;
+                Ok(Found::Log { text, attachment })
+            }
+        }
+    }
+
+    /// The build that a path names; `None` when there is none. A build named by its id isn't looked up.
+    pub async fn build_at(&self, args: &Args) -> Result<Option<BuildId>, Error> {
+        Ok(self.db().read("build_at", |tx| async move { Scope::new(&tx, args).build().await }).await?)
+    }
+
+    /// The worker that a path names; `None` when there is none.
+    pub async fn worker_at(&self, args: &Args) -> Result<Option<WorkerId>, Error> {
+        let worker = self.db().read("worker_at", |tx| async move { Scope::new(&tx, args).worker().await }).await?;
+        Ok(worker.map(|worker| worker.id))
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.db().read("ping", |tx| async move { muster_store::query::ping(&tx).await }).await?)
+    }
+
+    /// Lists that are not in the database.
+    async fn list_outside(
+        &self,
+        resource: Resource,
+        args: &Args,
+        spec: &ResultSpec,
+        configured: &dyn Configured,
+    ) -> Result<Page, Error> {
+        let items = match resource {
+            Resource::RootLink => paths::root_links().into_iter().map(|name| json!({"name": name})).collect(),
+            Resource::Spec => specs(),
+            _ => {
+                let mut all = configured.force_schedulers();
+                if args.text("builderid").is_some() {
+                    let name = self.db().read("rest_builder_name", |tx| async move { scope::builder_name(&tx, args).await });
+                    let name = name.await?.map(Value::String);
+                    all.retain(|scheduler| {
+                        let builders = scheduler["builder_names"].as_array();
+                        name.as_ref().is_some_and(|name| builders.is_some_and(|builders| builders.contains(name)))
+                    });
+                }
+                all
+            }
+        };
+        Ok(apply::in_memory(items, spec))
+    }
+}
+
+/// The description of every path, ordered by path.
+fn specs() -> Vec<Value> {
+    let mut endpoints: Vec<&Endpoint> = ENDPOINTS.iter().collect();
+    endpoints.sort_by_key(|endpoint| endpoint.pattern);
+    let spec = |endpoint: &&Endpoint| {
+        let schema = endpoint.resource.schema();
+        json!({
+            "path": endpoint.pattern,
+            "plural": schema.plural,
+            "type": schema.name,
+            "type_spec": schema.spec(),
+        })
+    };
+    endpoints.iter().map(spec).collect()
+}

@@ -1,0 +1,142 @@
+//! What runs and what waits, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_core::{BuilderId, WorkerId};
+use muster_store::{Result, Tx, views};
+use serde::Serialize;
+
+use super::{
+    BuilderSummary, MAX_PENDING, MAX_RUNNING, MAX_WORKERS, PendingLine, PendingSummary, RunningBuild, WorkerLine,
+};
+use crate::Data;
+
+/// A running build with its estimate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Running {
+    /// The build.
+    #[serde(flatten)]
+    pub build: RunningBuild,
+    /// Usual duration in seconds of its builder's builds.
+    pub usual: Option<i64>,
+}
+
+/// A request that waits, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Waiting {
+    /// The request.
+    #[serde(flatten)]
+    pub request: PendingLine,
+    /// Its place in the queue of its builder, from 1.
+    pub position: usize,
+    /// Why it waits, for people.
+    pub why: String,
+}
+
+/// The queue.
+#[derive(Clone, Debug, Serialize)]
+pub struct PendingPage {
+    /// What waits, next first.
+    pub waiting: Vec<Waiting>,
+    /// Figures over all of it.
+    pub summary: PendingSummary,
+}
+
+impl Data {
+    /// The queue.
+    pub async fn pending_page(&self) -> Result<PendingPage> {
+        self.db().read("page_pending", |tx| async move { pending_page(&tx, None).await }).await
+    }
+}
+
+/// Adds to each running build how long its builder's builds usually take.
+pub(super) fn with_estimates(running: Vec<RunningBuild>, summaries: &[BuilderSummary]) -> Vec<Running> {
+    let usual: BTreeMap<BuilderId, i64> =
+        summaries.iter().filter_map(|summary| Some((summary.builder.id, summary.usual?))).collect();
+    running.into_iter().map(|build| Running { usual: usual.get(&build.builder).copied(), build }).collect()
+}
+
+/// What waits, of one builder or of all.
+pub(super) async fn pending_page(tx: &Tx, only: Option<BuilderId>) -> Result<PendingPage> {
+    let requests = views::pending(tx, only, MAX_PENDING).await?;
+    let mut summary = views::pending_summary(tx).await?;
+    if only.is_some() {
+        summary.count = requests.len() as i64;
+        summary.oldest = requests.iter().map(|request| request.submitted_at).min();
+    }
+    if requests.is_empty() {
+        return Ok(PendingPage { waiting: Vec::new(), summary });
+    }
+    let floor = Floor::read(tx).await?;
+    let mut positions: BTreeMap<BuilderId, usize> = BTreeMap::new();
+    let waiting = |request: PendingLine| {
+        let position = positions.entry(request.builder).or_default();
+        *position += 1;
+        Waiting { why: floor.why(request.builder), position: *position, request }
+    };
+    Ok(PendingPage { waiting: requests.into_iter().map(waiting).collect(), summary })
+}
+
+/// The workers and what they do: enough to say why a builder's requests wait.
+struct Floor {
+    workers: BTreeMap<WorkerId, WorkerLine>,
+    of_builder: BTreeMap<BuilderId, BTreeSet<WorkerId>>,
+    running: Vec<RunningBuild>,
+}
+
+impl Floor {
+    async fn read(tx: &Tx) -> Result<Floor> {
+        let workers = views::workers(tx, MAX_WORKERS).await?;
+        let mut of_builder: BTreeMap<BuilderId, BTreeSet<WorkerId>> = BTreeMap::new();
+        for pair in views::workers_of_builders(tx, None).await? {
+            of_builder.entry(pair.builder).or_default().insert(pair.worker);
+        }
+        Ok(Floor {
+            workers: workers.into_iter().map(|worker| (worker.id, worker)).collect(),
+            of_builder,
+            running: views::running(tx, MAX_RUNNING).await?,
+        })
+    }
+
+    fn why(&self, builder: BuilderId) -> String {
+        let Some(ids) = self.of_builder.get(&builder) else {
+            return "no running master has this builder with a worker".to_owned();
+        };
+        let workers: Vec<&WorkerLine> = ids.iter().filter_map(|id| self.workers.get(id)).collect();
+        let connected: Vec<&WorkerLine> = workers.iter().copied().filter(|worker| worker.connected).collect();
+        if connected.is_empty() {
+            return format!("{} not connected", listed(&workers));
+        }
+        let usable: Vec<&WorkerLine> =
+            connected.iter().copied().filter(|worker| !worker.paused && !worker.graceful).collect();
+        if usable.is_empty() {
+            return paused(&connected);
+        }
+        let busy: Vec<String> = usable.iter().filter_map(|worker| self.busy(worker)).collect();
+        match busy.len() < usable.len() {
+            true => "a worker is free: it waits for a lock, or starts in a moment".to_owned(),
+            false => busy.join(", "),
+        }
+    }
+
+    fn busy(&self, worker: &WorkerLine) -> Option<String> {
+        let build = self.running.iter().find(|build| build.worker == Some(worker.id))?;
+        Some(format!("{} runs {} #{}", worker.name, build.builder_name, build.number))
+    }
+}
+
+/// Names of some workers with their verb, such as `w1 and 3 others are`.
+fn listed(workers: &[&WorkerLine]) -> String {
+    match workers {
+        [] => "its worker is".to_owned(),
+        [one] => format!("{} is", one.name),
+        [one, two] => format!("{} and {} are", one.name, two.name),
+        [one, rest @ ..] => format!("{} and {} others are", one.name, rest.len()),
+    }
+}
+
+fn paused(workers: &[&WorkerLine]) -> String {
+    let reason = workers.iter().find_map(|worker| worker.pause_reason.clone()).filter(|reason| !reason.is_empty());
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("{} paused{reason}", listed(workers))
+}

@@ -1,0 +1,107 @@
+//! Workers dial in: who may, and which dial wins.
+
+use std::sync::Arc;
+
+use muster_core::{Epoch, render::Renderable};
+use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms};
+use muster_store::workers::Dial;
+use serde_json::{Map, Value};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::Engine;
+
+/// Openings that wait for their turn; more connections wait in the listener.
+const OPENINGS: usize = 256;
+/// What of a worker's information is kept in the database, as in Buildbot.
+const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
+
+impl Engine {
+    /// Accepts workers on a bound listener until `shutdown`.
+    pub async fn serve_sessions(self, listener: TcpListener, shutdown: CancellationToken) {
+        let (sender, mut openings) = mpsc::channel(OPENINGS);
+        let conversations = TaskTracker::new();
+        let serving = muster_session::serve(listener, self.passwords(), sender);
+        let accepting = async {
+            while let Some(opening) = openings.recv().await {
+                let (engine, shutdown) = (self.clone(), shutdown.clone());
+                let tracker = conversations.clone();
+                conversations.spawn(async move { engine.accept(opening, &tracker, shutdown).await });
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = accepting => {}
+            () = shutdown.cancelled() => {}
+        }
+        for slot in self.slots().all() {
+            slot.close("the master stops");
+        }
+        conversations.close();
+        conversations.wait().await;
+    }
+
+    fn passwords(&self) -> Passwords {
+        let active = self.active_receiver();
+        Arc::new(move |name| {
+            let active = active.borrow();
+            let worker = active.snapshot.worker(name)?;
+            match worker.password.as_ref()? {
+                Renderable::Literal(Value::String(password)) => Some(Password::new(password)),
+                _ => {
+                    tracing::error!(worker = name, "the worker's password is not plain text; it can't log in");
+                    None
+                }
+            }
+        })
+    }
+
+    async fn accept(self, opening: Opening, tracker: &TaskTracker, shutdown: CancellationToken) {
+        let name = opening.worker().to_owned();
+        let Some(slot) = self.slots().get(&name) else {
+            return refuse(opening, RefusalCode::Credentials, "this worker is not configured").await;
+        };
+        let dial_no = i64::try_from(opening.dial_no()).unwrap_or(i64::MAX);
+        let info: Map<String, Value> = opening
+            .info()
+            .iter()
+            .filter(|(key, _)| STORED_INFO.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let dial = self.data().worker_dials(self.master(), slot.id(), &opening.boot_id().0, dial_no, &info).await;
+        match dial {
+            Ok(Dial::Won { .. }) => {}
+            Ok(Dial::Lost) => {
+                return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here").await;
+            }
+            Err(error) => {
+                tracing::error!(worker = name, %error, "can't take the worker's session");
+                return refuse(opening, RefusalCode::Unavailable, "the master's database is away").await;
+            }
+        }
+        let boot = opening.boot_id().clone();
+        tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
+        let (link, events) = slot.link_for(&boot, opening.info());
+        if let Some(events) = events {
+            let slot = slot.clone();
+            tracker.spawn(async move {
+                tokio::select! {
+                    () = slot.pump(boot, events) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            });
+        }
+        let ended = link.converse(opening, Terms::new(1, Epoch(1))).await;
+        tracing::debug!(worker = name, reason = %ended, "a connection ended");
+        if !link.is_connected()
+            && let Err(error) = self.data().worker_is_gone(self.master(), slot.id()).await
+        {
+            tracing::error!(worker = name, %error, "can't note that the worker is gone");
+        }
+    }
+}
+
+async fn refuse(opening: Opening, code: RefusalCode, reason: &str) {
+    tracing::info!(worker = opening.worker(), peer = opening.peer(), reason, "worker refused");
+    opening.refuse(Refusal { code, reason: reason.to_owned(), retry_after_ms: None }).await;
+}

@@ -1,0 +1,87 @@
+//! The configuration in force, with the ids that its names have in the database.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use muster_config::snapshot::{CollapseSetting, Snapshot};
+use muster_core::{BuilderId, MasterId, WorkerId};
+use muster_data::{BuilderSetup, Configured, Data, Setup};
+use muster_store::builders::BuilderInfo;
+
+use crate::callables::Host;
+use crate::plan::Plan;
+
+/// A configuration that was registered in the database.
+pub struct Active {
+    /// What `master.cfg` says.
+    pub snapshot: Arc<Snapshot>,
+    /// The ids of its builders and workers.
+    pub ids: Configured,
+    /// Answers the configuration's callables, when there are any.
+    pub host: Option<Arc<Host>>,
+    /// JSON of each builder's plan, made once.
+    plans: BTreeMap<BuilderId, Arc<str>>,
+}
+
+impl Active {
+    pub(crate) fn builder_id(&self, name: &str) -> Option<BuilderId> {
+        self.ids.builders.get(name).copied()
+    }
+
+    pub(crate) fn worker_id(&self, name: &str) -> Option<WorkerId> {
+        self.ids.workers.get(name).copied()
+    }
+
+    pub(crate) fn plan(&self, builder: BuilderId) -> Option<Arc<str>> {
+        self.plans.get(&builder).cloned()
+    }
+}
+
+/// Registers a loaded configuration: builders, workers, the snapshot itself.
+///
+/// # Errors
+/// Whatever the database says.
+pub async fn activate(
+    data: &Data,
+    master: MasterId,
+    snapshot: Arc<Snapshot>,
+    digest: &str,
+    host: Option<Arc<Host>>,
+) -> muster_store::Result<Active> {
+    let content = serde_json::to_string(&*snapshot).map_err(unserialisable)?;
+    let setup = Setup {
+        builders: snapshot.builders.iter().map(|builder| builder_setup(&snapshot, builder)).collect(),
+        workers: snapshot.workers.iter().map(|worker| worker.name.clone()).collect(),
+        snapshot: (digest.to_owned(), content),
+    };
+    let ids = data.configure(master, &setup).await?;
+    let mut plans = BTreeMap::new();
+    for builder in &snapshot.builders {
+        let plan = serde_json::to_string(&Plan::of(builder)).map_err(unserialisable)?;
+        if let Some(id) = ids.builders.get(&builder.name) {
+            plans.insert(*id, plan.into());
+        }
+    }
+    Ok(Active { snapshot, ids, host, plans })
+}
+
+fn builder_setup(snapshot: &Snapshot, builder: &muster_config::snapshot::BuilderConfig) -> BuilderSetup {
+    let setting = match &builder.collapse_requests {
+        CollapseSetting::Default => &snapshot.collapse_requests,
+        own => own,
+    };
+    BuilderSetup {
+        info: BuilderInfo {
+            name: builder.name.clone(),
+            description: builder.description.clone(),
+            description_format: builder.description_format.clone(),
+            project: builder.project.clone(),
+            tags: builder.tags.clone(),
+        },
+        workers: builder.worker_names.clone(),
+        collapses: matches!(setting, CollapseSetting::Default | CollapseSetting::On),
+    }
+}
+
+fn unserialisable(error: serde_json::Error) -> muster_store::Error {
+    muster_store::Error::Data(format!("the configuration can't be stored: {error}"))
+}

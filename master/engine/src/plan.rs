@@ -1,0 +1,35 @@
+//! What a build does, as it is stored with its run.
+
+use muster_config::snapshot::{BuilderConfig, LockSet, StepConfig};
+use muster_core::render::Renderable;
+use serde::{Deserialize, Serialize};
+
+/// Version of this form; a binary that doesn't know a plan's version ends its run for a retry.
+pub(crate) const VERSION: u32 = 1;
+
+/// A build's steps with their arguments, fixed when the build starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) version: u32,
+    pub(crate) builder: String,
+    /// On the worker, below its base directory.
+    pub(crate) builddir: String,
+    pub(crate) workdir: Renderable,
+    pub(crate) env: Renderable,
+    pub(crate) locks: LockSet,
+    pub(crate) steps: Vec<StepConfig>,
+}
+
+impl Plan {
+    pub(crate) fn of(builder: &BuilderConfig) -> Plan {
+        Plan {
+            version: VERSION,
+            builder: builder.name.clone(),
+            builddir: builder.worker_builddir.clone(),
+            workdir: builder.factory.workdir.clone(),
+            env: builder.env.clone(),
+            locks: builder.locks.clone(),
+            steps: builder.factory.steps.clone(),
+        }
+    }
+}

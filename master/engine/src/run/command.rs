@@ -1,0 +1,190 @@
+//! A command on the worker, as one effect of a step: its state is the fold of the updates that were stored.
+
+use std::collections::BTreeMap;
+
+use muster_core::Results;
+use muster_session::{
+    BootId, Command, UpdateBody,
+    command::{Output, Stream},
+};
+use serde::{Deserialize, Serialize};
+
+use super::logs::{LogRef, Tails};
+
+/// Characters of a stream that a step may collect; what follows is only in the log. Collected text is journalled with
+/// each commit, and nothing that a property holds is as long.
+pub const MAX_COLLECTED: usize = 256 * 1024;
+
+/// A command that a step wants to run.
+pub struct CommandRequest {
+    /// What the worker is told.
+    pub command: Command,
+    /// Where its output goes; `None` drops it.
+    pub stdio: Option<LogRef>,
+    /// Logs of followed files that are there already, by their names; the others are made with their first line.
+    pub logfiles: Vec<(String, LogRef)>,
+    /// Keep standard output in the result.
+    pub collect_stdout: bool,
+    /// Keep standard error in the result.
+    pub collect_stderr: bool,
+}
+
+impl CommandRequest {
+    /// A command whose output goes to `stdio`, if anywhere.
+    pub fn new(command: Command, stdio: Option<&LogRef>) -> CommandRequest {
+        CommandRequest {
+            command,
+            stdio: stdio.cloned(),
+            logfiles: Vec::new(),
+            collect_stdout: false,
+            collect_stderr: false,
+        }
+    }
+
+    /// The same, with standard output kept in the result.
+    pub fn collecting_stdout(mut self) -> CommandRequest {
+        self.collect_stdout = true;
+        self
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandResult {
+    /// The exit code; `None` when the worker gave none.
+    pub rc: Option<i64>,
+    /// Why the worker ended it.
+    pub failure_reason: Option<String>,
+    /// Collected standard output.
+    pub stdout: String,
+    /// Collected standard error.
+    pub stderr: String,
+    /// mode, ino, dev, nlink, uid, gid, size, atime, mtime, ctime.
+    pub stat: Option<[i64; 10]>,
+    /// Names or paths.
+    pub files: Vec<String>,
+    /// Access and modification time of an uploaded file.
+    pub times: Option<(f64, f64)>,
+    /// The command itself broke.
+    pub error: Option<String>,
+    /// It was told to end early.
+    pub interrupted: bool,
+}
+
+impl CommandResult {
+    /// The result with the default meaning of exit codes.
+    pub fn results(&self) -> Results {
+        self.results_by(|rc| if rc == 0 { Results::Success } else { Results::Failure })
+    }
+
+    /// The result, with exit codes read by `decode`.
+    pub fn results_by(&self, decode: impl Fn(i64) -> Results) -> Results {
+        if self.interrupted {
+            return Results::Cancelled;
+        }
+        self.rc.map_or(Results::Failure, decode)
+    }
+
+    /// Whether it ran to its end with exit code 0.
+    pub fn succeeded(&self) -> bool {
+        self.results() == Results::Success
+    }
+
+    /// What summaries add for an end that the worker brought about.
+    pub fn timed_out(&self) -> bool {
+        matches!(self.failure_reason.as_deref(), Some("timeout" | "timeout_without_output"))
+    }
+
+    /// Whether it was ended for writing too many lines.
+    pub fn exceeded_lines(&self) -> bool {
+        self.failure_reason.as_deref() == Some("max_lines_failure")
+    }
+}
+
+/// A command as its journal row keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CommandState {
+    /// The worker's life that got the order; in another one the command is gone.
+    pub(crate) boot: BootId,
+    /// Counts how often the command was ordered anew (transfers are, after an adoption).
+    pub(crate) attempt: u32,
+    /// The last update that is stored.
+    pub(crate) seen: u64,
+    pub(crate) ended: bool,
+    pub(crate) tails: Tails,
+    pub(crate) result: CommandResult,
+    /// Slugs of the logs that followed files got with their first lines.
+    pub(crate) lazy_logs: BTreeMap<String, String>,
+    /// State of the observer.
+    pub(crate) observer: serde_json::Value,
+}
+
+impl CommandState {
+    pub(crate) fn new(boot: BootId) -> CommandState {
+        CommandState {
+            boot,
+            attempt: 0,
+            seen: 0,
+            ended: false,
+            tails: Tails::default(),
+            result: CommandResult::default(),
+            lazy_logs: BTreeMap::new(),
+            observer: serde_json::Value::Null,
+        }
+    }
+
+    /// Folds an update into the state; answers the text that is ready for logs.
+    pub(crate) fn fold(&mut self, number: u64, body: &UpdateBody, request: &CommandRequest) -> Vec<Output> {
+        self.seen = number;
+        match body {
+            UpdateBody::Output(outputs) => return self.fold_output(outputs, request),
+            UpdateBody::Rc(rc) => {
+                self.result.rc = Some(*rc);
+                return vec![header(format!("program finished with exit code {rc}\n"))];
+            }
+            UpdateBody::FailureReason(reason) => self.result.failure_reason = Some(reason.clone()),
+            UpdateBody::Stat(stat) => self.result.stat = Some(*stat),
+            UpdateBody::Files(files) => self.result.files.extend_from_slice(files),
+            UpdateBody::Times { accessed, modified } => self.result.times = Some((*accessed, *modified)),
+            // Elapsed is the worker's clock, which means nothing here; chunks are the transfer's business.
+            UpdateBody::Elapsed(_) | UpdateBody::Chunk(_) => {}
+            UpdateBody::Complete { error } => {
+                self.ended = true;
+                self.result.error = error.clone();
+                let left = self.tails.finish();
+                return left
+                    .into_iter()
+                    .map(|(stream, text)| Output { stream, text: text + "\n" })
+                    .collect();
+            }
+        }
+        Vec::new()
+    }
+
+    fn fold_output(&mut self, outputs: &[Output], request: &CommandRequest) -> Vec<Output> {
+        let mut ready = Vec::new();
+        for Output { stream, text } in outputs {
+            match stream {
+                Stream::Stdout if request.collect_stdout => collect(&mut self.result.stdout, text),
+                Stream::Stderr if request.collect_stderr => collect(&mut self.result.stderr, text),
+                _ => {}
+            }
+            let lines = self.tails.push(stream, text);
+            if !lines.is_empty() {
+                ready.push(Output { stream: stream.clone(), text: lines });
+            }
+        }
+        ready
+    }
+}
+
+fn header(text: String) -> Output {
+    Output { stream: Stream::Header, text }
+}
+
+fn collect(collected: &mut String, text: &str) {
+    let room = MAX_COLLECTED.saturating_sub(collected.len());
+    let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    collected.push_str(&text[..end]);
+}

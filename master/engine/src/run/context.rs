@@ -1,0 +1,443 @@
+//! What a step may do. A step touches the world only through its context (rule 4): every effect leaves a journal row,
+//! durable before the next effect that the world can see.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use muster_core::{
+    LogKind, Properties, Property, Results, StepUrl, Timestamp,
+    identifier::{next_slug, slug},
+    render::{Answer, Callable, RenderError, Renderable, Request, render},
+};
+use muster_data::RunWrite;
+use muster_store::runs::JournalRow;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    RunCore, StopOrder,
+    facts::{Facts, View, request_key},
+    journal::{Effect, Journal, Mismatch},
+    logs::{LogRef, marked},
+    recorder::Halt,
+};
+use crate::callables::StepQuestion;
+use muster_config::snapshot::{Condition, StepConfig};
+
+/// Why a step's function ends without a result of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepEnd {
+    /// The step failed and says so in its logs.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+    /// The worker is gone, or the step can't be replayed: the build is wanted again. The text says why.
+    Retry(String),
+    /// Something is wrong with the step itself; the text goes to a log.
+    Exception(String),
+    /// The run must not be touched any more.
+    Halt(HaltReason),
+}
+
+/// Opaque outside the engine: the run goes on elsewhere, or later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HaltReason(pub(crate) Halt);
+
+impl From<Halt> for StepEnd {
+    fn from(halt: Halt) -> StepEnd {
+        StepEnd::Halt(HaltReason(halt))
+    }
+}
+
+impl From<Mismatch> for StepEnd {
+    fn from(mismatch: Mismatch) -> StepEnd {
+        StepEnd::Retry(format!("can't be replayed: {mismatch}"))
+    }
+}
+
+/// The effects of one running step.
+pub struct StepContext<'a> {
+    pub(crate) core: &'a mut RunCore,
+    pub(crate) number: u32,
+    pub(crate) config: &'a StepConfig,
+    pub(crate) journal: Journal,
+    pub(crate) slugs: Vec<String>,
+    answers: BTreeMap<String, Answer>,
+    /// What the step adds to its summary.
+    pub(crate) summary: Option<String>,
+    /// The last command was ended for its time or for its lines.
+    pub(crate) note: Option<&'static str>,
+    /// Statistics that later effects of the same step look at.
+    pub(crate) new_properties: Properties,
+}
+
+impl<'a> StepContext<'a> {
+    pub(crate) fn new(
+        core: &'a mut RunCore,
+        number: u32,
+        config: &'a StepConfig,
+        rows: Vec<JournalRow>,
+    ) -> StepContext<'a> {
+        StepContext {
+            core,
+            number,
+            config,
+            journal: Journal::new(number, rows),
+            slugs: Vec::new(),
+            answers: BTreeMap::new(),
+            summary: None,
+            note: None,
+            new_properties: Properties::new(),
+        }
+    }
+
+    /// The step as it is configured.
+    pub fn config(&self) -> &StepConfig {
+        self.config
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.core.facts
+    }
+
+    /// The sourcestamp of a codebase.
+    pub fn source(&self, codebase: &str) -> Option<&muster_core::SourceStamp> {
+        self.core.facts.source(codebase)
+    }
+
+    /// The worker's name.
+    pub fn worker(&self) -> &str {
+        &self.core.facts.worker
+    }
+
+    /// The directory that the master's own paths are relative to.
+    pub fn basedir(&self) -> &std::path::Path {
+        &self.core.basedir
+    }
+
+    /// The build's directory on the worker, relative to the worker's base directory.
+    pub fn builddir(&self) -> &str {
+        &self.core.facts.plan.builddir
+    }
+
+    /// The properties as the build has them now.
+    pub fn properties(&self) -> &Properties {
+        &self.core.properties
+    }
+
+    /// Which order to stop has come, if any.
+    pub(crate) fn stopped(&self) -> Option<Arc<StopOrder>> {
+        self.core.stop.borrow().clone()
+    }
+
+    /// Sets a property. It reaches the database when the step ends; replays find it in the journal.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn set_property(&mut self, name: &str, value: Value, source: &str) -> Result<(), StepEnd> {
+        let property = Property(value, source.to_owned());
+        if let Effect::Live(row) = self.journal.effect("property", &(name, &property))? {
+            self.record(row, &())?;
+        }
+        self.core.properties.set(name, property.0.clone(), source);
+        self.new_properties.set(name, property.0, source);
+        Ok(())
+    }
+
+    /// Adds a link to the step. Doing it twice is the same as once, so it needs no row.
+    pub fn add_url(&mut self, name: &str, url: &str) {
+        let url = StepUrl { name: name.to_owned(), url: url.to_owned() };
+        self.core.recorder.write(RunWrite::StepUrl { step: self.number, url });
+    }
+
+    /// Sets the line that people see while the step runs.
+    pub fn set_state(&mut self, state: &str) {
+        self.core.recorder.write(RunWrite::StepState { step: self.number, state: state.to_owned() });
+    }
+
+    /// Sets what the step's summary says when it has ended; by default it is made from its description.
+    pub fn set_summary(&mut self, summary: impl Into<String>) {
+        self.summary = Some(summary.into());
+    }
+
+    /// A new log. The name may be taken in this step: then the slug counts up.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn add_log(&mut self, name: &str, kind: LogKind) -> Result<LogRef, StepEnd> {
+        let candidate = self.free_slug(name);
+        if let Effect::Live(row) = self.journal.effect("log", &(name, kind))? {
+            self.record(row, &())?;
+            let (step, slug, name) = (self.number, candidate.clone(), name.to_owned());
+            self.core.recorder.write(RunWrite::LogAdded { step, slug, name, kind });
+        }
+        Ok(LogRef { slug: candidate, kind })
+    }
+
+    /// A slug that no log of this step has.
+    pub(crate) fn free_slug(&mut self, name: &str) -> String {
+        let mut candidate = slug(name);
+        while self.slugs.contains(&candidate) {
+            candidate = next_slug(&candidate);
+        }
+        self.slugs.push(candidate.clone());
+        candidate
+    }
+
+    /// Appends whole lines to a log, as standard output in a log of stdio.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn write_log(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
+        self.append(log, 'o', text)
+    }
+
+    /// Appends lines of the master's own words.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn write_header(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
+        self.append(log, 'h', text)
+    }
+
+    /// Appends lines about what went wrong.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn write_stderr(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
+        self.append(log, 'e', text)
+    }
+
+    fn append(&mut self, log: &LogRef, marker: char, text: &str) -> Result<(), StepEnd> {
+        if let Effect::Live(row) = self.journal.effect("write", &(&log.slug, marker, text))? {
+            self.record(row, &())?;
+            self.core.recorder.append(self.number, &log.slug, &marked(log.kind, marker, text));
+        }
+        Ok(())
+    }
+
+    /// A whole log at once.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn add_complete_log(&mut self, name: &str, kind: LogKind, text: &str) -> Result<(), StepEnd> {
+        let log = self.add_log(name, kind)?;
+        if !text.is_empty() {
+            self.write_log(&log, text)?;
+        }
+        Ok(())
+    }
+
+    /// The present second. A replay gets the one it got before.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before.
+    pub fn now(&mut self) -> Result<Timestamp, StepEnd> {
+        match self.journal.effect("time", &())? {
+            Effect::Recorded(row) => outcome(&row),
+            Effect::Live(row) => {
+                let now = muster_data::now();
+                self.record(row, &now)?;
+                Ok(now)
+            }
+        }
+    }
+
+    /// Waits. A replay waits no longer than what is left.
+    ///
+    /// # Errors
+    /// When the build is stopped meanwhile, or this master goes.
+    pub async fn sleep(&mut self, seconds: f64) -> Result<(), StepEnd> {
+        let began = self.now()?;
+        let passed = (muster_data::now().0 - began.0).max(0) as f64;
+        let left = std::time::Duration::from_secs_f64((seconds - passed).clamp(0.0, 86_400.0 * 366.0));
+        self.core.recorder.flush().await?;
+        let mut stop = self.core.stop.clone();
+        tokio::select! {
+            () = tokio::time::sleep(left) => Ok(()),
+            () = super::ordered(&mut stop) => Err(StepEnd::Cancelled),
+            () = self.core.leaving.cancelled() => Err(Halt::Leaving.into()),
+        }
+    }
+
+    /// Renders a value of the configuration against the build.
+    ///
+    /// # Errors
+    /// When it can't be rendered: the step becomes an exception with the reason.
+    pub async fn render(&mut self, renderable: &Renderable) -> Result<Value, StepEnd> {
+        loop {
+            let view = View { facts: &self.core.facts, properties: &self.core.properties, answers: &self.answers };
+            match render(renderable, &view) {
+                Ok(value) => return Ok(value),
+                Err(RenderError::Failed(reason)) => return Err(StepEnd::Exception(reason)),
+                Err(RenderError::Pending(requests)) => {
+                    for request in requests {
+                        let answer = self.ask(&request).await?;
+                        self.answers.insert(request_key(&request), answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Renders an argument of the step; absent ones are null.
+    ///
+    /// # Errors
+    /// As [`render`](StepContext::render).
+    pub async fn arg(&mut self, name: &str) -> Result<Value, StepEnd> {
+        let config = self.config;
+        self.render(config.arg(name)).await
+    }
+
+    /// Renders an argument into a type; null and absent give `None`.
+    ///
+    /// # Errors
+    /// When it renders to something else: the step becomes an exception that names the argument.
+    pub async fn arg_as<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, StepEnd> {
+        let value = self.arg(name).await?;
+        let kind = &self.config.kind;
+        serde_json::from_value(value.clone())
+            .map_err(|error| StepEnd::Exception(format!("{kind} argument {name} is {value}: {error}")))
+    }
+
+    /// Decides a condition about the step: whether it runs at all, or (with its results) whether it is hidden.
+    pub(crate) async fn decide(
+        &mut self,
+        condition: &Condition,
+        results: Option<Results>,
+    ) -> Result<bool, StepEnd> {
+        let value = match condition {
+            Condition::Fixed(value) => return Ok(*value),
+            Condition::Renderable(renderable) => self.render(renderable).await?,
+            Condition::Callable(callable) => self.ask_about_step(callable, results).await?,
+        };
+        Ok(truth(&value))
+    }
+
+    async fn ask_about_step(&mut self, callable: &Callable, results: Option<Results>) -> Result<Value, StepEnd> {
+        let row = match self.journal.effect("python", &(callable, results))? {
+            Effect::Recorded(row) => {
+                let answered: Result<Value, String> = outcome(&row)?;
+                return answered.map_err(StepEnd::Exception);
+            }
+            Effect::Live(row) => row,
+        };
+        self.core.recorder.flush().await?;
+        let core = &*self.core;
+        let about = StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
+        let answered = core.callables.ask_about_step(callable, results, &about).await;
+        self.record(row, &answered)?;
+        answered.map_err(StepEnd::Exception)
+    }
+
+    /// The step's directory on the worker, below the builder's: its own, or the factory's.
+    ///
+    /// # Errors
+    /// When it can't be rendered to text.
+    pub async fn workdir(&mut self) -> Result<String, StepEnd> {
+        let own = self.config.workdir.clone();
+        let rendered = match self.render(&own).await? {
+            Value::Null => {
+                let factory = self.core.facts.plan.workdir.clone();
+                self.render(&factory).await?
+            }
+            own => own,
+        };
+        match rendered {
+            Value::String(workdir) => Ok(workdir),
+            Value::Null => Ok("build".to_owned()),
+            other => Err(StepEnd::Exception(format!("workdir is {other}, not text"))),
+        }
+    }
+
+    /// The environment of the builder's commands.
+    ///
+    /// # Errors
+    /// When it can't be rendered.
+    pub async fn builder_env(&mut self) -> Result<Value, StepEnd> {
+        let env = self.core.facts.plan.env.clone();
+        self.render(&env).await
+    }
+
+    /// Asks the host, once: a replay gets the answer it got before.
+    async fn ask(&mut self, request: &Request) -> Result<Answer, StepEnd> {
+        let row = match self.journal.effect("python", request)? {
+            Effect::Recorded(row) => {
+                let answered: Result<Renderable, String> = outcome(&row)?;
+                return Ok(answered.map_or_else(Answer::Failed, Answer::Value));
+            }
+            Effect::Live(row) => row,
+        };
+        self.core.recorder.flush().await?;
+        let answered = self.core.callables.ask(request, &self.core.properties, &self.core.facts).await;
+        self.record(row, &answered)?;
+        Ok(answered.map_or_else(Answer::Failed, Answer::Value))
+    }
+
+    /// An effect on this side (a file of the master, an HTTP call): done once, unless this master dies between the act
+    /// and the commit of its outcome.
+    ///
+    /// # Errors
+    /// When the step's replay asks for something else than before, or the run is over here.
+    pub async fn once<T, F>(&mut self, kind: &str, args: &impl Serialize, act: F) -> Result<T, StepEnd>
+    where
+        T: Serialize + DeserializeOwned,
+        F: AsyncFnOnce() -> T,
+    {
+        match self.journal.effect(kind, args)? {
+            Effect::Recorded(row) => outcome(&row),
+            Effect::Live(row) => {
+                self.core.recorder.flush().await?;
+                let value = act().await;
+                self.record(row, &value)?;
+                Ok(value)
+            }
+        }
+    }
+
+    /// Completes a row and hands it to the recorder.
+    pub(crate) fn record(&mut self, mut row: JournalRow, outcome: &impl Serialize) -> Result<(), StepEnd> {
+        row.outcome = serde_json::to_string(outcome)
+            .map_err(|error| StepEnd::Exception(format!("an outcome can't be recorded: {error}")))?;
+        self.core.recorder.write(RunWrite::Journal(row));
+        Ok(())
+    }
+
+    /// Turns `Failed`, `Cancelled` and the like into the step's result; what ends the run stays an error.
+    pub(crate) fn settle(&mut self, end: StepEnd) -> Result<Results, Halt> {
+        let (results, name, text) = match end {
+            StepEnd::Halt(HaltReason(halt)) => return Err(halt),
+            StepEnd::Failed => return Ok(Results::Failure),
+            StepEnd::Cancelled => return Ok(Results::Cancelled),
+            StepEnd::Retry(reason) => (Results::Retry, "interrupt", reason),
+            StepEnd::Exception(reason) => (Results::Exception, "err.text", reason),
+        };
+        // The journal may be what is wrong, so this log is written past it.
+        let (step, slug) = (self.number, self.free_slug(name));
+        self.core.recorder.write(RunWrite::LogAdded {
+            step,
+            slug: slug.clone(),
+            name: name.to_owned(),
+            kind: LogKind::Text,
+        });
+        self.core.recorder.append(step, &slug, &marked(LogKind::Text, 'o', &text));
+        Ok(results)
+    }
+}
+
+/// The outcome in a row.
+pub(crate) fn outcome<T: DeserializeOwned>(row: &JournalRow) -> Result<T, StepEnd> {
+    serde_json::from_str(&row.outcome)
+        .map_err(|error| StepEnd::Retry(format!("can't be replayed: the outcome of {} is unreadable: {error}", row.kind)))
+}
+
+/// Python's idea of truth.
+pub(crate) fn truth(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}

@@ -1,0 +1,389 @@
+//! Running a command on the worker as one effect: ordered once, followed to its end, gone on with after an adoption.
+
+use std::io::Read;
+
+use muster_core::{CommandId, LogKind};
+use muster_data::RunWrite;
+use muster_session::{
+    OrderError, StartCommand, UpdateBody,
+    command::{Output, Stream},
+    wire::MAX_BLOCK,
+};
+use muster_store::runs::JournalRow;
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt, sync::mpsc, time::Instant};
+
+use super::{
+    command::{CommandRequest, CommandResult, CommandState},
+    context::{StepContext, StepEnd, outcome},
+    journal::Effect,
+    logs::{LogRef, marked, marker},
+    recorder::{GATHER_TIME, Halt},
+};
+use crate::sessions::{CommandNews, Gone, StartError};
+
+/// Looks at a command's lines while it runs. Its state is a fold over them: small, and stored with the command, so that
+/// another master goes on with it.
+pub trait LineObserver: Send {
+    /// A whole line, without its newline.
+    fn line(&mut self, stream: &Stream, line: &str);
+    /// What it knows.
+    fn state(&self) -> Value;
+    /// Goes on from such a state.
+    fn restore(&mut self, state: Value);
+}
+
+/// The file that moves along with a command.
+pub enum Transfer {
+    /// None does.
+    None,
+    /// What the worker sends is written here.
+    Upload(tokio::fs::File),
+    /// What the worker asks for is read from here.
+    Download(Box<dyn Read + Send>),
+}
+
+/// Room for the number of attempts in a command's ordinal.
+const ATTEMPT_SHIFT: u32 = 24;
+
+impl StepContext<'_> {
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When the worker is gone for good (`Retry`), or the run is over here.
+    pub async fn command(&mut self, request: CommandRequest) -> Result<CommandResult, StepEnd> {
+        self.follow(request, Transfer::None, None).await
+    }
+
+    /// The same, with somebody who looks at its lines.
+    ///
+    /// # Errors
+    /// As [`command`](StepContext::command).
+    pub async fn observed_command(
+        &mut self,
+        request: CommandRequest,
+        observer: &mut dyn LineObserver,
+    ) -> Result<CommandResult, StepEnd> {
+        self.follow(request, Transfer::None, Some(observer)).await
+    }
+
+    /// The same, with a file that moves along. After an adoption the transfer begins anew: `transfer` is called then,
+    /// and not at all when the command has ended already.
+    ///
+    /// # Errors
+    /// As [`command`](StepContext::command).
+    pub async fn transfer_command(
+        &mut self,
+        request: CommandRequest,
+        transfer: Transfer,
+    ) -> Result<CommandResult, StepEnd> {
+        self.follow(request, transfer, None).await
+    }
+
+    async fn follow(
+        &mut self,
+        request: CommandRequest,
+        transfer: Transfer,
+        mut observer: Option<&mut dyn LineObserver>,
+    ) -> Result<CommandResult, StepEnd> {
+        let effect = self.journal.effect("command", &request.command)?;
+        if let Effect::Recorded(row) = &effect {
+            let state: CommandState = outcome(row)?;
+            restore(&mut observer, &state);
+            self.slugs.extend(state.lazy_logs.values().cloned());
+            if state.ended {
+                return Ok(state.result);
+            }
+        }
+        if let (Effect::Live(_), Some(order)) = (&effect, self.stopped()) {
+            tracing::debug!(build = %self.core.key.build, reason = order.reason, "no command after a stop");
+            return Err(StepEnd::Cancelled);
+        }
+        let mut running = self.begin(effect, &request, &transfer).await?;
+        let end = self.until_end(&mut running, &request, transfer, &mut observer).await;
+        self.core.slot.done(running.id);
+        match &end {
+            // Nobody will ask for this command again.
+            Err(StepEnd::Retry(_)) => self.core.slot.forget(running.id),
+            Err(_) => {}
+            Ok(()) => self.note_end(&running.state.result),
+        }
+        end?;
+        if let Some(error) = &running.state.result.error {
+            return Err(StepEnd::Exception(format!("the worker could not run the command: {error}")));
+        }
+        Ok(running.state.result)
+    }
+
+    async fn begin(
+        &mut self,
+        effect: Effect,
+        request: &CommandRequest,
+        transfer: &Transfer,
+    ) -> Result<Running, StepEnd> {
+        let order =
+            StartCommand { builddir: self.core.facts.plan.builddir.clone(), command: request.command.clone() };
+        let (row, mut state, resumed) = match effect {
+            Effect::Live(row) => {
+                let boot = self.core.slot.wait_connected().await.map_err(retry)?;
+                (row, CommandState::new(boot), false)
+            }
+            Effect::Recorded(row) => {
+                let state: CommandState = outcome(&row)?;
+                (row, state, true)
+            }
+        };
+        let mut id = self.command_id(&row, &state);
+        if resumed && !matches!(transfer, Transfer::None) {
+            // A transfer can't go on in the middle: its first part is on the master that is gone.
+            self.core.slot.wait_connected().await.map_err(retry)?;
+            self.core.slot.forget(id);
+            state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
+            id = self.command_id(&row, &state);
+        }
+        let (slot, epoch) = (self.core.slot.clone(), self.core.key.epoch);
+        let fresh = !resumed || !matches!(transfer, Transfer::None);
+        let started = if fresh {
+            // The intent first: a master that finds no row has ordered nothing.
+            self.record(row.clone(), &state)?;
+            self.core.recorder.flush().await?;
+            slot.start(&state.boot, id, epoch, order)
+        } else {
+            slot.resume(&state.boot, id, epoch, state.seen, order).await
+        };
+        match started {
+            Ok(news) => Ok(Running { id, row, state, news }),
+            Err(StartError::Gone(gone)) => Err(retry(gone)),
+            Err(StartError::Order(error)) => Err(refused(&error)),
+        }
+    }
+
+    fn command_id(&self, row: &JournalRow, state: &CommandState) -> CommandId {
+        let ordinal = row.ordinal | state.attempt << ATTEMPT_SHIFT;
+        CommandId { build: self.core.key.build, step: self.number, ordinal }
+    }
+
+    /// Follows a command until its end is folded into the state; commits on the way, at most every [`GATHER_TIME`].
+    async fn until_end(
+        &mut self,
+        running: &mut Running,
+        request: &CommandRequest,
+        transfer: Transfer,
+        observer: &mut Option<&mut dyn LineObserver>,
+    ) -> Result<(), StepEnd> {
+        let (mut upload, download) = match transfer {
+            Transfer::Upload(file) => (Some(file), None),
+            Transfer::Download(source) => (None, Some(source)),
+            Transfer::None => (None, None),
+        };
+        let slot = self.core.slot.clone();
+        let mut feeding = std::pin::pin!(feed(slot.clone(), running.id, download));
+        let mut fed = false;
+        let mut gone = std::pin::pin!({
+            let (slot, boot) = (slot.clone(), running.state.boot.clone());
+            async move { slot.wait_gone(&boot).await }
+        });
+        let mut stop = self.core.stop.clone();
+        let leaving = self.core.leaving.clone();
+        let mut deadline = None;
+        loop {
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                news = running.news.recv() => {
+                    let Some(CommandNews::Update(number, body)) = news else {
+                        return Err(self.lost(running).await);
+                    };
+                    if let (UpdateBody::Chunk(bytes), Some(file)) = (&body, &mut upload) {
+                        self.take_chunk(running, number, bytes, file).await?;
+                        continue;
+                    }
+                    self.take(running, number, &body, request, observer)?;
+                    if running.state.ended {
+                        if let Some(file) = &mut upload {
+                            file.flush().await.map_err(|error| unwritable(&error))?;
+                        }
+                        return Ok(());
+                    }
+                    deadline = deadline.or_else(|| Some(Instant::now() + GATHER_TIME));
+                    if self.core.recorder.is_full() {
+                        self.core.recorder.flush().await?;
+                        deadline = None;
+                    }
+                }
+                () = due => {
+                    self.core.recorder.flush().await?;
+                    deadline = None;
+                }
+                ended = &mut feeding, if !fed => {
+                    fed = true;
+                    if let Err(reason) = ended {
+                        slot.interrupt(running.id, &reason);
+                        running.state.result.error.get_or_insert(reason);
+                    }
+                }
+                () = super::ordered(&mut stop), if !running.state.result.interrupted => {
+                    let reason = self.stopped().map_or_else(String::new, |order| order.reason.clone());
+                    slot.interrupt(running.id, &reason);
+                    running.state.result.interrupted = true;
+                }
+                gone = &mut gone => return Err(retry(gone)),
+                () = leaving.cancelled() => {
+                    self.core.recorder.flush().await?;
+                    return Err(Halt::Leaving.into());
+                }
+            }
+        }
+    }
+
+    /// Why the news of a command ended too early.
+    async fn lost(&mut self, running: &Running) -> StepEnd {
+        if self.core.leaving.is_cancelled() {
+            return Halt::Leaving.into();
+        }
+        let connected = self.core.slot.wait_connected().await;
+        retry(match connected {
+            Ok(boot) if boot == running.state.boot => Gone::Forgotten,
+            Ok(_) => Gone::Restarted,
+            Err(gone) => gone,
+        })
+    }
+
+    /// Folds one update into the state, its text into logs, and has it acknowledged with the next commit.
+    fn take(
+        &mut self,
+        running: &mut Running,
+        number: u64,
+        body: &UpdateBody,
+        request: &CommandRequest,
+        observer: &mut Option<&mut dyn LineObserver>,
+    ) -> Result<(), StepEnd> {
+        for Output { stream, text } in running.state.fold(number, body, request) {
+            if let Some(observer) = observer {
+                text.split_terminator('\n').for_each(|line| observer.line(&stream, line));
+            }
+            if let Some(log) = self.log_of(request, running, &stream) {
+                self.core.recorder.append(self.number, &log.slug, &marked(log.kind, marker(&stream), &text));
+            }
+        }
+        if let Some(observer) = observer {
+            running.state.observer = observer.state();
+        }
+        self.record(running.row.clone(), &running.state)?;
+        let slot = self.core.slot.clone();
+        self.core.recorder.acknowledge(&slot, running.id, number);
+        Ok(())
+    }
+
+    /// The log that a stream goes to. A followed file gets its log with its first line.
+    fn log_of(&mut self, request: &CommandRequest, running: &mut Running, stream: &Stream) -> Option<LogRef> {
+        let Stream::Log(name) = stream else { return request.stdio.clone() };
+        if let Some((_, log)) = request.logfiles.iter().find(|(known, _)| known == name) {
+            return Some(log.clone());
+        }
+        if let Some(slug) = running.state.lazy_logs.get(name) {
+            return Some(LogRef { slug: slug.clone(), kind: LogKind::Stdio });
+        }
+        let slug = self.free_slug(name);
+        self.core.recorder.write(RunWrite::LogAdded {
+            step: self.number,
+            slug: slug.clone(),
+            name: name.clone(),
+            kind: LogKind::Stdio,
+        });
+        running.state.lazy_logs.insert(name.clone(), slug.clone());
+        Some(LogRef { slug, kind: LogKind::Stdio })
+    }
+
+    /// Writes uploaded bytes, and acknowledges them: what came before is committed first.
+    async fn take_chunk(
+        &mut self,
+        running: &mut Running,
+        number: u64,
+        bytes: &[u8],
+        file: &mut tokio::fs::File,
+    ) -> Result<(), StepEnd> {
+        running.state.seen = number;
+        if running.state.result.error.is_none()
+            && let Err(error) = file.write_all(bytes).await
+        {
+            // The worker is told to stop; its end still comes.
+            let reason = format!("can't write on the master: {error}");
+            self.core.slot.interrupt(running.id, &reason);
+            running.state.result.error = Some(reason);
+        }
+        self.core.recorder.flush().await?;
+        self.core.slot.acknowledge(running.id, number);
+        Ok(())
+    }
+
+    fn note_end(&mut self, result: &CommandResult) {
+        if result.timed_out() {
+            self.note = Some("timed out");
+        } else if result.exceeded_lines() {
+            self.note = Some("max lines");
+        }
+    }
+}
+
+/// A command under way.
+struct Running {
+    id: CommandId,
+    row: JournalRow,
+    state: CommandState,
+    news: mpsc::Receiver<CommandNews>,
+}
+
+fn restore(observer: &mut Option<&mut dyn LineObserver>, state: &CommandState) {
+    if let Some(observer) = observer
+        && !state.observer.is_null()
+    {
+        observer.restore(state.observer.clone());
+    }
+}
+
+fn retry(gone: Gone) -> StepEnd {
+    StepEnd::Retry(gone.to_string())
+}
+
+fn refused(error: &OrderError) -> StepEnd {
+    StepEnd::Exception(format!("the command can't be sent to the worker: {error}"))
+}
+
+fn unwritable(error: &std::io::Error) -> StepEnd {
+    StepEnd::Exception(format!("can't write on the master: {error}"))
+}
+
+/// Sends a download's bytes as fast as the worker's window takes them.
+async fn feed(
+    slot: crate::sessions::Slot,
+    id: CommandId,
+    source: Option<Box<dyn Read + Send>>,
+) -> Result<(), String> {
+    let Some(mut source) = source else { return std::future::pending().await };
+    loop {
+        // The reader travels to a thread that may wait for the disk, and comes back with a block.
+        let read = tokio::task::spawn_blocking(move || {
+            let mut block = Vec::new();
+            let outcome = source.by_ref().take(MAX_BLOCK as u64).read_to_end(&mut block);
+            outcome.map(|_| (source, block))
+        });
+        let (back, block) = read
+            .await
+            .map_err(|error| format!("reading on the master broke: {error}"))?
+            .map_err(|error| format!("can't read on the master: {error}"))?;
+        source = back;
+        let eof = block.is_empty();
+        match slot.chunk(id, block, eof).await {
+            Ok(()) if eof => return Ok(()),
+            Ok(()) => {}
+            // The command has ended already; its own end says why.
+            Err(_) => return Ok(()),
+        }
+    }
+}

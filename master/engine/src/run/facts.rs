@@ -1,0 +1,109 @@
+//! What is known about a build when it starts and doesn't change: the world its renderables see.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use muster_config::snapshot::Snapshot;
+use muster_core::{
+    Properties, SourceStamp,
+    render::{Answer, RenderContext, Request},
+};
+use muster_session::WorkerInfo;
+use serde_json::{Value, json};
+
+use crate::plan::Plan;
+
+/// A build's unchanging facts.
+pub(crate) struct Facts {
+    pub(crate) number: i64,
+    pub(crate) builder_id: muster_core::BuilderId,
+    pub(crate) plan: Plan,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) worker: String,
+    pub(crate) worker_info: WorkerInfo,
+    pub(crate) sources: Vec<SourceStamp>,
+}
+
+impl Facts {
+    /// The sourcestamp of a codebase.
+    pub(crate) fn source(&self, codebase: &str) -> Option<&SourceStamp> {
+        self.sources.iter().find(|source| source.codebase == codebase)
+    }
+
+    /// The address of the build's page.
+    pub(crate) fn url(&self) -> String {
+        format!("{}#/builders/{}/builds/{}", self.snapshot.buildbot_url, self.builder_id, self.number)
+    }
+}
+
+/// One rendering: the facts, the properties of the moment, and what was answered so far.
+pub(crate) struct View<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) properties: &'a Properties,
+    pub(crate) answers: &'a BTreeMap<String, Answer>,
+}
+
+/// The key of a request among the answers.
+pub(crate) fn request_key(request: &Request) -> String {
+    serde_json::to_string(request).unwrap_or_default()
+}
+
+impl RenderContext for View<'_> {
+    fn property(&self, name: &str) -> Option<&Value> {
+        self.properties.get(name)
+    }
+
+    fn source_stamp(&self, codebase: &str, attribute: &str) -> Option<Value> {
+        let source = self.facts.source(codebase)?;
+        let patch = source.patch.as_ref();
+        Some(match attribute {
+            "branch" => json!(source.branch),
+            "revision" => json!(source.revision),
+            "repository" => json!(source.repository),
+            "project" => json!(source.project),
+            "codebase" => json!(source.codebase),
+            "patch_level" => json!(patch?.level),
+            "patch_body" => json!(String::from_utf8_lossy(&patch?.body)),
+            "patch_subdir" => json!(patch?.subdir),
+            "patch_author" => json!(patch?.author),
+            "patch_comment" => json!(patch?.comment),
+            _ => return None,
+        })
+    }
+
+    fn worker_info(&self, key: &str) -> Option<Value> {
+        self.facts.worker_info.get(key).cloned()
+    }
+
+    fn build_url(&self) -> Option<String> {
+        Some(self.facts.url())
+    }
+
+    fn answer(&self, request: &Request) -> Option<Answer> {
+        self.answers.get(&request_key(request)).cloned()
+    }
+}
+
+/// Properties alone: before there is a build.
+pub(crate) struct Standalone<'a>(pub(crate) &'a Properties);
+
+impl RenderContext for Standalone<'_> {
+    fn property(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    fn source_stamp(&self, _codebase: &str, _attribute: &str) -> Option<Value> {
+        None
+    }
+
+    fn worker_info(&self, _key: &str) -> Option<Value> {
+        None
+    }
+
+    fn build_url(&self) -> Option<String> {
+        None
+    }
+
+    fn answer(&self, _request: &Request) -> Option<Answer> {
+        None
+    }
+}

@@ -1,0 +1,103 @@
+//! The journal of one running step: which effects it had, in order, and what came of them.
+//!
+//! A step that is run again from its beginning asks for the same effects in the same order. One that has a row gets
+//! the recorded outcome; the first one without a row is live.
+
+use std::collections::BTreeMap;
+
+use muster_store::runs::JournalRow;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// The effects of one step.
+pub(crate) struct Journal {
+    step: u32,
+    next: u32,
+    recorded: BTreeMap<u32, JournalRow>,
+}
+
+/// One effect, as the journal knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// It happened, or is under way: its row.
+    Recorded(JournalRow),
+    /// It has not happened: the row to be completed with its outcome.
+    Live(JournalRow),
+}
+
+/// A replayed step asked for something else than it did before: its recorded outcomes are not the answers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the step asks for {asked} where it did {recorded} before (effect {ordinal})")]
+pub(crate) struct Mismatch {
+    ordinal: u32,
+    recorded: String,
+    asked: String,
+}
+
+impl Journal {
+    /// The journal of a step, with the rows of an earlier execution.
+    pub(crate) fn new(step: u32, rows: Vec<JournalRow>) -> Journal {
+        Journal { step, next: 0, recorded: rows.into_iter().map(|row| (row.ordinal, row)).collect() }
+    }
+
+    /// The step's next effect.
+    pub(crate) fn effect(&mut self, kind: &str, args: &impl Serialize) -> Result<Effect, Mismatch> {
+        let ordinal = self.next;
+        self.next += 1;
+        let args_hash = fingerprint(args);
+        let Some(row) = self.recorded.get(&ordinal) else {
+            let row = JournalRow {
+                step: self.step,
+                ordinal,
+                kind: kind.to_owned(),
+                args_hash,
+                outcome: String::new(),
+            };
+            return Ok(Effect::Live(row));
+        };
+        if row.kind == kind && row.args_hash == args_hash {
+            return Ok(Effect::Recorded(row.clone()));
+        }
+        let asked = if row.kind == kind { format!("{kind} with other arguments") } else { kind.to_owned() };
+        Err(Mismatch { ordinal, recorded: row.kind.clone(), asked })
+    }
+}
+
+/// The hash of an effect's arguments. Maps are ordered in everything that is passed here, so it is stable.
+fn fingerprint(args: &impl Serialize) -> String {
+    let text = serde_json::to_vec(args).unwrap_or_default();
+    Sha256::digest(&text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(journal: &mut Journal, kind: &str, args: &str) -> JournalRow {
+        match journal.effect(kind, &args).unwrap() {
+            Effect::Live(mut row) => {
+                row.outcome = "1".to_owned();
+                row
+            }
+            Effect::Recorded(row) => panic!("{row:?} is not live"),
+        }
+    }
+
+    #[test]
+    fn recorded_effects_come_back_in_order_and_the_next_one_is_live() {
+        let mut first = Journal::new(3, Vec::new());
+        let rows = vec![done(&mut first, "command", "a"), done(&mut first, "log", "b")];
+        let mut again = Journal::new(3, rows.clone());
+        assert_eq!(again.effect("command", &"a").unwrap(), Effect::Recorded(rows[0].clone()));
+        assert_eq!(again.effect("log", &"b").unwrap(), Effect::Recorded(rows[1].clone()));
+        assert!(matches!(again.effect("log", &"c").unwrap(), Effect::Live(row) if row.ordinal == 2));
+    }
+
+    #[test]
+    fn another_kind_or_other_arguments_are_a_mismatch() {
+        let mut first = Journal::new(1, Vec::new());
+        let rows = vec![done(&mut first, "command", "a")];
+        assert!(Journal::new(1, rows.clone()).effect("command", &"z").is_err());
+        assert!(Journal::new(1, rows).effect("log", &"a").is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! The properties a build begins with (`compat/behaviour-4-properties.md` 4.1): later origins win.
+
+use std::collections::BTreeSet;
+
+use muster_core::{
+    Properties, SourceStamp,
+    render::{Renderable, render},
+};
+use muster_store::{Db, Error, Result, buildsets::Pending, query};
+use serde_json::{Value, json};
+
+use super::facts::Standalone;
+use crate::{Active, sessions::Slot};
+
+/// What a request asks for, beside its builder.
+pub(crate) struct Asked {
+    pub(crate) sources: Vec<SourceStamp>,
+    properties: Properties,
+    change_properties: Properties,
+    authors: BTreeSet<String>,
+}
+
+impl Asked {
+    pub(crate) async fn load(db: &Db, pending: &Pending) -> Result<Asked> {
+        let buildset = pending.buildset;
+        db.read("asked_for", |tx| async move {
+            let set = query::buildsets::by_id(&tx, buildset).await?;
+            let sources = set.map(|set| set.sourcestamps).unwrap_or_default();
+            let properties = query::properties::of_buildset(&tx, buildset).await?;
+            let mut change_properties = Properties::new();
+            let mut authors = BTreeSet::new();
+            for source in &sources {
+                let select = query::changes::of_sourcestamp(query::Select::all(), source.id);
+                for change in query::changes::list(&tx, &select).await? {
+                    change_properties.update(&change.properties);
+                    authors.insert(change.author);
+                }
+            }
+            authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
+            Ok::<_, Error>(Asked { sources, properties, change_properties, authors })
+        })
+        .await
+    }
+}
+
+/// All properties of a new build but its number.
+pub(crate) fn assemble(active: &Active, pending: &Pending, slot: &Slot, asked: &Asked) -> Properties {
+    let snapshot = &active.snapshot;
+    let mut properties = Properties::new();
+    add(&mut properties, &snapshot.properties, &snapshot.config_file);
+    properties.update(&asked.change_properties);
+    properties.update(&asked.properties);
+    let builder = snapshot.builders.iter().find(|b| active.builder_id(&b.name) == Some(pending.builder));
+    if let Some(builder) = builder {
+        properties.set("buildername", builder.name.clone(), "Builder");
+        properties.set("builderid", pending.builder.0, "Builder");
+        if let Some(project) = &builder.project {
+            properties.set("projectname", project.clone(), "Builder");
+        }
+        add(&mut properties, &builder.properties, "Builder");
+        add_defaults(&mut properties, &builder.default_properties, "Builder");
+    }
+    if let Some(worker) = snapshot.worker(slot.name()) {
+        add(&mut properties, &worker.properties, "Worker");
+        add_defaults(&mut properties, &worker.default_properties, "Worker");
+    }
+    properties.set("workername", slot.name(), "Worker");
+    if let [source] = asked.sources.as_slice() {
+        properties.set("branch", json!(source.branch), "Build");
+        properties.set("revision", json!(source.revision), "Build");
+        properties.set("repository", source.repository.clone(), "Build");
+        properties.set("codebase", source.codebase.clone(), "Build");
+        properties.set("project", source.project.clone(), "Build");
+    }
+    let mut owners = asked.authors.clone();
+    owners.extend(properties.get("owner").and_then(Value::as_str).map(str::to_owned));
+    if !owners.is_empty() {
+        properties.set("owners", json!(owners), "Build");
+    }
+    if let (Some(Value::String(basedir)), Some(builder)) = (slot.info().get("basedir"), builder) {
+        properties.set("basedir", basedir.clone(), "Worker");
+        properties.set("builddir", format!("{basedir}/{}", builder.worker_builddir), "Worker");
+    }
+    properties
+}
+
+fn add(properties: &mut Properties, values: &muster_config::snapshot::Values, source: &str) {
+    for (name, value) in values {
+        if let Some(value) = plain(value, properties) {
+            properties.set(name.clone(), value, source);
+        }
+    }
+}
+
+fn add_defaults(properties: &mut Properties, values: &muster_config::snapshot::Values, source: &str) {
+    for (name, value) in values {
+        if !properties.contains(name)
+            && let Some(value) = plain(value, properties)
+        {
+            properties.set(name.clone(), value, source);
+        }
+    }
+}
+
+/// A configured value, rendered against the properties so far.
+fn plain(value: &Renderable, properties: &Properties) -> Option<Value> {
+    match render(value, &Standalone(properties)) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::warn!(%error, "a property of the configuration can't be rendered and is left out");
+            None
+        }
+    }
+}

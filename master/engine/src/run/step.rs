@@ -1,0 +1,175 @@
+//! One step of a run: its name, whether it runs at all, its locks, its result.
+
+use muster_config::snapshot::{LockAccess, LockSet, StepConfig};
+use muster_core::{Results, Step, identifier::MAX_IDENTIFIER, render::Renderable};
+use muster_data::RunWrite;
+use serde_json::Value;
+
+use super::{
+    RunCore,
+    context::{StepContext, StepEnd},
+    recorder::Halt,
+    summary, unique_name,
+};
+use crate::{locks, steps};
+
+/// What a step was, once it is over.
+pub(crate) struct StepOutcome {
+    pub(crate) name: String,
+    pub(crate) results: Results,
+    pub(crate) state: String,
+    pub(crate) counts_for_build: bool,
+}
+
+/// A step that had ended before this execution of the run.
+pub(super) fn finished_before(config: &StepConfig, row: &Step) -> StepOutcome {
+    let results = row.results.unwrap_or(Results::Exception);
+    StepOutcome {
+        name: row.name.clone(),
+        results,
+        state: row.state_string.clone(),
+        counts_for_build: summary::counts_for_build(&literal(&config.update_build_summary_policy), config.flags, results),
+    }
+}
+
+fn literal(renderable: &Renderable) -> Value {
+    match renderable {
+        Renderable::Literal(value) => value.clone(),
+        _ => Value::Null,
+    }
+}
+
+/// Runs a step to its end. `row` is there when an earlier execution had begun it.
+pub(super) async fn run(
+    core: &mut RunCore,
+    number: u32,
+    config: &StepConfig,
+    row: Option<Step>,
+    names: &[String],
+) -> Result<StepOutcome, Halt> {
+    let journal = if row.is_some() { core.journal_of(number).await? } else { Vec::new() };
+    let mut context = StepContext::new(core, number, config, journal);
+    let named = name_of(&mut context, names).await;
+    let name = match (&row, &named) {
+        (Some(row), _) => row.name.clone(),
+        (None, Ok(name)) => name.clone(),
+        (None, Err(_)) => unique_name(&config.kind, names),
+    };
+    if row.is_none() {
+        let at = muster_data::now();
+        let (step, name) = (number, name.clone());
+        context.core.recorder.write(RunWrite::StepStarted { step, name, state: "pending".to_owned(), at });
+    }
+    let ended = match named {
+        Ok(_) => conduct(&mut context, row.is_some()).await,
+        Err(end) => Err(end),
+    };
+    let results = match ended {
+        Ok(results) => results,
+        Err(end) => context.settle(end)?,
+    };
+    conclude(context, name, results).await
+}
+
+async fn name_of(context: &mut StepContext<'_>, names: &[String]) -> Result<String, StepEnd> {
+    let config = context.config;
+    let name = match context.render(&config.name).await? {
+        Value::String(name) if !name.is_empty() => name,
+        _ => config.kind.clone(),
+    };
+    let name: String = name.chars().take(MAX_IDENTIFIER).collect();
+    Ok(unique_name(&name, names))
+}
+
+/// Everything between a step's start and its result.
+async fn conduct(context: &mut StepContext<'_>, resumed: bool) -> Result<Results, StepEnd> {
+    let config = context.config;
+    if !context.decide(&config.do_step_if, None).await? {
+        return Ok(Results::Skipped);
+    }
+    take_locks(context, resumed).await?;
+    let description = context.render(&config.description).await?;
+    let suffix = context.render(&config.description_suffix).await?;
+    if !resumed {
+        context.set_state(&summary::current(&description, &suffix));
+    }
+    steps::run(context).await
+}
+
+async fn take_locks(context: &mut StepContext<'_>, resumed: bool) -> Result<(), StepEnd> {
+    let accesses: Vec<LockAccess> = match &context.config.locks {
+        LockSet::Accesses(accesses) => accesses.clone(),
+        LockSet::Renderable(renderable) => {
+            let rendered = context.render(renderable).await?;
+            serde_json::from_value(rendered)
+                .map_err(|error| StepEnd::Exception(format!("locks don't render to locks: {error}")))?
+        }
+    };
+    let began = muster_data::now();
+    let wishes = locks::wishes(&context.core.facts.snapshot, &accesses, &context.core.facts.worker);
+    let (step, build_step) = (context.number, i64::from(context.number));
+    if !wishes.is_empty() {
+        context.set_state("acquiring locks");
+    }
+    match locks::take(context.core, build_step, &wishes).await? {
+        locks::Wait::Held => {}
+        locks::Wait::Stopped => return Err(StepEnd::Cancelled),
+    }
+    if !resumed {
+        let at = muster_data::now();
+        context.core.recorder.write(RunWrite::StepLocksAcquired { step, at });
+        if at.0 > began.0 {
+            context.core.recorder.write(RunWrite::LocksDuration(at.0 - began.0));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a step's end down. Its properties reach the build with it.
+async fn conclude(mut context: StepContext<'_>, name: String, results: Results) -> Result<StepOutcome, Halt> {
+    let config = context.config;
+    if let Some(order) = context.stopped().filter(|_| results == Results::Cancelled) {
+        let written = context.add_complete_log("cancelled", muster_core::LogKind::Text, &order.reason);
+        if let Err(end) = written {
+            context.settle(end)?;
+        }
+    }
+    let (results, state, hidden) = match last_words(&mut context, results).await {
+        Ok((state, hidden)) => (results, state, hidden),
+        Err(end) => {
+            let results = context.settle(end)?.worst(results);
+            (results, summary::finished(None, &Value::Null, results, None), false)
+        }
+    };
+    let policy = literal(&config.update_build_summary_policy);
+    let properties = std::mem::take(&mut context.new_properties);
+    let core = context.core;
+    for (name, property) in properties {
+        core.recorder.write(RunWrite::Property { name, property });
+    }
+    let at = muster_data::now();
+    let step = context.number;
+    core.recorder.write(RunWrite::StepFinished { step, results, hidden, state: state.clone(), at });
+    if !config_has_no_locks(config) {
+        core.recorder.flush().await?;
+        core.releases.send_modify(|count| *count += 1);
+    }
+    let counts_for_build = summary::counts_for_build(&policy, config.flags, results);
+    Ok(StepOutcome { name, results, state, counts_for_build })
+}
+
+fn config_has_no_locks(config: &StepConfig) -> bool {
+    matches!(&config.locks, LockSet::Accesses(accesses) if accesses.is_empty())
+}
+
+async fn last_words(context: &mut StepContext<'_>, results: Results) -> Result<(String, bool), StepEnd> {
+    let config = context.config;
+    let done = context.render(&config.description_done).await?;
+    let description = context.render(&config.description).await?;
+    let suffix = context.render(&config.description_suffix).await?;
+    let given = [done, description].iter().map(summary::words).find(|words| !words.is_empty());
+    let text = given.map(|words| words.join(" ")).or_else(|| context.summary.take());
+    let state = summary::finished(text, &suffix, results, context.note);
+    let hidden = context.decide(&config.hide_step_if, Some(results)).await?;
+    Ok((state, hidden))
+}

@@ -1,0 +1,234 @@
+//! The runs of this engine: begun, adopted, stopped, counted.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step};
+use muster_store::{
+    builds,
+    chunks::Compression,
+    query,
+    runs::{RunKey, RunRow},
+    steps,
+};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Engine,
+    callables::Callables,
+    plan::{self, Plan},
+    run::{self, Facts, Halt, Recorder, RunCore, StopOrder},
+    sessions::Slot,
+};
+
+/// The runs under way, and where orders to stop them go.
+#[derive(Default)]
+pub(crate) struct Runs {
+    stops: Mutex<HashMap<BuildId, Running>>,
+    tasks: TaskTracker,
+    /// Counts ends of runs: a worker is free again.
+    ended: watch::Sender<u64>,
+}
+
+struct Running {
+    builder: BuilderId,
+    worker: String,
+    stop: watch::Sender<Option<Arc<StopOrder>>>,
+}
+
+impl Runs {
+    pub(crate) fn count(&self) -> usize {
+        self.stops().len()
+    }
+
+    /// Which (builder, worker) pairs build now: a worker runs one build of a builder at a time.
+    pub(crate) fn busy(&self) -> Vec<(BuilderId, String)> {
+        self.stops().values().map(|running| (running.builder, running.worker.clone())).collect()
+    }
+
+    /// Hands an order to stop to its build, if that runs here.
+    pub(crate) fn stop(&self, build: BuildId, reason: &str) {
+        if let Some(running) = self.stops().get(&build) {
+            running.stop.send_if_modified(|order| {
+                let first = order.is_none();
+                order.get_or_insert_with(|| Arc::new(StopOrder { reason: reason.to_owned() }));
+                first
+            });
+        }
+    }
+
+    /// Tells whenever a run has ended.
+    pub(crate) fn ends(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Wakes whoever waits for free workers.
+    pub(crate) fn poke(&self) {
+        self.ended.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until no run is under way.
+    pub(crate) async fn wait(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn stops(&self) -> MutexGuard<'_, HashMap<BuildId, Running>> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A build that begins or goes on here.
+pub(crate) struct Begin {
+    pub(crate) key: RunKey,
+    pub(crate) request: RequestId,
+    pub(crate) builder: BuilderId,
+    pub(crate) number: i64,
+    pub(crate) plan: Plan,
+    pub(crate) slot: Slot,
+    pub(crate) properties: Properties,
+    pub(crate) sources: Vec<SourceStamp>,
+    /// Rows of an earlier execution.
+    pub(crate) rows: Vec<Step>,
+}
+
+impl Engine {
+    /// Takes up the builds that an earlier life of this master left behind.
+    pub(crate) async fn adopt(&self, leaving: &CancellationToken) -> muster_store::Result<()> {
+        for run in self.data().adopt_runs(self.master(), self.master()).await? {
+            let build = run.key.build;
+            match self.restore(&run).await? {
+                Ok(begin) => {
+                    tracing::info!(%build, "goes on with a build");
+                    self.begin(begin, leaving);
+                }
+                Err(reason) => {
+                    tracing::warn!(%build, reason, "can't go on with a build; its request is pending again");
+                    self.give_back(&run, &reason).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a stored run needs to go on, or why it can't.
+    async fn restore(&self, run: &RunRow) -> muster_store::Result<Result<Begin, String>> {
+        let plan = match serde_json::from_str::<Plan>(&run.plan) {
+            Ok(plan) if plan.version == plan::VERSION => plan,
+            Ok(plan) => return Ok(Err(format!("its plan has version {}, unknown here", plan.version))),
+            Err(error) => return Ok(Err(format!("its plan is unreadable: {error}"))),
+        };
+        let Some(slot) = self.slots().by_id(run.worker) else {
+            return Ok(Err("its worker is no longer configured".to_owned()));
+        };
+        let build = run.key.build;
+        let request = run.request;
+        let (properties, sources, rows) = self
+            .data()
+            .db()
+            .read("restore_run", |tx| async move {
+                let properties = builds::properties(&tx, build).await?;
+                let rows = steps::of_build(&tx, build).await?;
+                let set = match query::requests::by_id(&tx, request).await? {
+                    Some(request) => query::buildsets::by_id(&tx, request.buildset).await?,
+                    None => None,
+                };
+                let sources = set.map(|set| set.sourcestamps).unwrap_or_default();
+                Ok::<_, muster_store::Error>((properties, sources, rows))
+            })
+            .await?;
+        Ok(Ok(Begin {
+            key: run.key,
+            request,
+            builder: run.builder,
+            number: run.number,
+            plan,
+            slot,
+            properties,
+            sources,
+            rows,
+        }))
+    }
+
+    /// Ends a run that can't go on, so that its request is pending again.
+    async fn give_back(&self, run: &RunRow, reason: &str) -> muster_store::Result<()> {
+        let (at, build) = (muster_data::now(), run.key.build);
+        let rows = self.data().db().read("unfinished_steps", |tx| async move { steps::of_build(&tx, build).await });
+        let mut writes: Vec<muster_data::RunWrite> = rows
+            .await?
+            .into_iter()
+            .filter(|row| row.results.is_none())
+            .map(|row| muster_data::RunWrite::StepFinished {
+                step: row.number as u32,
+                results: muster_core::Results::Retry,
+                hidden: false,
+                state: row.state_string,
+                at,
+            })
+            .collect();
+        let results = muster_core::Results::Retry;
+        writes.push(muster_data::RunWrite::BuildFinished { results, state: format!("retry {reason}"), at });
+        self.data().commit_run(&run.key, run.request, &writes).await
+    }
+
+    /// Starts the task that owns a run.
+    pub(crate) fn begin(&self, begin: Begin, leaving: &CancellationToken) {
+        let build = begin.key.build;
+        let slot = begin.slot.clone();
+        slot.expect(build);
+        let (stop, stopped) = watch::channel(None);
+        let running = Running { builder: begin.builder, worker: slot.name().to_owned(), stop };
+        self.0.runs.stops().insert(build, running);
+        let rows = begin.rows.clone();
+        let core = self.core(begin, stopped, leaving.clone());
+        let engine = self.clone();
+        self.0.runs.tasks.spawn(async move {
+            let ended = run::execute(core, rows).await;
+            engine.0.runs.stops().remove(&build);
+            match ended {
+                Ok(()) => slot.release(build),
+                // Its commands belong to whoever goes on with the build.
+                Err(Halt::Leaving) => {}
+                Err(Halt::Fenced) => slot.release(build),
+            }
+            engine.0.runs.poke();
+        });
+    }
+
+    fn core(&self, begin: Begin, stop: crate::run::StopReceiver, leaving: CancellationToken) -> RunCore {
+        let active = self.active();
+        let compression = Compression::for_writing(&active.snapshot.log_compression_method);
+        let recorder = Recorder::new(
+            self.data().clone(),
+            begin.key,
+            begin.request,
+            compression.unwrap_or(Compression::Gz),
+            leaving.clone(),
+        );
+        RunCore {
+            data: self.data().clone(),
+            key: begin.key,
+            request: begin.request,
+            facts: Facts {
+                number: begin.number,
+                builder_id: begin.builder,
+                plan: begin.plan,
+                snapshot: active.snapshot.clone(),
+                worker: begin.slot.name().to_owned(),
+                worker_info: begin.slot.info(),
+                sources: begin.sources,
+            },
+            properties: begin.properties,
+            recorder,
+            slot: begin.slot,
+            stop,
+            leaving,
+            releases: self.0.releases.clone(),
+            basedir: self.0.basedir.clone(),
+            callables: Callables(active.host.clone()),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The workers as an engine sees them: one slot for each configured worker, with the session it has or had.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use muster_core::{BuildId, CommandId, Epoch, WorkerId};
+use muster_session::{
+    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, UpdateBody, WorkerInfo,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+/// News of one command that its run has not taken yet. When it is full the worker's socket is not read.
+const COMMAND_QUEUE: usize = 64;
+
+/// How long a worker may be away before its builds are given up. A flapping network is not worth a lost build, and a
+/// worker that is gone for good should not hold one for long.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
+
+/// A worker's session is over, and with it every command that ran in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Gone {
+    /// It did not come back in time.
+    #[error("lost connection")]
+    Away,
+    /// It came back as another process: its commands are gone for good.
+    #[error("the worker was restarted")]
+    Restarted,
+    /// It has forgotten the command.
+    #[error("the worker no longer knows the command")]
+    Forgotten,
+}
+
+/// What a command's run hears.
+#[derive(Debug)]
+pub(crate) enum CommandNews {
+    /// News, numbered.
+    Update(u64, UpdateBody),
+    /// There will be none any more.
+    Lost,
+}
+
+/// One configured worker. Clones are the same worker.
+#[derive(Clone)]
+pub(crate) struct Slot(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    id: WorkerId,
+    state: Mutex<State>,
+    /// Counts changes; whoever waits for a state looks again.
+    changed: watch::Sender<u64>,
+    /// The same for all workers together: the distributor waits on it.
+    any_changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    life: Option<Life>,
+    away_since: Option<Instant>,
+    info: WorkerInfo,
+    /// Where the news of each running command go.
+    streams: HashMap<CommandId, mpsc::Sender<CommandNews>>,
+    /// Builds that run on this worker here.
+    builds: HashSet<BuildId>,
+    /// Its operator asked it to go.
+    leaving: bool,
+}
+
+/// One life of the worker's process.
+struct Life {
+    link: MasterLink,
+    boot: BootId,
+    connected: bool,
+    /// Commands it holds that no run has asked for yet.
+    unclaimed: HashMap<CommandId, CommandState>,
+}
+
+impl Slot {
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn id(&self) -> WorkerId {
+        self.0.id
+    }
+
+    pub(crate) fn info(&self) -> WorkerInfo {
+        self.state().info.clone()
+    }
+
+    /// Whether it can be given a build now, as far as its connection goes.
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.state();
+        !state.leaving && state.life.as_ref().is_some_and(|life| life.connected)
+    }
+
+    /// Whether it is told to go, and no build runs on it any more.
+    pub(crate) fn may_go(&self) -> bool {
+        let state = self.state();
+        state.leaving && state.builds.is_empty()
+    }
+
+    /// Its operator, or somebody here, asked it to go when its builds are done.
+    pub(crate) fn leave(&self) {
+        self.state().leaving = true;
+        self.tell();
+    }
+
+    /// How many builds run on it here.
+    pub(crate) fn building(&self) -> usize {
+        self.state().builds.len()
+    }
+
+    /// A run on this worker begins, or is adopted: its commands must not be forgotten.
+    pub(crate) fn expect(&self, build: BuildId) {
+        self.state().builds.insert(build);
+    }
+
+    /// A run is over; what is left of its commands is dropped.
+    pub(crate) fn release(&self, build: BuildId) {
+        let mut state = self.state();
+        state.builds.remove(&build);
+        if let Some(life) = &mut state.life {
+            let left: Vec<CommandId> = life.unclaimed.keys().filter(|id| id.build == build).copied().collect();
+            for id in left {
+                life.unclaimed.remove(&id);
+                life.link.forget(id);
+            }
+        }
+        drop(state);
+        self.tell();
+    }
+
+    /// The link to the worker's present life, for its connections.
+    pub(crate) fn link_for(&self, boot: &BootId, info: &WorkerInfo) -> (MasterLink, Option<MasterEvents>) {
+        let mut state = self.state();
+        state.info = info.clone();
+        if let Some(life) = state.life.as_ref().filter(|life| life.boot == *boot) {
+            return (life.link.clone(), None);
+        }
+        let (link, events) = MasterLink::new(&self.0.name, boot.clone());
+        // The commands of an earlier life are gone: closing their streams tells their runs.
+        state.streams.clear();
+        state.leaving = false;
+        state.life =
+            Some(Life { link: link.clone(), boot: boot.clone(), connected: false, unclaimed: HashMap::new() });
+        (link, Some(events))
+    }
+
+    /// Carries the news of one life of the worker to its runs, until the session is replaced.
+    pub(crate) async fn pump(&self, boot: BootId, mut events: MasterEvents) {
+        while let Some(event) = events.next().await {
+            match event {
+                MasterEvent::Connected { unclaimed, .. } => self.connected(&boot, unclaimed),
+                MasterEvent::Disconnected { reason, .. } => self.disconnected(&boot, &reason),
+                MasterEvent::Update { command, number, body } => {
+                    self.deliver(command, CommandNews::Update(number, body)).await;
+                }
+                MasterEvent::Lost { command } => self.deliver(command, CommandNews::Lost).await,
+                MasterEvent::ShutdownRequested => self.leave(),
+            }
+        }
+    }
+
+    fn connected(&self, boot: &BootId, unclaimed: Vec<CommandState>) {
+        let mut state = self.state();
+        state.away_since = None;
+        let State { life, builds, .. } = &mut *state;
+        if let Some(life) = life.as_mut().filter(|life| life.boot == *boot) {
+            life.connected = true;
+            for command in unclaimed {
+                if builds.contains(&command.command.build) {
+                    life.unclaimed.insert(command.command, command);
+                } else {
+                    life.link.forget(command.command);
+                }
+            }
+        }
+        drop(state);
+        self.tell();
+    }
+
+    fn disconnected(&self, boot: &BootId, reason: &str) {
+        let mut state = self.state();
+        if let Some(life) = state.life.as_mut().filter(|life| life.boot == *boot) {
+            life.connected = false;
+            life.unclaimed.clear();
+            state.away_since = Some(Instant::now());
+            tracing::info!(worker = self.name(), reason, "worker disconnected");
+        }
+        drop(state);
+        self.tell();
+    }
+
+    async fn deliver(&self, command: CommandId, news: CommandNews) {
+        let stream = self.state().streams.get(&command).cloned();
+        let Some(stream) = stream else { return };
+        // A run that no longer listens has let go of the command.
+        if stream.send(news).await.is_err() {
+            self.state().streams.remove(&command);
+        }
+    }
+
+    /// Waits until the worker is connected; answers its present life.
+    pub(crate) async fn wait_connected(&self) -> Result<BootId, Gone> {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let deadline = {
+                let state = self.state();
+                if let Some(life) = state.life.as_ref().filter(|life| life.connected) {
+                    return Ok(life.boot.clone());
+                }
+                // A master that has just started gives its workers the same time to come back.
+                state.away_since.map_or_else(Instant::now, |since| since) + GRACE
+            };
+            tokio::select! {
+                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
+                () = tokio::time::sleep_until(deadline) => return Err(Gone::Away),
+            }
+        }
+    }
+
+    /// Waits until the session that `boot` names is over for good.
+    pub(crate) async fn wait_gone(&self, boot: &BootId) -> Gone {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let deadline = {
+                let state = self.state();
+                if state.life.as_ref().is_some_and(|life| life.boot != *boot) {
+                    return Gone::Restarted;
+                }
+                state.away_since.map(|since| since + GRACE)
+            };
+            let away = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
+                () = away => return Gone::Away,
+            }
+        }
+    }
+
+    /// Starts a command whose intent is committed.
+    pub(crate) fn start(
+        &self,
+        boot: &BootId,
+        id: CommandId,
+        epoch: Epoch,
+        order: StartCommand,
+    ) -> Result<mpsc::Receiver<CommandNews>, StartError> {
+        let mut state = self.state();
+        let life = state.life.as_ref().filter(|life| life.boot == *boot).ok_or(Gone::Restarted)?;
+        life.link.start(id, epoch, order)?;
+        Ok(listen(&mut state, id))
+    }
+
+    /// Goes on with a command that an earlier owner of the run had started, or had been about to start.
+    pub(crate) async fn resume(
+        &self,
+        boot: &BootId,
+        id: CommandId,
+        epoch: Epoch,
+        seen: u64,
+        order: StartCommand,
+    ) -> Result<mpsc::Receiver<CommandNews>, StartError> {
+        if self.wait_connected().await? != *boot {
+            return Err(Gone::Restarted.into());
+        }
+        let mut state = self.state();
+        let life = state.life.as_mut().filter(|life| life.boot == *boot).ok_or(Gone::Restarted)?;
+        match life.unclaimed.remove(&id) {
+            Some(held) => life.link.resume(&held, epoch, seen)?,
+            // Recorded as intended, unknown to the same life of the worker: the order never arrived.
+            None if seen == 0 => life.link.start(id, epoch, order)?,
+            None => return Err(Gone::Forgotten.into()),
+        }
+        Ok(listen(&mut state, id))
+    }
+
+    /// Asks a command to end early.
+    pub(crate) fn interrupt(&self, id: CommandId, why: &str) {
+        if let Some(link) = self.link()
+            && let Err(error) = link.interrupt(id, why)
+        {
+            tracing::debug!(%id, %error, "nothing to interrupt");
+        }
+    }
+
+    /// Sends the next bytes of a download.
+    pub(crate) async fn chunk(&self, id: CommandId, bytes: Vec<u8>, eof: bool) -> Result<(), OrderError> {
+        match self.link() {
+            Some(link) => link.chunk(id, bytes, eof).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the worker what is stored.
+    pub(crate) fn acknowledge(&self, id: CommandId, number: u64) {
+        if let Some(link) = self.link() {
+            link.acknowledge(id, number);
+        }
+    }
+
+    /// Gives a command up: the worker ends it.
+    pub(crate) fn forget(&self, id: CommandId) {
+        self.state().streams.remove(&id);
+        if let Some(link) = self.link() {
+            link.forget(id);
+        }
+    }
+
+    /// A command is over; nobody listens to it any more.
+    pub(crate) fn done(&self, id: CommandId) {
+        self.state().streams.remove(&id);
+    }
+
+    /// Asks the worker's process to end.
+    pub(crate) fn shut_down(&self) {
+        if let Some(link) = self.link() {
+            link.shutdown();
+        }
+    }
+
+    /// Ends the connection; the worker dials again.
+    pub(crate) fn close(&self, reason: &str) {
+        if let Some(link) = self.link() {
+            link.close(reason);
+        }
+    }
+
+    fn link(&self) -> Option<MasterLink> {
+        self.state().life.as_ref().map(|life| life.link.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.0.changed.send_modify(|count| *count += 1);
+        self.0.any_changed.send_modify(|count| *count += 1);
+    }
+}
+
+fn listen(state: &mut State, id: CommandId) -> mpsc::Receiver<CommandNews> {
+    let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
+    state.streams.insert(id, sender);
+    receiver
+}
+
+/// Why a command could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The session is over.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// It doesn't fit the protocol: too long, for instance.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+}
+
+/// All workers of the configuration.
+#[derive(Clone)]
+pub(crate) struct Slots(Arc<SlotsInner>);
+
+struct SlotsInner {
+    by_name: Mutex<BTreeMap<String, Slot>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        let inner = SlotsInner { by_name: Mutex::default(), changed: watch::Sender::new(0) };
+        Slots(Arc::new(inner))
+    }
+
+    /// Makes the slots what the configuration names; a worker that is gone from it loses its connection.
+    pub(crate) fn configure(&self, workers: &BTreeMap<String, WorkerId>) {
+        let mut slots = self.slots();
+        slots.retain(|name, slot| {
+            let stays = workers.contains_key(name);
+            if !stays {
+                slot.close("this worker is no longer configured");
+            }
+            stays
+        });
+        for (name, id) in workers {
+            slots.entry(name.clone()).or_insert_with(|| self.slot(name, *id));
+        }
+    }
+
+    fn slot(&self, name: &str, id: WorkerId) -> Slot {
+        Slot(Arc::new(Inner {
+            name: name.to_owned(),
+            id,
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            any_changed: self.0.changed.clone(),
+        }))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Slot> {
+        self.slots().get(name).cloned()
+    }
+
+    pub(crate) fn by_id(&self, id: WorkerId) -> Option<Slot> {
+        self.slots().values().find(|slot| slot.id() == id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Slot> {
+        self.slots().values().cloned().collect()
+    }
+
+    /// Tells when any worker came, went or became free.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,198 @@
+//! The command line. Options are named as Buildbot names them, where Buildbot has them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A build master that reads Buildbot's `master.cfg`, and its worker.
+#[derive(Parser)]
+#[command(name = "muster", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `muster` can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create a master's directory and its database
+    CreateMaster(CreateMaster),
+    /// Bring the database up to date with this version of Muster
+    UpgradeMaster(QuietDirectory),
+    /// Tell whether a configuration is good
+    Checkconfig(Checkconfig),
+    /// Run a master in the foreground
+    Master(RunMaster),
+    /// Start a master in the background
+    Start(Start),
+    /// Stop a master that runs in the background
+    Stop(Stop),
+    /// Stop a master, then start it again
+    Restart(Restart),
+    /// Make a running master read its configuration again
+    #[command(visible_alias = "sighup")]
+    Reconfig(Reconfig),
+    /// Run a worker in the foreground
+    Worker(Worker),
+    /// Create a worker's directory
+    CreateWorker(CreateWorker),
+    /// Show a master, a worker and a first build of the repository around the current directory
+    Demo(Demo),
+}
+
+/// A master's directory, and whether to keep quiet.
+#[derive(Args)]
+pub struct QuietDirectory {
+    /// The master's directory
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Options of `create-master`.
+#[derive(Args)]
+pub struct CreateMaster {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    /// Also use a directory that is not empty; nothing in it is overwritten but master.cfg.sample
+    #[arg(short, long)]
+    pub force: bool,
+    /// Accepted for scripts that pass it: a master's directory can always be moved
+    #[arg(short, long, hide = true)]
+    pub relocatable: bool,
+    /// The database, as `c['db']` in master.cfg will name it
+    #[arg(long, value_name = "URL", default_value = crate::config::DEFAULT_DB_URL)]
+    pub db: String,
+}
+
+/// Options of `checkconfig`.
+#[derive(Args)]
+pub struct Checkconfig {
+    /// A configuration file, or a master's directory
+    #[arg(default_value = ".")]
+    pub target: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Options of `master`.
+#[derive(Args)]
+pub struct RunMaster {
+    /// The master's directory
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Leave the terminal and log to muster.log only; what `muster start` runs
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Options of `start`.
+#[derive(Args)]
+pub struct Start {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    #[command(flatten)]
+    pub patience: StartPatience,
+    /// Stay in the foreground, as `muster master` does
+    #[arg(long)]
+    pub nodaemon: bool,
+}
+
+/// How long a start may show no progress.
+#[derive(Args)]
+pub struct StartPatience {
+    /// Give up waiting after so many seconds without a new line in the log
+    #[arg(long = "start_timeout", value_name = "SECONDS", env = "START_TIMEOUT", default_value_t = 10)]
+    pub start_timeout: u64,
+}
+
+/// Options of `stop`.
+#[derive(Args)]
+pub struct Stop {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    /// Ask the master to stop, but don't wait until it has
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Options of `restart`.
+#[derive(Args)]
+pub struct Restart {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    #[command(flatten)]
+    pub patience: StartPatience,
+}
+
+/// Options of `reconfig`.
+#[derive(Args)]
+pub struct Reconfig {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    /// Give up waiting after so many seconds without a new line in the log
+    #[arg(long = "progress_timeout", value_name = "SECONDS", default_value_t = 10)]
+    pub progress_timeout: u64,
+}
+
+/// Options of `worker`. What is not given is read from the worker.toml that `create-worker` wrote.
+#[derive(Args)]
+pub struct Worker {
+    /// The worker's directory; its builds are made there
+    pub dir: PathBuf,
+    /// Where a master listens, ws://HOST[:PORT]; may be given several times
+    #[arg(long = "master", value_name = "URL")]
+    pub masters: Vec<String>,
+    /// The worker's name, as master.cfg has it
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The worker's password; other users of this machine can see it here, so prefer one of the other ways
+    #[arg(long, conflicts_with = "password_file")]
+    pub password: Option<String>,
+    /// A file whose first line is the password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// The password, kept from the list of processes
+    #[arg(env = "MUSTER_WORKER_PASSWORD", hide_env_values = true, hide = true, long)]
+    pub password_from_environment: Option<String>,
+    /// Stop when standard input ends, that is: together with whoever started this worker
+    #[arg(long, hide = true)]
+    pub stop_at_eof: bool,
+}
+
+/// Options of `create-worker`.
+#[derive(Args)]
+pub struct CreateWorker {
+    /// The worker's directory
+    pub dir: PathBuf,
+    /// Where the master listens: ws://HOST[:PORT] or HOST[:PORT]
+    #[arg(value_name = "MASTER")]
+    pub master: String,
+    /// The worker's name, as master.cfg has it
+    pub name: String,
+    /// The worker's password
+    pub password: String,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Options of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// End when the first build has finished: 0 when it succeeded, 1 when not
+    #[arg(long)]
+    pub once: bool,
+    /// Work in this directory and keep it (default: a temporary one)
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where the pages are served; 0 takes any free port
+    #[arg(long, default_value_t = 8010)]
+    pub port: u16,
+    /// Keep the temporary directory
+    #[arg(long)]
+    pub keep: bool,
+}

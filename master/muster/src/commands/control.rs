@@ -1,0 +1,171 @@
+//! `start`, `stop`, `restart`, `reconfig`: a master in the background, asked by signals and heard by its log.
+
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli::{Reconfig, Restart, RunMaster, Start, Stop};
+use crate::log_follower::LogFollower;
+use crate::master::said;
+use crate::master_dir::MasterDir;
+use crate::pid_file;
+
+/// How long `stop` waits. Longer than the master gives its own parts, see `master::tasks::STOP_PATIENCE`.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How often another process is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// `muster start`.
+pub fn start(options: &Start) -> Result<ExitCode> {
+    if options.nodaemon {
+        return super::master::run(&RunMaster { dir: options.target.dir.clone(), detached: false });
+    }
+    let dir = MasterDir::open(&options.target.dir)?;
+    start_in(&dir, Duration::from_secs(options.patience.start_timeout), options.target.quiet)
+}
+
+/// `muster stop`.
+pub fn stop(options: &Stop) -> Result<ExitCode> {
+    let dir = MasterDir::open(&options.target.dir)?;
+    stop_in(&dir, !options.no_wait, options.target.quiet)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `muster restart`.
+pub fn restart(options: &Restart) -> Result<ExitCode> {
+    let dir = MasterDir::open(&options.target.dir)?;
+    stop_in(&dir, true, options.target.quiet)?;
+    start_in(&dir, Duration::from_secs(options.patience.start_timeout), options.target.quiet)
+}
+
+/// `muster reconfig`.
+pub fn reconfig(options: &Reconfig) -> Result<ExitCode> {
+    let dir = MasterDir::open(&options.target.dir)?;
+    let Some(pid) = pid_file::running(&dir) else {
+        bail!("no master runs in {0}; start it with `muster start {0}`", dir.path().display());
+    };
+    let mut log = LogFollower::at_end(&dir.log_file());
+    signal(pid, Signal::HUP)?;
+    let patience = Duration::from_secs(options.progress_timeout);
+    let heard = follow(&mut log, patience, options.target.quiet, || Ok(pid_file::running(&dir).is_none()))?;
+    match heard {
+        Heard::Good => Ok(ExitCode::SUCCESS),
+        Heard::Bad => Ok(ExitCode::FAILURE),
+        Heard::Nothing => bail!(
+            "the master says nothing about its new configuration; it may still be at it, see {}",
+            dir.log_file().display()
+        ),
+        Heard::Ended => bail!("the master ended meanwhile; see {}", dir.log_file().display()),
+    }
+}
+
+fn start_in(dir: &MasterDir, patience: Duration, quiet: bool) -> Result<ExitCode> {
+    if let Some(pid) = pid_file::running(dir) {
+        let dir = dir.path().display();
+        bail!("a master already runs in {dir} (process {pid}); stop it with `muster stop {dir}`");
+    }
+    let mut log = LogFollower::at_end(&dir.log_file());
+    let mut child = spawn(dir)?;
+    let ended = || Ok(child.try_wait().context("can't look at the new process")?.is_some());
+    match follow(&mut log, patience, quiet, ended)? {
+        Heard::Good => Ok(ExitCode::SUCCESS),
+        Heard::Bad | Heard::Ended => bail!("the master did not start; its log is {}", dir.log_file().display()),
+        Heard::Nothing => bail!(
+            "the master has not said within {} s that it runs; it may still be starting, see {}",
+            patience.as_secs(),
+            dir.log_file().display()
+        ),
+    }
+}
+
+fn spawn(dir: &MasterDir) -> Result<Child> {
+    let program = std::env::current_exe().context("can't find this program's own file")?;
+    let log = std::fs::File::options().append(true).create(true).open(dir.log_file());
+    let log = log.with_context(|| format!("can't write the log {}", dir.log_file().display()))?;
+    let mut command = Command::new(program);
+    command.arg("master").arg("--detached").arg(dir.path()).current_dir(dir.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().context("can't start a process for the master")
+}
+
+fn stop_in(dir: &MasterDir, wait: bool, quiet: bool) -> Result<()> {
+    let tell = |what: &str| {
+        if !quiet {
+            println!("{what}");
+        }
+    };
+    let Some(pid) = pid_file::running(dir) else {
+        tell("the master was not running");
+        return Ok(());
+    };
+    signal(pid, Signal::TERM)?;
+    if !wait {
+        tell(&format!("told process {pid} to stop"));
+        return Ok(());
+    }
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while pid_file::running(dir) == Some(pid) {
+        if Instant::now() > deadline {
+            bail!("process {pid} has not stopped within {} s; see {}", STOP_PATIENCE.as_secs(), dir.log_file().display());
+        }
+        std::thread::sleep(POLL);
+    }
+    tell("the master has stopped");
+    Ok(())
+}
+
+fn signal(pid: Pid, signal: Signal) -> Result<()> {
+    kill_process(pid, signal).with_context(|| format!("can't send a signal to the master, process {pid}"))
+}
+
+/// What a master's log told.
+#[derive(Clone, Copy, PartialEq)]
+enum Heard {
+    Good,
+    Bad,
+    /// No new line within the patience.
+    Nothing,
+    /// The process is gone.
+    Ended,
+}
+
+/// Shows new lines until one of them tells how it went.
+fn follow(
+    log: &mut LogFollower,
+    patience: Duration,
+    quiet: bool,
+    mut ended: impl FnMut() -> Result<bool>,
+) -> Result<Heard> {
+    let mut deadline = Instant::now() + patience;
+    loop {
+        // Looked at before the log, so that the last words of a process are read after its end was seen.
+        let gone = ended()?;
+        while let Some(line) = log.next_line()? {
+            deadline = Instant::now() + patience;
+            let heard = told(&line);
+            if !quiet || heard == Some(Heard::Bad) {
+                println!("{line}");
+            }
+            if let Some(heard) = heard {
+                return Ok(heard);
+            }
+        }
+        if gone {
+            return Ok(Heard::Ended);
+        }
+        if Instant::now() > deadline {
+            return Ok(Heard::Nothing);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn told(line: &str) -> Option<Heard> {
+    let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    if says(&[said::RUNNING, said::RECONFIGURED]) {
+        return Some(Heard::Good);
+    }
+    says(&[said::START_FAILED, said::RECONFIG_ABORTED]).then_some(Heard::Bad)
+}

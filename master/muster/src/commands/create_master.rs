@@ -1,0 +1,61 @@
+//! `muster create-master`: a directory, an example of a configuration, a database.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use muster_store::{Db, DbUrl};
+
+use crate::cli::CreateMaster;
+use crate::config::{DEFAULT_DB_URL, FIRST_CONFIG};
+use crate::{commands, master_dir::MasterDir};
+
+/// Creates what is missing; nothing of the user's is overwritten.
+pub fn run(options: &CreateMaster) -> Result<ExitCode> {
+    let dir = MasterDir::at(&options.target.dir)?;
+    let path = dir.path();
+    let url = DbUrl::parse(&options.db, path)?;
+    prepare(path, options.force)?;
+    write_sample(&path.join("master.cfg.sample"), &options.db)?;
+    commands::block_on(async { Ok(Db::upgrade(&url).await?) })?;
+    if !options.target.quiet {
+        let path = path.display();
+        println!("created {path}");
+        if !dir.config_file().exists() {
+            println!("next: copy {path}/master.cfg.sample to {path}/master.cfg, adapt it, and run");
+        }
+        println!("  muster checkconfig {path}\n  muster start {path}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prepare(path: &Path, force: bool) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("can't create {}; choose another directory", path.display()))?;
+    let mut entries = fs::read_dir(path).with_context(|| format!("can't read {}", path.display()))?;
+    // A directory that already is a master's is completed, so that the command can be repeated.
+    let is_masters = path.join("master.cfg").exists() || path.join("master.cfg.sample").exists();
+    if entries.next().is_some() && !force && !is_masters {
+        bail!("{} is not empty; choose another directory, or add -f to use it anyway", path.display());
+    }
+    Ok(())
+}
+
+/// The example holds passwords by its nature, so nobody else may read it.
+fn write_sample(path: &Path, db: &str) -> Result<()> {
+    let mut text = FIRST_CONFIG.to_owned();
+    if db != DEFAULT_DB_URL {
+        let quoted = serde_json::to_string(db).context("the database's URL can't be written")?;
+        text.push_str(&format!("\nc[\"db\"] = {{\"db_url\": {quoted}}}\n"));
+    }
+    let write = || -> std::io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    };
+    write().with_context(|| format!("can't write {}", path.display()))
+}

@@ -1,0 +1,39 @@
+//! `muster master`: the master in this process.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::cli::RunMaster;
+use crate::master::{self, said};
+use crate::master_dir::MasterDir;
+use crate::pid_file::PidFile;
+use crate::{commands, logging};
+
+/// Runs until the master is told to stop or fails.
+pub fn run(options: &RunMaster) -> Result<ExitCode> {
+    if options.detached {
+        // The process that `muster start` made leads no group, so this can only fail when somebody else runs it so.
+        rustix::process::setsid().context("can't leave the terminal")?;
+    }
+    let dir = MasterDir::open(&options.dir)?;
+    // Before the log: a second master must not write into the first one's.
+    let lock = PidFile::take(&dir)?;
+    logging::of_master(&dir, !options.detached)?;
+    logging::log_panics();
+    let outcome = commands::block_on(async {
+        let running = match master::start(&dir, lock).await {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::error!("{}: {error:#}", said::START_FAILED);
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        running.until_told().await?;
+        Ok(ExitCode::SUCCESS)
+    });
+    outcome.or_else(|error| {
+        tracing::error!("{error:#}");
+        Ok(ExitCode::FAILURE)
+    })
+}

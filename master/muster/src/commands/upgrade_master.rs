@@ -1,0 +1,28 @@
+//! `muster upgrade-master`: the database becomes what this version needs.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use muster_store::Db;
+
+use crate::cli::QuietDirectory;
+use crate::master_dir::MasterDir;
+use crate::{commands, config, pid_file};
+
+/// Migrates the database that the configuration names.
+pub fn run(options: &QuietDirectory) -> Result<ExitCode> {
+    let dir = MasterDir::open(&options.dir)?;
+    if let Some(pid) = pid_file::running(&dir) {
+        let dir = dir.path().display();
+        bail!("a master runs in {dir} (process {pid}); stop it first with `muster stop {dir}`");
+    }
+    commands::block_on(async {
+        let loaded = config::load(&dir).await?;
+        let url = config::db_url(&loaded.snapshot, &dir)?;
+        Ok(Db::upgrade(&url).await?)
+    })?;
+    if !options.quiet {
+        println!("upgrade complete");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,133 @@
+//! The master in this process: how it starts, what runs in it, how it ends.
+//!
+//! [`start`] makes everything ready and then spawns the tasks; from there on [`RunningMaster`] is the only handle.
+
+mod lease;
+mod listeners;
+mod reconfigure;
+pub mod said;
+mod start;
+mod tasks;
+mod warnings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use muster_config::snapshot::Snapshot;
+use muster_core::MasterId;
+use muster_data::Data;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::pid_file::PidFile;
+use tasks::Tasks;
+
+pub use start::start;
+
+/// A master that runs.
+pub struct RunningMaster {
+    data: Data,
+    id: MasterId,
+    incarnation: String,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    web: Vec<SocketAddr>,
+    sessions: Vec<SocketAddr>,
+    /// Everything but the lease.
+    services: Tasks,
+    /// Ends last: what the services still write, they write as the owner.
+    lease: Tasks,
+    _lock: PidFile,
+}
+
+impl RunningMaster {
+    /// The waist of the house.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Where the pages are served.
+    pub fn web_addresses(&self) -> &[SocketAddr] {
+        &self.web
+    }
+
+    /// Where workers are accepted.
+    pub fn session_addresses(&self) -> &[SocketAddr] {
+        &self.sessions
+    }
+
+    /// Runs until SIGTERM or SIGINT, then ends cleanly; a second signal ends it at once. A task that fails ends it as
+    /// well, with that task's error.
+    pub async fn until_told(self) -> Result<()> {
+        let mut signals = StopSignals::listen()?;
+        let failed = tokio::select! {
+            name = signals.next() => {
+                tracing::info!("got {name}; stopping");
+                false
+            }
+            () = self.failed() => true,
+        };
+        tokio::select! {
+            outcome = self.stop() => outcome,
+            name = signals.next() => {
+                tracing::warn!("got {name} again; ending at once. The next start goes on with what runs now");
+                if failed { Err(anyhow::anyhow!("ended at once")) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Waits until a task failed.
+    pub async fn failed(&self) {
+        tokio::select! {
+            () = self.services.failed() => {}
+            () = self.lease.failed() => {}
+        }
+    }
+
+    /// Ends everything: first the services, then the lease, then the master's row says so. The error of a task that
+    /// failed comes back.
+    pub async fn stop(self) -> Result<()> {
+        self.services.stop().await;
+        let lease_is_lost = self.lease.has_failed();
+        self.lease.stop().await;
+        if !lease_is_lost {
+            let gone = self.data.master_stops(self.id, &self.incarnation).await;
+            gone.context("the end of this master can't be written to the database")?;
+        }
+        let failure = self.lease.failure().or_else(|| self.services.failure());
+        match failure {
+            None => {
+                tracing::info!("{}", said::STOPPED);
+                Ok(())
+            }
+            Some(failure) => Err(failure),
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on these signals no longer end the process by themselves.
+    pub fn listen() -> Result<StopSignals> {
+        let listen = |kind| signal(kind).context("can't listen for signals");
+        Ok(StopSignals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! SIGHUP: evaluate, validate, apply. A configuration that can't be used leaves the old one in force.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use muster_config::snapshot::Snapshot;
+use muster_core::MasterId;
+use muster_data::Data;
+use muster_engine::{Active, activate};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{listeners::session_port, said, warnings};
+use crate::config;
+use crate::master_dir::MasterDir;
+
+/// Waits for SIGHUP and carries it out.
+pub struct Reconfigure {
+    dir: MasterDir,
+    data: Data,
+    master: MasterId,
+    active: watch::Sender<Arc<Active>>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    hang_up: Signal,
+}
+
+impl Reconfigure {
+    /// From now on SIGHUP no longer ends the process.
+    pub fn new(
+        dir: MasterDir,
+        data: Data,
+        master: MasterId,
+        active: watch::Sender<Arc<Active>>,
+        snapshot: watch::Sender<Arc<Snapshot>>,
+    ) -> Result<Reconfigure> {
+        let hang_up = signal(SignalKind::hangup()).context("can't listen for signals")?;
+        Ok(Reconfigure { dir, data, master, active, snapshot, hang_up })
+    }
+
+    /// One reconfiguration after the other; signals that come during one are one more.
+    pub async fn serve(mut self, stop: CancellationToken) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = self.hang_up.recv() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.reconfigure() => {}
+            }
+        }
+    }
+
+    async fn reconfigure(&self) {
+        tracing::info!("beginning configuration update");
+        let started = Instant::now();
+        let outcome = self.apply().await;
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => tracing::info!("{} (took {seconds:.3} seconds)", said::RECONFIGURED),
+            Err(error) => {
+                tracing::error!("{error:#}");
+                tracing::error!("{} (took {seconds:.3} seconds)", said::RECONFIG_ABORTED);
+            }
+        }
+    }
+
+    async fn apply(&self) -> Result<()> {
+        let loaded = config::load(&self.dir).await?;
+        let old = self.snapshot.borrow().clone();
+        for warning in warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot)) {
+            tracing::warn!("{warning}");
+        }
+        let active =
+            activate(&self.data, self.master, loaded.snapshot.clone(), &loaded.digest, loaded.host.clone()).await?;
+        self.active.send_replace(Arc::new(active));
+        self.snapshot.send_replace(loaded.snapshot);
+        Ok(())
+    }
+}
+
+/// What the new configuration can't change while the master runs.
+fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let differences = [
+        ("c['db']", old.db != new.db),
+        ("c['mq']", old.mq != new.mq),
+        ("c['www']['port']", old.www.port != new.www.port),
+        ("c['protocols']", session_port(old) != session_port(new)),
+    ];
+    let changed = differences.into_iter().filter(|(_, differs)| *differs);
+    changed.map(|(setting, _)| format!("{setting} has changed; this takes effect at the next restart")).collect()
+}

@@ -1,0 +1,123 @@
+//! What only Python can answer: user's functions, renderers, secrets.
+
+use std::sync::Arc;
+
+use muster_config::Host;
+use muster_core::{
+    Change, Properties,
+    render::{Answer, Callable, RenderContext, RenderError, Renderable, Request, render_all},
+};
+use muster_data::resources;
+use serde_json::Value;
+
+use crate::change_filter::{ChangeFilter, Question};
+
+/// How often answers may lead to further questions in one rendering; beyond it rendering fails. A renderer that returns
+/// a renderer needs one more.
+const MAX_ASKED: usize = 32;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// Nobody is there to answer now; asking again later may help.
+    #[error("the Python host does not answer: {0}")]
+    Unavailable(String),
+    /// The answer is an error, and will be again.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Asks the host, where there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Callables(Option<Arc<Host>>);
+
+impl Callables {
+    pub(crate) fn new(host: Option<Arc<Host>>) -> Callables {
+        Callables(host)
+    }
+
+    /// Whether the function says yes.
+    pub(crate) async fn is_true(&self, callable: &Callable, arguments: Vec<Value>) -> Result<bool, AskError> {
+        self.call(callable, arguments).await.map(|answer| is_true(&answer))
+    }
+
+    /// What the function returns.
+    pub(crate) async fn call(&self, callable: &Callable, arguments: Vec<Value>) -> Result<Value, AskError> {
+        todo!()
+    }
+
+    /// Whether the filter lets the change pass.
+    pub(crate) async fn passes(&self, filter: &ChangeFilter, change: &Change) -> Result<bool, AskError> {
+        if !filter.may_pass(change) {
+            return Ok(false);
+        }
+        for question in filter.questions(change) {
+            let yes = match question {
+                Question::OfValue(callable, value) => self.is_true(callable, vec![value]).await?,
+                Question::OfChange(callable) => self.is_true(callable, vec![resources::change(change)]).await?,
+            };
+            if !yes {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Values of renderables, as a scheduler sees the world: there is no build yet.
+    pub(crate) async fn render(
+        &self,
+        renderables: &[Renderable],
+        view: &SchedulerView<'_>,
+    ) -> Result<Vec<Value>, AskError> {
+        todo!()
+    }
+}
+
+/// What a scheduler's renderables may look at.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SchedulerView<'a> {
+    pub(crate) properties: Option<&'a Properties>,
+    /// Sourcestamps of the buildset, in REST's shape.
+    pub(crate) sourcestamps: &'a [Value],
+}
+
+/// A view together with the answers gathered so far.
+struct Answered<'a> {
+    view: &'a SchedulerView<'a>,
+    answers: Vec<(Request, Answer)>,
+}
+
+impl RenderContext for Answered<'_> {
+    fn property(&self, name: &str) -> Option<&Value> {
+        self.view.properties.and_then(|properties| properties.get(name))
+    }
+
+    fn source_stamp(&self, codebase: &str, attribute: &str) -> Option<Value> {
+        let stamp = self.view.sourcestamps.iter().find(|stamp| stamp["codebase"] == codebase)?;
+        stamp.get(attribute).cloned()
+    }
+
+    fn worker_info(&self, _key: &str) -> Option<Value> {
+        None
+    }
+
+    fn build_url(&self) -> Option<String> {
+        None
+    }
+
+    fn answer(&self, request: &Request) -> Option<Answer> {
+        self.answers.iter().find(|(asked, _)| asked == request).map(|(_, answer)| answer.clone())
+    }
+}
+
+/// Python's truth of a value.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(items) => !items.is_empty(),
+    }
+}

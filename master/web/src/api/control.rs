@@ -1,0 +1,110 @@
+//! What control calls do: which thing takes which orders.
+
+use muster_core::{RequestId, SchedulerId};
+use muster_data::{
+    AddedBuildset, WorkerOrder,
+    read::{self, Args, Endpoint, Kind, Resource},
+};
+use serde_json::{Map, Value, json};
+
+use super::{force, rpc::Failure};
+use crate::AppState;
+
+type Params = Map<String, Value>;
+
+/// Carries out `method` on what stands at the endpoint.
+pub(super) async fn carry_out(
+    state: &AppState,
+    endpoint: &Endpoint,
+    args: &Args,
+    method: &str,
+    params: Params,
+) -> Result<Value, Failure> {
+    if endpoint.kind != Kind::Single {
+        return Err(Failure::unsupported(method));
+    }
+    match endpoint.resource {
+        Resource::ForceScheduler => match method {
+            "force" => force::force(state, args.text("schedulername").unwrap_or_default(), params).await,
+            // Buildbot answers so to every other method of a force scheduler or a scheduler.
+            _ => Ok(Value::Null),
+        },
+        Resource::Build => build(state, args, method, &params).await,
+        Resource::BuildRequest => request(state, args, method, &params).await,
+        Resource::Scheduler => scheduler(state, args, method, &params).await,
+        Resource::Worker => worker(state, args, method, &params).await,
+        _ => Err(Failure::unsupported(method)),
+    }
+}
+
+/// `[buildset, {"builder": request}]`.
+pub(super) fn added(added: &AddedBuildset) -> Value {
+    let requests = added.requests.iter();
+    let requests: Params = requests.map(|(builder, request)| (builder.to_string(), request.0.into())).collect();
+    json!([added.id.0, requests])
+}
+
+async fn build(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+    if !matches!(method, "stop" | "rebuild") {
+        return Err(Failure::unsupported(method));
+    }
+    let Some(id) = state.data.build_at(args).await? else { return Err(Failure::not_found("there is no such build")) };
+    if method == "stop" {
+        stored(state.data.stop_build(id, reason(params)).await)?;
+        return Ok(Value::Null);
+    }
+    match stored(state.data.rebuild(id).await)? {
+        Some(buildset) => Ok(added(&buildset)),
+        None => Err(Failure::internal(format!("there is no build {id} to rebuild"))),
+    }
+}
+
+async fn request(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+    let id = RequestId(args.int("buildrequestid").unwrap_or(0));
+    match method {
+        "cancel" => stored(state.data.cancel_request(id, reason(params)).await)?,
+        "set_priority" => {
+            let priority = parameter(params, "priority")?;
+            let priority = priority.as_i64().ok_or_else(|| Failure::params("'priority' must be a number"))?;
+            stored(state.data.set_priority(id, priority).await)?;
+        }
+        _ => return Err(Failure::internal(format!("action: {method} is not supported"))),
+    }
+    Ok(Value::Null)
+}
+
+async fn scheduler(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+    if method == "enable" {
+        let enabled = parameter(params, "enabled")?;
+        let enabled = enabled.as_bool().ok_or_else(|| Failure::params("'enabled' must be true or false"))?;
+        let id = SchedulerId(args.int("schedulerid").unwrap_or(0));
+        stored(state.data.set_scheduler_enabled(id, enabled).await)?;
+    }
+    Ok(Value::Null)
+}
+
+async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+    let order = match method {
+        "stop" => WorkerOrder::Stop,
+        "kill" => WorkerOrder::Kill,
+        "pause" => WorkerOrder::Pause,
+        "unpause" => WorkerOrder::Unpause,
+        _ => return Err(Failure::unsupported(method)),
+    };
+    let Some(worker) = state.data.worker_at(args).await? else { return Err(Failure::not_found("there is no such worker")) };
+    stored(state.data.control_worker(worker, order, reason(params)).await)?;
+    Ok(Value::Null)
+}
+
+/// An update's failure as a call's.
+fn stored<T>(outcome: Result<T, impl Into<read::Error>>) -> Result<T, Failure> {
+    outcome.map_err(|error| Failure::from(error.into()))
+}
+
+fn reason(params: &Params) -> &str {
+    params.get("reason").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn parameter<'a>(params: &'a Params, name: &str) -> Result<&'a Value, Failure> {
+    params.get(name).ok_or_else(|| Failure::internal(format!("the parameter '{name}' is missing")))
+}

@@ -1,0 +1,186 @@
+//! REST v2: transport rules (`compat/www-api.md` A.1). What stands at the paths is told by `data`.
+
+mod control;
+mod cors;
+mod force;
+pub(crate) mod json;
+mod rpc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        header::{ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use json::Layout;
+use muster_data::read::{Configured, Error, Found, LogText};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tower_http::compression::CompressionLayer;
+
+pub(crate) use cors::Origin;
+pub(crate) use force::force_scheduler;
+
+use crate::AppState;
+
+/// Longest body of a request. A force form may carry a patch of 10 MiB; more is refused with 413.
+const MAX_BODY: usize = 16 << 20;
+
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/api", any(versions))
+        .route("/api/v2", any(endpoint))
+        .route("/api/v2/{*path}", any(endpoint))
+        .route("/api/v2/", any(endpoint))
+        .route("/api/latest", any(endpoint))
+        .route("/api/latest/{*path}", any(endpoint))
+        .route("/api/latest/", any(endpoint))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(uncompressed_head))
+}
+
+/// A HEAD tells the length of the uncompressed answer.
+async fn uncompressed_head(mut request: Request, next: Next) -> Response {
+    if request.method() == Method::HEAD {
+        request.headers_mut().remove(ACCEPT_ENCODING);
+    }
+    next.run(request).await
+}
+
+async fn versions(State(state): State<AppState>) -> Response {
+    let url = format!("{}api/v2", state.config().buildbot_url);
+    json_reply(StatusCode::OK, json!({"api_versions": {"v2": url}}), Layout::Compact)
+}
+
+async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
+    let post = request.method() == Method::POST;
+    let origin = match Origin::check(&state.config(), request.headers()) {
+        Ok(origin) => origin,
+        Err(refusal) => return refused(post, refusal),
+    };
+    let mut response = match *request.method() {
+        Method::GET | Method::HEAD => get(&state, request.uri(), request.headers()).await,
+        Method::POST => post_reply(&state, request).await,
+        Method::OPTIONS if origin.is_given() => match cors::preflight(request.headers()) {
+            Ok(()) => StatusCode::OK.into_response(),
+            Err(refusal) => refused(false, refusal),
+        },
+        _ => refused(false, "invalid HTTP method"),
+    };
+    origin.allow(response.headers_mut());
+    response
+}
+
+async fn post_reply(state: &AppState, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, MAX_BODY).await {
+        Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body).await,
+        Err(_) => error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes")),
+    }
+}
+
+async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
+    let layout = match headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()) {
+        Some(accept) if accept.contains("application/json") => Layout::Compact,
+        _ => Layout::Indented,
+    };
+    match state.data.get(&path_of(uri), &query_of(uri), &FromSnapshot(state)).await {
+        Ok(Found::List { plural, page }) => {
+            json_reply(StatusCode::OK, json!({plural: page.items, "meta": {"total": page.total}}), layout)
+        }
+        Ok(Found::Single { plural, item }) => {
+            json_reply(StatusCode::OK, json!({plural: [item], "meta": {}}), layout)
+        }
+        Ok(Found::Log { text, attachment }) => log_reply(text, attachment),
+        Err(error) => read_error(&error),
+    }
+}
+
+/// Force schedulers live in the configuration only.
+struct FromSnapshot<'a>(&'a AppState);
+
+impl Configured for FromSnapshot<'_> {
+    fn force_schedulers(&self) -> Vec<Value> {
+        self.0.config().schedulers.iter().filter_map(force_scheduler).collect()
+    }
+}
+
+/// The decoded parts of a path below `/api/v2`; none for the root itself.
+fn path_of(uri: &Uri) -> Vec<String> {
+    let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    uri.path().split('/').skip(3).map(decode).collect()
+}
+
+/// The query parameters, in their order.
+pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name), decode(value))).collect()
+}
+
+fn read_error(error: &Error) -> Response {
+    let status = match error {
+        Error::BadRequest(_) => StatusCode::BAD_REQUEST,
+        Error::InvalidPath(_) | Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::Store(error) => {
+            tracing::error!(%error, "a REST request failed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    error_reply(status, &error.to_string())
+}
+
+pub(crate) fn json_reply(status: StatusCode, value: Value, layout: Layout) -> Response {
+    let media_type =
+        if layout == Layout::Indented { "text/plain; charset=utf-8" } else { "application/json; charset=utf-8" };
+    (status, [(CONTENT_TYPE, media_type)], json::text(value, layout)).into_response()
+}
+
+fn error_reply(status: StatusCode, text: &str) -> Response {
+    plain_error(status, json!({"error": text}))
+}
+
+fn refused(post: bool, text: &str) -> Response {
+    let error = if post { json!({"error": {"message": text}}) } else { json!({"error": text}) };
+    plain_error(StatusCode::BAD_REQUEST, error)
+}
+
+fn plain_error(status: StatusCode, error: Value) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], json::text(error, Layout::Spaced)).into_response()
+}
+
+/// Sends a log part by part, as it is read.
+fn log_reply(text: LogText, attachment: bool) -> Response {
+    let media_type = format!("{}; charset=utf-8", text.media_type);
+    let disposition = format!("attachment; filename={}", text.file_name);
+    let parts = futures_util::stream::unfold(Some(text), |text| async move {
+        let mut text = text?;
+        match text.next().await {
+            Ok(Some(part)) => Some((Ok(Bytes::from(part)), Some(text))),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(%error, "a log could not be sent to its end");
+                Some((Err(error), None))
+            }
+        }
+    });
+    let mut response = Body::from_stream(parts).into_response();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    if let Ok(value) = HeaderValue::from_str(&media_type) {
+        headers.insert(CONTENT_TYPE, value);
+    }
+    if attachment {
+        // A name that no header can carry is left to the browser to invent.
+        if let Ok(value) = HeaderValue::from_bytes(disposition.as_bytes()) {
+            headers.insert(CONTENT_DISPOSITION, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,44 @@
+//! What a user interface is told about this master (`compat/www-api.md` C.1).
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header::CACHE_CONTROL},
+    response::{IntoResponse, Response},
+};
+use muster_config::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    AppState,
+    api::json::Layout,
+    api::json_reply,
+};
+
+/// Settings that are not published.
+const PRIVATE: &[&str] = &["change_hook_dialects", "custom_templates_dir", "change_hook_auth", "auth", "authz"];
+
+pub(crate) async fn config(State(state): State<AppState>) -> Response {
+    let reply = json_reply(StatusCode::OK, frontend_config(&state.config()), Layout::Compact);
+    ([(CACHE_CONTROL, "public,max-age=0")], reply).into_response()
+}
+
+/// The settings of `c['www']`, and who the visitor is: nobody logs in yet.
+fn frontend_config(snapshot: &Snapshot) -> Value {
+    let mut config: Map<String, Value> = snapshot.www.raw.clone();
+    config.retain(|name, _| !PRIVATE.contains(&name.as_str()));
+    let mut versions = vec![json!(["Muster", env!("CARGO_PKG_VERSION")])];
+    if let Some(configured) = snapshot.www.raw.get("versions").and_then(Value::as_array) {
+        versions.extend(configured.iter().cloned());
+    }
+    config.insert("versions".to_owned(), versions.into());
+    config.insert("port".to_owned(), json!(snapshot.www.port));
+    config.insert("buildbotURL".to_owned(), json!(snapshot.buildbot_url));
+    config.insert("title".to_owned(), json!(snapshot.title));
+    config.insert("titleURL".to_owned(), json!(snapshot.title_url));
+    config.insert("multiMaster".to_owned(), json!(snapshot.multi_master));
+    config.insert("auth".to_owned(), json!({"name": "NoAuth"}));
+    config.insert("avatar_methods".to_owned(), json!([]));
+    config.insert("user".to_owned(), json!({"anonymous": true}));
+    config.entry("plugins").or_insert_with(|| json!({}));
+    Value::Object(config)
+}

@@ -1,0 +1,46 @@
+//! One build.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use minijinja::{Value, context};
+use muster_data::views::{BuildPage, Excerpt};
+
+use super::{
+    ansi, builders,
+    request::{PageError, PageRequest, PageResult},
+};
+use crate::state::AppState;
+
+pub(super) async fn page(
+    State(state): State<AppState>,
+    page: PageRequest,
+    Path((builder, number)): Path<(String, i64)>,
+) -> Response {
+    page.finish(show(&state, &page, &builder, number).await)
+}
+
+async fn show(state: &AppState, page: &PageRequest, builder: &str, number: i64) -> PageResult {
+    let mut build = find(state, builder, number).await?;
+    let excerpts: Vec<Value> =
+        build.steps.iter_mut().map(|step| step.excerpt.take().map_or(Value::UNDEFINED, excerpt)).collect();
+    let span = build.complete_at.unwrap_or_else(muster_data::now).0 - build.started_at.0;
+    let hidden = build.steps.iter().filter(|step| step.hidden).count();
+    let context = context! {
+        nav => "builders", excerpts, span => span.max(1), hidden, show_hidden => page.query.get("hidden").is_some(),
+        build => Value::from_serialize(build),
+    };
+    page.page("build.html", context)
+}
+
+fn excerpt(excerpt: Excerpt) -> Value {
+    context! { slug => excerpt.slug, skipped => excerpt.skipped, lines => ansi::lines(&excerpt.lines) }
+}
+
+/// The build that an address names.
+pub(super) async fn find(state: &AppState, builder: &str, number: i64) -> Result<BuildPage, PageError> {
+    let builder = builders::find(state, builder).await?;
+    let missing = format!("The builder {} has no build {number}.", builder.name);
+    state.data.build_page(builder, number).await?.ok_or(PageError::NotFound(missing))
+}

@@ -1,0 +1,84 @@
+//! Forms: reading them, and refusing those that another site sends.
+
+use axum::http::{HeaderMap, header};
+use muster_config::snapshot::Snapshot;
+use percent_encoding::percent_decode_str;
+
+/// The fields of a form or a query, in their order.
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads `application/x-www-form-urlencoded`.
+    pub(super) fn parse(text: &str) -> Fields {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        Fields(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decoded(name), decoded(value))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value of `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// The first value of `name`, unless it is blank.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// The first value of `name`, as a number.
+    pub(super) fn number(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// All values of `name`.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// Whether a post may come from a page of this site. Browsers say where a post comes from; what says nothing is no
+/// browser and carries nobody's rights.
+pub(super) fn is_same_site(headers: &HeaderMap, snapshot: &Snapshot) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if let Some(site) = text("sec-fetch-site") {
+        return matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = text(header::ORIGIN.as_str()) else { return true };
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    text(header::HOST.as_str()) == Some(authority) || origin_of(&snapshot.buildbot_url) == Some(origin)
+}
+
+/// `https://host:port` of an address.
+fn origin_of(url: &str) -> Option<&str> {
+    let start = url.find("://")? + 3;
+    let end = url[start..].find('/').map_or(url.len(), |slash| start + slash);
+    Some(&url[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_decoded_and_repeated_ones_kept() {
+        let fields = Fields::parse("a=1+%3C2&b=&a=caf%C3%A9&c");
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), ["1 <2", "café"]);
+        assert_eq!((fields.get("b"), fields.text("b"), fields.get("c"), fields.get("d")), (Some(""), None, Some(""), None));
+    }
+
+    #[test]
+    fn the_origin_ends_before_the_path() {
+        assert_eq!(origin_of("https://ci.example.org/bb/"), Some("https://ci.example.org"));
+        assert_eq!(origin_of("http://localhost:8010"), Some("http://localhost:8010"));
+    }
+}

@@ -1,0 +1,166 @@
+//! What a page knows about its request, and how it answers.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{Html, IntoResponse, Response},
+};
+use minijinja::{Value, context};
+use muster_config::snapshot::Snapshot;
+
+use super::{
+    forms::{Fields, is_same_site},
+    render::Templates,
+};
+use crate::state::AppState;
+
+/// One request for a page.
+pub(super) struct PageRequest {
+    pub(super) query: Fields,
+    pub(super) snapshot: Arc<Snapshot>,
+    templates: Templates,
+    /// The way from this page to the first one: `./`, `../`, …
+    root: String,
+    path: String,
+    theme: Option<&'static str>,
+    same_site: bool,
+}
+
+/// An answer to a request for a page.
+pub(super) type PageResult = Result<Response, PageError>;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum PageError {
+    /// Nothing has this address; the text says what was looked for.
+    NotFound(String),
+    /// Not allowed; the text says why.
+    Refused(String),
+    /// Something failed; the log has it, too.
+    Failed(String),
+}
+
+impl<E: std::error::Error> From<E> for PageError {
+    fn from(error: E) -> PageError {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        tracing::error!(error = %text, "a page could not be made");
+        PageError::Failed(text)
+    }
+}
+
+impl FromRequestParts<AppState> for PageRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<PageRequest, Infallible> {
+        let snapshot = state.snapshot.borrow().clone();
+        Ok(PageRequest {
+            query: Fields::parse(parts.uri.query().unwrap_or_default()),
+            templates: parts.extensions.get::<Templates>().cloned().unwrap_or_default(),
+            root: root_of(parts.uri.path()),
+            path: parts.uri.path().to_owned(),
+            theme: theme(&parts.headers),
+            same_site: is_same_site(&parts.headers, &snapshot),
+            snapshot,
+        })
+    }
+}
+
+/// `./` for `/builders`, `../` for `/builders/x`, and so on.
+fn root_of(path: &str) -> String {
+    match path.matches('/').count() {
+        0 | 1 => "./".to_owned(),
+        slashes => "../".repeat(slashes - 1),
+    }
+}
+
+fn theme(headers: &HeaderMap) -> Option<&'static str> {
+    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
+    let value = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("muster_theme="))?;
+    ["light", "dark"].into_iter().find(|theme| *theme == value)
+}
+
+impl PageRequest {
+    /// Answers with the template `name`; `?fragment=content` asks for what stands inside `<main>` only.
+    pub(super) fn page(&self, name: &str, context: Value) -> PageResult {
+        Ok(self.with_status(StatusCode::OK, name, context)?)
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(
+        &self,
+        status: StatusCode,
+        name: &str,
+        context: Value,
+    ) -> Result<Response, minijinja::Error> {
+        let layout = match self.query.get("fragment") {
+            Some(_) => "fragment.html",
+            None => "layout.html",
+        };
+        let site = context! { title => self.snapshot.title, title_url => self.snapshot.title_url };
+        let base = context! {
+            layout, site, root => self.root, path => self.path, theme => self.theme, now => muster_data::now().0,
+        };
+        let html = self.templates.render(&self.snapshot, name, context! { ..context, ..base })?;
+        let fresh = [(header::CACHE_CONTROL, "no-store"), (header::VARY, "cookie")];
+        Ok((status, fresh, Html(html)).into_response())
+    }
+
+    /// The page that tells an error.
+    pub(super) fn error(&self, error: PageError) -> Response {
+        let (status, what, detail) = match error {
+            PageError::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail),
+            PageError::Refused(detail) => (StatusCode::FORBIDDEN, "Refused", detail),
+            PageError::Failed(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail),
+        };
+        let page = self.with_status(status, "error.html", context! { what, detail, code => status.as_u16() });
+        // The error page itself may be overridden and broken.
+        page.unwrap_or_else(|_| (status, format!("{what}: {detail}\n")).into_response())
+    }
+
+    /// Answers, with a page for an error, too.
+    pub(super) fn finish(&self, result: PageResult) -> Response {
+        result.unwrap_or_else(|error| self.error(error))
+    }
+
+    /// Lets a post pass that comes from one of our pages.
+    pub(super) fn check_same_site(&self) -> Result<(), PageError> {
+        match self.same_site {
+            true => Ok(()),
+            false => Err(PageError::Refused(
+                "This request came from a page of another site. If a proxy stands in front of this server, it must pass \
+                 the Host header on, or c['buildbotURL'] must be the address that browsers see."
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Leads the browser to another page, given from the first page (`builders/x`).
+    pub(super) fn redirect(&self, to: &str) -> Response {
+        (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{}{to}", self.root))]).into_response()
+    }
+}
+
+/// An address that nobody knows.
+pub(super) async fn not_found(page: PageRequest, request: Request) -> Response {
+    page.error(PageError::NotFound(format!("There is nothing at {}.", request.uri().path())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_reached_from_every_depth() {
+        assert_eq!(root_of("/"), "./");
+        assert_eq!(root_of("/builders"), "./");
+        assert_eq!(root_of("/builders/x"), "../");
+        assert_eq!(root_of("/builders/x/builds/3"), "../../../");
+    }
+}

@@ -1,0 +1,151 @@
+//! Events as a stream of an HTTP answer (`compat/www-api.md` B.2).
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{self, KeepAlive},
+    },
+    routing::get,
+};
+use futures_util::{Stream, StreamExt, stream};
+use muster_bus::{Event, Received, Subscription};
+use muster_core::TopicFilter;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{AppState, ws::MISSED};
+
+/// Paths that one stream may listen to; more are refused.
+const MAX_PATHS: usize = 1_000;
+
+/// The open streams by their id, so that paths can be added to them by other requests.
+#[derive(Clone, Default)]
+pub(crate) struct Streams(Arc<Mutex<HashMap<Uuid, Vec<String>>>>);
+
+impl Streams {
+    fn with<T>(&self, id: &str, change: impl FnOnce(&mut Vec<String>) -> T) -> Option<T> {
+        let id = id.parse().ok()?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id).map(change)
+    }
+
+    fn open(&self, paths: Vec<String>) -> OpenStream {
+        let id = Uuid::new_v4();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, paths);
+        OpenStream { id, streams: self.clone() }
+    }
+}
+
+/// One open stream; closed when dropped.
+struct OpenStream {
+    id: Uuid,
+    streams: Streams,
+}
+
+impl OpenStream {
+    /// What a client is told about an event: one message for each name and path that fit.
+    fn messages(&self, event: &Event) -> Vec<sse::Event> {
+        let open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let filters: Vec<TopicFilter> =
+            open.get(&self.id).into_iter().flatten().map(|path| TopicFilter::parse(path)).collect();
+        let mut messages = Vec::new();
+        for topic in &event.topics {
+            for _ in filters.iter().filter(|filter| filter.matches(topic)) {
+                let data = json!({"key": topic.0, "message": event.payload});
+                messages.push(sse::Event::default().event("event").data(data.to_string()));
+            }
+        }
+        messages
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.streams.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/sse", get(|state: State<AppState>| async { listen(state, None) }))
+        .route("/sse/listen", get(|state: State<AppState>| async { listen(state, None) }))
+        .route("/sse/listen/{*path}", get(listen_to))
+        .route("/sse/add/{uuid}/{*path}", get(add))
+        .route("/sse/remove/{uuid}/{*path}", get(remove))
+        .route("/sse/add", get(|| async { need_uuid() }))
+        .route("/sse/remove", get(|| async { need_uuid() }))
+        .route("/sse/{*path}", get(listen_to))
+}
+
+async fn listen_to(state: State<AppState>, Path(path): Path<String>) -> Response {
+    listen(state, Some(path))
+}
+
+fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
+    let subscription = state.data.bus().subscribe();
+    let open = state.streams.open(path.into_iter().collect());
+    let handshake = sse::Event::default().event("handshake").data(open.id.to_string());
+    let events = stream::once(async { handshake }).chain(told(subscription, open));
+    let ending = state.ending.clone();
+    let events = events.take_until(ending.cancelled_owned()).map(Ok::<_, Infallible>);
+    // Comments keep proxies from closing a quiet stream, and find out clients that are gone.
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// What the stream is told. A client that doesn't read lags behind on the bus, and is told that it missed something.
+fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse::Event> {
+    let messages = stream::unfold((subscription, open), |(mut subscription, open)| async move {
+        let messages = match subscription.next().await? {
+            Received::Event(event) => open.messages(&event),
+            Received::Missed(count) => {
+                let data = json!({"key": MISSED.split('/').collect::<Vec<_>>(), "message": {"events": count}});
+                vec![sse::Event::default().event("event").data(data.to_string())]
+            }
+        };
+        Some((stream::iter(messages), (subscription, open)))
+    });
+    messages.flatten()
+}
+
+async fn add(State(state): State<AppState>, Path((uuid, path)): Path<(String, String)>) -> Response {
+    let added = state.streams.with(&uuid, |paths| {
+        let fits = paths.len() < MAX_PATHS;
+        if fits && !paths.contains(&path) {
+            paths.push(path);
+        }
+        fits
+    });
+    match added {
+        None => unknown_uuid(),
+        Some(false) => (StatusCode::BAD_REQUEST, format!("a stream listens to at most {MAX_PATHS} paths")).into_response(),
+        Some(true) => "ok".into_response(),
+    }
+}
+
+async fn remove(State(state): State<AppState>, Path((uuid, path)): Path<(String, String)>) -> Response {
+    let removed = state.streams.with(&uuid, |paths| {
+        let known = paths.iter().position(|known| *known == path);
+        known.map(|index| paths.remove(index)).is_some()
+    });
+    match removed {
+        None => unknown_uuid(),
+        Some(false) => (StatusCode::NOT_FOUND, "unknown path").into_response(),
+        Some(true) => "ok".into_response(),
+    }
+}
+
+fn unknown_uuid() -> Response {
+    (StatusCode::BAD_REQUEST, "unknown uuid").into_response()
+}
+
+fn need_uuid() -> Response {
+    (StatusCode::BAD_REQUEST, "need uuid").into_response()
+}

@@ -1,0 +1,35 @@
+//! What every request sees.
+
+use std::sync::Arc;
+
+use muster_config::snapshot::Snapshot;
+use muster_data::Data;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::sse::Streams;
+
+/// What every request sees. Clones are the same state.
+#[derive(Clone)]
+pub struct AppState {
+    /// The waist of the house.
+    pub data: Data,
+    /// The newest configuration.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Open event streams that can be told to add paths.
+    pub(crate) streams: Streams,
+    /// Cancelled when the server is to end: no new connections, open streams are closed.
+    pub(crate) ending: CancellationToken,
+}
+
+impl AppState {
+    /// The state of a server on `data`, configured by the newest snapshot.
+    pub fn new(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>) -> AppState {
+        AppState { data, snapshot, streams: Streams::default(), ending: CancellationToken::new() }
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow().clone()
+    }
+}
