@@ -1,5 +1,6 @@
 //! Keeping a session: which master to dial, when, and what to tell the operator about it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -185,31 +186,30 @@ fn wait_after(end: &End, backoff: &mut Backoff) -> Duration {
     backoff.failed()
 }
 
-/// Tells each problem once, until something else happens.
+/// Tells each problem of a master once, until something else happens.
 #[derive(Debug, Default)]
 struct Teller {
-    told: Option<String>,
+    /// The last word about each master.
+    told: BTreeMap<String, String>,
 }
 
 impl Teller {
     fn lost(&mut self, url: &MasterUrl, end: &End) {
-        self.told = None;
+        self.told.clear();
         tracing::warn!("connection to {} lost: {end}; commands go on, dialing again", show(url));
     }
 
     fn failed(&mut self, url: &MasterUrl, end: &End) {
         let message = failure_message(url, end);
-        if self.is_news(&message) {
+        if self.is_news(url, &message) {
             tracing::warn!("{message}");
         } else {
             tracing::debug!("{message}");
         }
     }
 
-    fn is_news(&mut self, message: &str) -> bool {
-        let news = self.told.as_deref() != Some(message);
-        self.told = Some(message.to_owned());
-        news
+    fn is_news(&mut self, url: &MasterUrl, message: &str) -> bool {
+        self.told.insert(show(url), message.to_owned()).is_none_or(|before| before != message)
     }
 }
 
@@ -312,10 +312,10 @@ mod tests {
                         master's list of workers); will try again about every minute";
         assert_eq!(message, expected);
         let mut teller = Teller::default();
-        assert!(teller.is_news(&message));
-        assert!(!teller.is_news(&message));
+        assert!(teller.is_news(&url("ci"), &message));
+        assert!(!teller.is_news(&url("ci"), &message));
         teller.lost(&url("ci"), &End::Session(Disconnect::Closed));
-        assert!(teller.is_news(&message));
+        assert!(teller.is_news(&url("ci"), &message));
     }
 
     #[test]

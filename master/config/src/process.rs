@@ -54,6 +54,8 @@ impl Process {
         let mut child = Command::new(program)
             .arg(package.path())
             .current_dir(basedir)
+            // Lists made from sets keep their order, so that the same file gives the same snapshot.
+            .env("PYTHONHASHSEED", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -85,7 +87,7 @@ impl Process {
     async fn greeting(&mut self, program: &str) -> Result<(), HostError> {
         let hello = match self.next().await {
             Event::Message(message) => match *message {
-                Message::Hello { hello } => hello,
+                Message::Hello(hello) => hello,
                 Message::Answer(_) => return Err(self.broken("it answered before it was asked".into())),
             },
             Event::Gone(reason) => return Err(self.broken(format!("{program} is no Python: {reason}"))),
@@ -126,7 +128,7 @@ impl Process {
     }
 
     fn parse(&self, line: &[u8]) -> Event {
-        match serde_json::from_slice(line) {
+        match Message::parse(line) {
             Ok(message) => Event::Message(Box::new(message)),
             Err(e) => Event::Gone(format!("it said what nobody understands: {e}")),
         }
@@ -135,7 +137,7 @@ impl Process {
     /// After the end of its output: the rest of what it printed, and how it ended.
     async fn gone(&mut self) -> Event {
         let rest = async {
-            while read_printed(&mut self.stderr, &mut self.printed).await {
+            while self.stderr.is_some() && read_printed(&mut self.stderr, &mut self.printed).await {
                 self.tail.log(&mut self.printed);
             }
             self.tail.log(&mut self.printed);

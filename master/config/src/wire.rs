@@ -29,10 +29,9 @@ pub(crate) enum RequestBody<'a> {
 }
 
 /// What the host says.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(crate) enum Message {
-    Hello { hello: Hello },
+    Hello(Hello),
     Answer(Answer),
 }
 
@@ -42,15 +41,14 @@ pub(crate) struct Hello {
     pub(crate) python: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// The answer to the request with this id.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) id: u64,
-    #[serde(flatten)]
     pub(crate) body: AnswerBody,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
 pub(crate) enum AnswerBody {
     Loaded(Box<Snapshot>),
     Errors(Vec<WireError>),
@@ -63,6 +61,26 @@ pub(crate) struct WireError {
     pub(crate) text: String,
     #[serde(flatten)]
     pub(crate) source: SourceRef,
+}
+
+impl Message {
+    /// Parses one line.
+    pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
+        let mut fields: Map<String, Value> = serde_json::from_slice(line)?;
+        if let Some(hello) = fields.remove("hello") {
+            return Ok(Message::Hello(serde_json::from_value(hello)?));
+        }
+        let id = serde_json::from_value(fields.remove("id").unwrap_or_default())?;
+        let (kind, value) = fields.into_iter().next().unwrap_or_default();
+        let body = match kind.as_str() {
+            "loaded" => AnswerBody::Loaded(serde_json::from_value(value)?),
+            "errors" => AnswerBody::Errors(serde_json::from_value(value)?),
+            "exception" => AnswerBody::Exception(serde_json::from_value(value)?),
+            "value" => AnswerBody::Value(serde_json::from_value(value)?),
+            other => return Err(serde::de::Error::custom(format!("unknown answer '{other}'"))),
+        };
+        Ok(Message::Answer(Answer { id, body }))
+    }
 }
 
 /// An exception that a function of the configuration raised.

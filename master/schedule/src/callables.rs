@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_config::Host;
+use crate::Host;
 use muster_core::{
     Change, Properties,
     render::{Answer, Callable, RenderContext, RenderError, Renderable, Request, render_all},
@@ -43,7 +43,11 @@ impl Callables {
 
     /// What the function returns.
     pub(crate) async fn call(&self, callable: &Callable, arguments: Vec<Value>) -> Result<Value, AskError> {
-        todo!()
+        let _ = (callable, arguments);
+        match self.0.as_deref() {
+            None => Err(AskError::Unavailable("there is no host".to_owned())),
+            Some(host) => match *host {},
+        }
     }
 
     /// Whether the filter lets the change pass.
@@ -69,7 +73,27 @@ impl Callables {
         renderables: &[Renderable],
         view: &SchedulerView<'_>,
     ) -> Result<Vec<Value>, AskError> {
-        todo!()
+        let mut context = Answered { view, answers: Vec::new() };
+        for _ in 0..MAX_ASKED {
+            let requests = match render_all(renderables, &context) {
+                Ok(values) => return Ok(values),
+                Err(RenderError::Failed(reason)) => return Err(AskError::Failed(reason)),
+                Err(RenderError::Pending(requests)) => requests,
+            };
+            for request in requests {
+                let answer = self.answer(&request, view).await?;
+                context.answers.push((request, answer));
+            }
+        }
+        Err(AskError::Failed(format!("rendering asks for more than {MAX_ASKED} answers in a row")))
+    }
+
+    async fn answer(&self, request: &Request, view: &SchedulerView<'_>) -> Result<Answer, AskError> {
+        let _ = (request, view);
+        match self.0.as_deref() {
+            None => Err(AskError::Unavailable("there is no host".to_owned())),
+            Some(host) => match *host {},
+        }
     }
 }
 

@@ -33,3 +33,6 @@ pub use force::{ForceError, force, force_spec};
 pub use revlinks::link as revlink;
 pub use service::Schedulers;
 pub use triggerable::{Trigger, TriggerError, trigger};
+
+/// TEMPORARY
+pub enum Host {}

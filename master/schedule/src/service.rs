@@ -8,8 +8,8 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use crate::Host;
 use muster_config::{
-    Host,
     snapshot::{ChangeSourceConfig, SchedulerConfig, Snapshot, SourceRef},
 };
 use muster_core::MasterId;

@@ -4,14 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    Branches, CodebaseDefaults, CollapseSetting, DbConfig, LogEncoding, MqConfig, Priority, SchedulerConfig,
+    ChangeFilter, ChangeSourceConfig, CodebaseDefaults, CollapseSetting, DbConfig, LogEncoding, MqConfig, Priority, SchedulerConfig,
     SchedulerKind, Snapshot, SourceRef, SourceStampSchedulerConfig, WwwConfig,
 };
 use muster_core::{
-    BuilderId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp, render::Renderable,
+    BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp, render::Renderable,
 };
 use muster_data::{Data, NewChange};
-use muster_store::{Db, DbUrl, builders::BuilderInfo};
+use muster_store::{
+    Db, DbUrl,
+    builders::BuilderInfo,
+    query::{self, Select},
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -47,6 +51,78 @@ pub(crate) fn change(id: i64) -> Change {
     }
 }
 
+/// A change to be added.
+pub(crate) fn new_change(branch: &str, revision: &str) -> NewChange {
+    NewChange {
+        author: "A <a@example.org>".into(),
+        branch: Some(branch.into()),
+        revision: Some(revision.into()),
+        repository: "repo".into(),
+        ..NewChange::default()
+    }
+}
+
+/// A scheduler of the builders `a` and `b`, with one codebase and one property.
+pub(crate) fn scheduler(class: &str, kind: SchedulerKind) -> SchedulerConfig {
+    SchedulerConfig {
+        name: "s".into(),
+        class_name: format!("buildbot.schedulers.{class}"),
+        builder_names: Renderable::Literal(json!(["a", "b", "nobody"])),
+        properties: BTreeMap::from([("flavour".into(), Renderable::from("x"))]),
+        codebases: BTreeMap::from([(String::new(), CodebaseDefaults::default())]),
+        priority: Priority::Default,
+        kind,
+        source: SourceRef::default(),
+    }
+}
+
+/// Everything is important, nothing waits, no change is filtered out.
+pub(crate) fn plain() -> SourceStampSchedulerConfig {
+    SourceStampSchedulerConfig {
+        tree_stable_timer: None,
+        change_filter: ChangeFilter::default(),
+        file_is_important: None,
+        only_important: false,
+        reason: None,
+        create_absolute_source_stamps: false,
+    }
+}
+
+/// A configuration of these schedulers and change sources.
+pub(crate) fn snapshot(schedulers: Vec<SchedulerConfig>, change_sources: Vec<ChangeSourceConfig>) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        config_file: "master.cfg".into(),
+        title: String::new(),
+        title_url: String::new(),
+        buildbot_url: String::new(),
+        properties: BTreeMap::new(),
+        multi_master: false,
+        db: DbConfig { db_url: Renderable::from("sqlite:///state.sqlite") },
+        mq: MqConfig::Simple,
+        log_compression_method: "zstd".into(),
+        log_encoding: LogEncoding::Name("utf-8".into()),
+        collapse_requests: CollapseSetting::Default,
+        prioritize_builders: None,
+        select_next_worker: None,
+        codebase_generator: None,
+        change_horizon: None,
+        caches: BTreeMap::new(),
+        protocols: BTreeMap::new(),
+        www: WwwConfig::default(),
+        workers: Vec::new(),
+        builders: Vec::new(),
+        schedulers,
+        change_sources,
+        locks: Vec::new(),
+        projects: Vec::new(),
+        services: Vec::new(),
+        secrets_providers: Vec::new(),
+        warnings: Vec::new(),
+        unsupported: Vec::new(),
+        has_callables: false,
+    })
+}
+
 /// A fresh database with one master and the builders `a` and `b`.
 pub(crate) struct World {
     pub(crate) data: Data,
@@ -58,11 +134,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> World {
         let directory = tempfile::tempdir().unwrap();
-        let url = DbUrl::Sqlite(directory.path().join("state.sqlite").display().to_string());
+        let url = DbUrl::Sqlite(directory.path().join("state.sqlite"));
         let db = Db::upgrade(&url).await.unwrap();
         let data = Data::new(db, Bus::default());
         let set_up = data.db().tx("set_up", |tx| async move {
-            let master = muster_store::masters::start(&tx, "master", Timestamp(0)).await?;
+            let master = muster_store::masters::find_or_create(&tx, "master").await?;
             let mut builders = Vec::new();
             for name in ["a", "b"] {
                 let info = BuilderInfo { name: name.into(), ..BuilderInfo::default() };
@@ -79,37 +155,44 @@ impl World {
         self.data.add_change(new_change(branch, revision)).await.unwrap()
     }
 
-    /// All buildsets: their reasons, revisions by codebase, and numbers of requests.
+    /// All buildsets, oldest first.
     pub(crate) async fn buildsets(&self) -> Vec<Built> {
         let list = self.data.db().read("buildsets_of_test", |tx| async move {
+            let requests = query::requests::list(&tx, &Select::all()).await?;
             let mut built = Vec::new();
-            for set in muster_store::query::buildsets::list(&tx, &muster_store::query::Select::all()).await? {
-                let properties = muster_store::query::properties::of_buildset(&tx, set.id).await?;
-                let requests: i64 = 0;
+            for set in query::buildsets::list(&tx, &Select::all()).await? {
+                let mut of_set: Vec<_> = requests.iter().filter(|request| request.buildset == set.id).collect();
+                of_set.sort_by_key(|request| request.id);
                 built.push(Built {
+                    id: set.id,
                     reason: set.reason.clone(),
-                    revisions: set
-                        .sourcestamps
-                        .iter()
-                        .map(|stamp| (stamp.codebase.clone(), stamp.revision.clone().unwrap_or_default()))
-                        .collect(),
-                    branches: set.sourcestamps.iter().map(|stamp| stamp.branch.clone()).collect(),
-                    properties,
-                    requests,
+                    sources: set.sourcestamps,
+                    properties: query::properties::of_buildset(&tx, set.id).await?,
+                    builders: of_set.iter().map(|request| request.builder).collect(),
+                    priorities: of_set.iter().map(|request| request.priority).collect(),
                 });
             }
+            built.sort_by_key(|set| set.id);
             Ok::<_, muster_store::Error>(built)
         });
         list.await.unwrap()
+    }
+
+    /// The revisions of all buildsets, oldest first; of several codebases joined.
+    pub(crate) async fn revisions(&self) -> Vec<String> {
+        let revision = |stamp: &SourceStamp| stamp.revision.clone().unwrap_or_default();
+        let joined = |set: Built| set.sources.iter().map(revision).collect::<Vec<_>>().join(" ");
+        self.buildsets().await.into_iter().map(joined).collect()
     }
 }
 
 /// What a test looks at in a buildset.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Built {
+    pub(crate) id: BuildsetId,
     pub(crate) reason: String,
-    pub(crate) revisions: BTreeMap<String, String>,
-    pub(crate) branches: Vec<Option<String>>,
+    pub(crate) sources: Vec<SourceStamp>,
     pub(crate) properties: Properties,
-    pub(crate) requests: i64,
+    pub(crate) builders: Vec<BuilderId>,
+    pub(crate) priorities: Vec<i64>,
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Host;
 use muster_config::{
-    Host,
     snapshot::{SchedulerKind, Snapshot},
 };
 use muster_core::{BuildId, Properties, render::py_str};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use muster_session::command::{Command, Shell, UpdateBody};
 use muster_worker::Limits;
 
-use crate::harness::{Rig, argv, lives, script, sh, soon, until};
+use crate::harness::{Rig, Updates, argv, lives, script, sh, soon, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_normal_run_tells_everything_in_order() {
@@ -46,12 +46,12 @@ async fn a_signal_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_ended() {
     let mut rig = Rig::start().await;
-    let shell = Shell { timeout: Some(0.2), ..script("echo a; sleep 30") };
+    let shell = Shell { timeout: Some(0.5), ..script("echo a; sleep 30") };
     let updates = rig.run(Command::Shell(shell)).await;
     assert_eq!(updates.failure_reason(), Some("timeout_without_output"));
     assert_eq!((updates.rc(), updates.error()), (Some(-1), None));
     assert_eq!(updates.stdout(), "a\n");
-    let told = "\ncommand timed out: 0.2 seconds without output running b'echo a; sleep 30', attempting to kill\n\
+    let told = "\ncommand timed out: 0.5 seconds without output running b'echo a; sleep 30', attempting to kill\n\
                 process killed by signal 9\n";
     assert!(updates.header().contains(told), "{}", updates.header());
 }
@@ -60,11 +60,11 @@ async fn silence_is_ended() {
 async fn output_keeps_a_program_alive_until_its_time_is_over() {
     let mut rig = Rig::start().await;
     let looping = "while :; do echo x; sleep 0.05; done";
-    let shell = Shell { timeout: Some(0.4), max_time: Some(0.8), ..script(looping) };
+    let shell = Shell { timeout: Some(1.0), max_time: Some(1.3), ..script(looping) };
     let updates = rig.run(Command::Shell(shell)).await;
     assert_eq!(updates.failure_reason(), Some("timeout"));
     assert_eq!(updates.rc(), Some(-1));
-    let told = format!("\ncommand timed out: 0.8 seconds elapsed running b'{looping}', attempting to kill\n");
+    let told = format!("\ncommand timed out: 1.3 seconds elapsed running b'{looping}', attempting to kill\n");
     assert!(updates.header().contains(&told), "{}", updates.header());
 }
 
@@ -82,17 +82,23 @@ async fn too_many_lines_are_cut_off() {
     assert_eq!(rig.run(Command::Shell(just_enough)).await.rc(), Some(0));
 }
 
+/// Interrupts a program once it has said that it is ready.
+async fn interrupted(rig: &mut Rig, shell: Shell) -> Updates {
+    let id = rig.session.begin(Command::Shell(shell));
+    rig.session.collect(id, |updates| updates.stdout() == "ready\n").await;
+    rig.session.link.interrupt(id, "stop").unwrap();
+    rig.session.finish(id).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_may_end_itself_on_sigterm() {
     let mut rig = Rig::start().await;
     for (code, rc) in [(5, 5), (0, -1)] {
-        let text = format!("trap 'echo got; exit {code}' TERM; echo s; while :; do sleep 0.05; done");
-        let shell = Shell { timeout: Some(0.3), sigterm_time: Some(10.0), ..script(&text) };
-        let looping = Shell { timeout: None, max_time: Some(0.3), ..shell };
-        let updates = rig.run(Command::Shell(looping)).await;
+        let text = format!("trap 'echo got; exit {code}' TERM; echo ready; while :; do sleep 0.02; done");
+        let shell = Shell { sigterm_time: Some(10.0), ..script(&text) };
+        let updates = interrupted(&mut rig, shell).await;
         assert_eq!(updates.rc(), Some(rc));
-        assert_eq!(updates.failure_reason(), Some("timeout"));
-        assert_eq!(updates.stdout(), "s\ngot\n");
+        assert_eq!(updates.stdout(), "got\n");
         assert!(!updates.header().contains("killed by signal"));
     }
 }
@@ -100,9 +106,8 @@ async fn a_program_may_end_itself_on_sigterm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_ignores_sigterm_is_killed() {
     let mut rig = Rig::start().await;
-    let shell = script("trap '' TERM; while :; do sleep 0.05; done");
-    let shell = Shell { max_time: Some(0.1), sigterm_time: Some(0.2), ..shell };
-    let updates = rig.run(Command::Shell(shell)).await;
+    let shell = script("trap '' TERM; echo ready; while :; do sleep 0.02; done");
+    let updates = interrupted(&mut rig, Shell { sigterm_time: Some(0.1), ..shell }).await;
     assert_eq!(updates.rc(), Some(-1));
     assert!(updates.header().contains("process killed by signal 9"));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_session::command::{Argument, Command, CommandLine, EnvValue, LogFile, Shell, Stream};
 
-use crate::harness::{Rig, argv, script, shell};
+use crate::harness::{Rig, argv, lives, script, shell, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_run_but_are_not_shown() {
@@ -62,11 +62,13 @@ async fn a_terminal_is_real_and_controls_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_on_a_terminal_is_killed_as_a_group() {
     let mut rig = Rig::start().await;
-    let shell = Shell { use_pty: true, timeout: Some(0.3), ..script("sleep 1000 & echo $!; sleep 1000") };
-    let updates = rig.run(Command::Shell(shell)).await;
-    assert_eq!(updates.rc(), Some(-1));
-    let pid = updates.stdout();
-    crate::harness::until("the background process's end", || !crate::harness::lives(&pid)).await;
+    let shell = Shell { use_pty: true, ..script("sleep 1000 & echo $!; sleep 1000") };
+    let id = rig.session.begin(Command::Shell(shell));
+    let pid = rig.session.collect(id, |updates| updates.stdout().ends_with('\n')).await.stdout();
+    assert!(lives(&pid));
+    rig.session.link.interrupt(id, "stop").unwrap();
+    assert_eq!(rig.session.finish(id).await.rc(), Some(-1));
+    until("the background process's end", || !lives(&pid)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,7 +99,8 @@ impl StepContext<'_> {
             tracing::debug!(build = %self.core.key.build, reason = order.reason, "no command after a stop");
             return Err(StepEnd::Cancelled);
         }
-        let mut running = self.begin(effect, &request, &transfer).await?;
+        let transfers = !matches!(transfer, Transfer::None);
+        let mut running = self.begin(effect, &request, transfers).await?;
         let end = self.until_end(&mut running, &request, transfer, &mut observer).await;
         self.core.slot.done(running.id);
         match &end {
@@ -119,7 +120,7 @@ impl StepContext<'_> {
         &mut self,
         effect: Effect,
         request: &CommandRequest,
-        transfer: &Transfer,
+        transfers: bool,
     ) -> Result<Running, StepEnd> {
         let order =
             StartCommand { builddir: self.core.facts.plan.builddir.clone(), command: request.command.clone() };
@@ -134,7 +135,7 @@ impl StepContext<'_> {
             }
         };
         let mut id = self.command_id(&row, &state);
-        if resumed && !matches!(transfer, Transfer::None) {
+        if resumed && transfers {
             // A transfer can't go on in the middle: its first part is on the master that is gone.
             self.core.slot.wait_connected().await.map_err(retry)?;
             self.core.slot.forget(id);
@@ -142,7 +143,7 @@ impl StepContext<'_> {
             id = self.command_id(&row, &state);
         }
         let (slot, epoch) = (self.core.slot.clone(), self.core.key.epoch);
-        let fresh = !resumed || !matches!(transfer, Transfer::None);
+        let fresh = !resumed || transfers;
         let started = if fresh {
             // The intent first: a master that finds no row has ordered nothing.
             self.record(row.clone(), &state)?;

@@ -1,5 +1,7 @@
 //! One build.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::{Path, State},
     response::Response,
@@ -23,8 +25,9 @@ pub(super) async fn page(
 
 async fn show(state: &AppState, page: &PageRequest, builder: &str, number: i64) -> PageResult {
     let mut build = find(state, builder, number).await?;
-    let excerpts: Vec<Value> =
-        build.steps.iter_mut().map(|step| step.excerpt.take().map_or(Value::UNDEFINED, excerpt)).collect();
+    let steps = build.steps.iter_mut();
+    let excerpts: BTreeMap<i64, Value> =
+        steps.filter_map(|step| Some((step.number, excerpt(step.excerpt.take()?)))).collect();
     let span = build.complete_at.unwrap_or_else(muster_data::now).0 - build.started_at.0;
     let hidden = build.steps.iter().filter(|step| step.hidden).count();
     let context = context! {

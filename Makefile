@@ -1,0 +1,27 @@
+# All that one does with this tree. `make` alone tells what there is.
+
+ARGS ?=
+
+.PHONY: help demo test check bench build
+
+help:
+	@echo 'make demo    build Muster and let it build this repository (ARGS=--once ends after the first build)'
+	@echo 'make test    everything that must be green; installs what it needs, where it can'
+	@echo 'make check   the quick part of it: format, lints, rules of the project'
+	@echo 'make bench   measure'
+	@echo 'make build   the release binary'
+
+build:
+	cargo build --release --locked -p muster
+
+demo: build
+	@exec cargo run --release --locked --quiet -p muster -- demo $(ARGS)
+
+test:
+	@checks/test
+
+check:
+	@checks/test format clippy rules
+
+bench: build
+	cargo run --release --locked -p muster-tests --bin bench -- $(ARGS)
