@@ -251,7 +251,12 @@ impl HostDriver {
 
     fn load_failed(&mut self, error: HostError, reply: Option<Reply<Loaded>>) {
         match reply {
-            Some(reply) => respond(reply, Err(error)),
+            Some(reply) => {
+                respond(reply, Err(error));
+                if self.process.is_none() && !self.waiting.is_empty() {
+                    self.replace();
+                }
+            }
             None => self.fail_all(&format!("it could not be replaced: {error}")),
         }
     }

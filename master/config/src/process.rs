@@ -154,12 +154,6 @@ impl Process {
     pub(crate) fn broken(&self, reason: String) -> HostError {
         HostError::Broken { reason, stderr: self.tail.text() }
     }
-
-    /// Its process id, while it lives.
-    #[cfg(test)]
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.child.id()
-    }
 }
 
 fn broken(reason: String) -> HostError {

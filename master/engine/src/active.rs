@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use muster_config::snapshot::{CollapseSetting, Snapshot};
-use muster_core::{BuilderId, MasterId, WorkerId};
+use muster_config::{
+    Host,
+    snapshot::{BuilderConfig, CollapseSetting, Snapshot},
+};
+use muster_core::{BuilderId, MasterId};
 use muster_data::{BuilderSetup, Configured, Data, Setup};
 use muster_store::builders::BuilderInfo;
 
-use crate::callables::Host;
 use crate::plan::Plan;
 
 /// A configuration that was registered in the database.
@@ -27,8 +29,9 @@ impl Active {
         self.ids.builders.get(name).copied()
     }
 
-    pub(crate) fn worker_id(&self, name: &str) -> Option<WorkerId> {
-        self.ids.workers.get(name).copied()
+    /// The builder with this id, if it is configured.
+    pub(crate) fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {
+        self.snapshot.builders.iter().find(|builder| self.builder_id(&builder.name) == Some(id))
     }
 
     pub(crate) fn plan(&self, builder: BuilderId) -> Option<Arc<str>> {
@@ -64,7 +67,7 @@ pub async fn activate(
     Ok(Active { snapshot, ids, host, plans })
 }
 
-fn builder_setup(snapshot: &Snapshot, builder: &muster_config::snapshot::BuilderConfig) -> BuilderSetup {
+fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {
     let setting = match &builder.collapse_requests {
         CollapseSetting::Default => &snapshot.collapse_requests,
         own => own,

@@ -1,17 +1,20 @@
 //! The one place that asks the Python host.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use muster_config::{Host, HostError, argument, argument::BuildView};
 use muster_core::{
     Properties, Results,
     render::{Callable, Renderable, Request},
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::run::Facts;
 
-/// Placeholder.
-pub struct Host;
+/// How long a callable may think. Its step waits for it, nothing else; then the step is an exception.
+const CALL_LIMIT: Duration = Duration::from_secs(300);
+/// The wait before a host with too many questions is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The callables of the configuration in force, if it has any.
 #[derive(Clone)]
@@ -25,21 +28,100 @@ pub(crate) struct StepQuestion<'a> {
 }
 
 impl Callables {
+    /// The answer to what a rendering needs.
     pub(crate) async fn ask(
         &self,
-        _request: &Request,
-        _properties: &Properties,
-        _facts: &Facts,
+        request: &Request,
+        properties: &Properties,
+        facts: &Facts,
     ) -> Result<Renderable, String> {
-        Err("no host".to_owned())
+        match request {
+            Request::Secret { name } => self.secret(name).await,
+            Request::Renderer { callable, args, kwargs } => {
+                let mut all = vec![argument::properties(&view(properties, facts))];
+                all.extend_from_slice(args);
+                self.call(callable, all, kwargs.clone()).await
+            }
+            Request::Function { callable, args, kwargs } => self.call(callable, args.clone(), kwargs.clone()).await,
+        }
     }
 
+    /// The answer of `doStepIf` (without results) or `hideStepIf` (with them).
     pub(crate) async fn ask_about_step(
         &self,
-        _callable: &Callable,
-        _results: Option<Results>,
-        _about: &StepQuestion<'_>,
+        callable: &Callable,
+        results: Option<Results>,
+        about: &StepQuestion<'_>,
     ) -> Result<Value, String> {
-        Err("no host".to_owned())
+        let view = view(about.properties, about.facts);
+        let step = argument::step(&view, about.name, results.map(Results::code));
+        let args = match results {
+            Some(results) => vec![Value::from(results.code()), step],
+            None => vec![step],
+        };
+        plain(self.call(callable, args, Map::new()).await?)
+    }
+
+    /// The answer of `do_build_if`.
+    pub(crate) async fn ask_about_build(
+        &self,
+        callable: &Callable,
+        properties: &Properties,
+        facts: &Facts,
+    ) -> Result<Value, String> {
+        plain(self.call(callable, vec![argument::build(&view(properties, facts))], Map::new()).await?)
+    }
+
+    /// Calls a function with arguments made by [`argument`].
+    pub(crate) async fn call(
+        &self,
+        callable: &Callable,
+        args: Vec<Value>,
+        kwargs: Map<String, Value>,
+    ) -> Result<Renderable, String> {
+        let host = self.host()?;
+        loop {
+            match host.call(callable, args.clone(), kwargs.clone(), CALL_LIMIT).await {
+                Ok(value) => return Ok(value),
+                Err(HostError::Busy) => tokio::time::sleep(ASK_AGAIN).await,
+                Err(HostError::Call(failure)) => return Err(format!("{failure}\n{}", failure.traceback)),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    async fn secret(&self, name: &str) -> Result<Renderable, String> {
+        self.host()?.secret(name, CALL_LIMIT).await.map_err(|error| error.to_string())
+    }
+
+    fn host(&self) -> Result<&Host, String> {
+        self.0.as_deref().ok_or_else(|| "the configuration's Python process is not running".to_owned())
+    }
+}
+
+fn plain(value: Renderable) -> Result<Value, String> {
+    match value {
+        Renderable::Literal(value) => Ok(value),
+        other => Err(format!("a plain value was expected, not {other:?}")),
+    }
+}
+
+fn view(properties: &Properties, facts: &Facts) -> BuildView {
+    let source = |source: &muster_core::SourceStamp| {
+        json!({
+            "codebase": source.codebase, "branch": source.branch, "revision": source.revision,
+            "repository": source.repository, "project": source.project,
+        })
+    };
+    BuildView {
+        properties: properties.clone(),
+        sourcestamps: facts.sources.iter().map(source).collect(),
+        worker: facts.worker_info.clone().into_iter().collect(),
+        workername: Some(facts.worker.clone()),
+        builder: Some(facts.plan.builder.clone()),
+        number: Some(facts.number),
+        url: Some(facts.url()),
+        buildbot_url: facts.snapshot.buildbot_url.clone(),
+        ..BuildView::default()
     }
 }

@@ -1,6 +1,6 @@
 //! What a build does, as it is stored with its run.
 
-use muster_config::snapshot::{BuilderConfig, LockSet, StepConfig};
+use muster_config::snapshot::{BuilderConfig, Condition, LockSet, StepConfig};
 use muster_core::render::Renderable;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ pub(crate) struct Plan {
     pub(crate) workdir: Renderable,
     pub(crate) env: Renderable,
     pub(crate) locks: LockSet,
+    pub(crate) do_build_if: Condition,
     pub(crate) steps: Vec<StepConfig>,
 }
 
@@ -29,6 +30,7 @@ impl Plan {
             workdir: builder.factory.workdir.clone(),
             env: builder.env.clone(),
             locks: builder.locks.clone(),
+            do_build_if: builder.do_build_if.clone(),
             steps: builder.factory.steps.clone(),
         }
     }

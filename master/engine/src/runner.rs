@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Engine,
     callables::Callables,
+    distributor::{Reservation, Reservations},
     plan::{self, Plan},
     run::{self, Facts, Halt, Recorder, RunCore, StopOrder},
     sessions::Slot,
@@ -27,32 +28,25 @@ use crate::{
 /// The runs under way, and where orders to stop them go.
 #[derive(Default)]
 pub(crate) struct Runs {
-    stops: Mutex<HashMap<BuildId, Running>>,
+    stops: Mutex<HashMap<BuildId, StopSender>>,
+    /// Places on workers.
+    pub(crate) reservations: Reservations,
     tasks: TaskTracker,
     /// Counts ends of runs: a worker is free again.
     ended: watch::Sender<u64>,
 }
 
-struct Running {
-    builder: BuilderId,
-    worker: String,
-    stop: watch::Sender<Option<Arc<StopOrder>>>,
-}
+type StopSender = watch::Sender<Option<Arc<StopOrder>>>;
 
 impl Runs {
     pub(crate) fn count(&self) -> usize {
         self.stops().len()
     }
 
-    /// Which (builder, worker) pairs build now: a worker runs one build of a builder at a time.
-    pub(crate) fn busy(&self) -> Vec<(BuilderId, String)> {
-        self.stops().values().map(|running| (running.builder, running.worker.clone())).collect()
-    }
-
     /// Hands an order to stop to its build, if that runs here.
     pub(crate) fn stop(&self, build: BuildId, reason: &str) {
-        if let Some(running) = self.stops().get(&build) {
-            running.stop.send_if_modified(|order| {
+        if let Some(stop) = self.stops().get(&build) {
+            stop.send_if_modified(|order| {
                 let first = order.is_none();
                 order.get_or_insert_with(|| Arc::new(StopOrder { reason: reason.to_owned() }));
                 first
@@ -76,7 +70,7 @@ impl Runs {
         self.tasks.wait().await;
     }
 
-    fn stops(&self) -> MutexGuard<'_, HashMap<BuildId, Running>> {
+    fn stops(&self) -> MutexGuard<'_, HashMap<BuildId, StopSender>> {
         self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,6 +87,8 @@ pub(crate) struct Begin {
     pub(crate) sources: Vec<SourceStamp>,
     /// Rows of an earlier execution.
     pub(crate) rows: Vec<Step>,
+    /// Its place on the worker, when it was taken before.
+    pub(crate) reservation: Option<Reservation>,
 }
 
 impl Engine {
@@ -150,6 +146,7 @@ impl Engine {
             properties,
             sources,
             rows,
+            reservation: None,
         }))
     }
 
@@ -175,18 +172,20 @@ impl Engine {
     }
 
     /// Starts the task that owns a run.
-    pub(crate) fn begin(&self, begin: Begin, leaving: &CancellationToken) {
+    pub(crate) fn begin(&self, mut begin: Begin, leaving: &CancellationToken) {
         let build = begin.key.build;
         let slot = begin.slot.clone();
         slot.expect(build);
         let (stop, stopped) = watch::channel(None);
-        let running = Running { builder: begin.builder, worker: slot.name().to_owned(), stop };
-        self.0.runs.stops().insert(build, running);
+        self.0.runs.stops().insert(build, stop);
+        let place = begin.reservation.take();
+        let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
         let rows = begin.rows.clone();
         let core = self.core(begin, stopped, leaving.clone());
         let engine = self.clone();
         self.0.runs.tasks.spawn(async move {
             let ended = run::execute(core, rows).await;
+            drop(place);
             engine.0.runs.stops().remove(&build);
             match ended {
                 Ok(()) => slot.release(build),
@@ -211,7 +210,6 @@ impl Engine {
         RunCore {
             data: self.data().clone(),
             key: begin.key,
-            request: begin.request,
             facts: Facts {
                 number: begin.number,
                 builder_id: begin.builder,

@@ -112,11 +112,6 @@ impl Slot {
         self.tell();
     }
 
-    /// How many builds run on it here.
-    pub(crate) fn building(&self) -> usize {
-        self.state().builds.len()
-    }
-
     /// A run on this worker begins, or is adopted: its commands must not be forgotten.
     pub(crate) fn expect(&self, build: BuildId) {
         self.state().builds.insert(build);

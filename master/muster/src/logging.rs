@@ -51,11 +51,11 @@ struct RotatingFile {
     file: File,
     written: u64,
     length: u64,
-    kept: u32,
+    kept: u64,
 }
 
 impl RotatingFile {
-    fn open(path: &Path, length: u64, kept: u32) -> io::Result<RotatingFile> {
+    fn open(path: &Path, length: u64, kept: u64) -> io::Result<RotatingFile> {
         let file = append(path)?;
         let written = file.metadata()?.len();
         Ok(RotatingFile { path: path.to_owned(), file, written, length, kept })
@@ -77,7 +77,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    fn numbered(&self, number: u32) -> PathBuf {
+    fn numbered(&self, number: u64) -> PathBuf {
         match number {
             0 => self.path.clone(),
             _ => PathBuf::from(format!("{}.{number}", self.path.display())),

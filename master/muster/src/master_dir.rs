@@ -1,78 +1,91 @@
-//! A master's directory: what lies where, and what an old `buildbot.tac` in it says.
+//! A master's directory: what lies where.
 
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use muster_config::{MasterDirectory, find_config};
 
 /// Bytes of a log file after which the next one is begun, unless `buildbot.tac` says otherwise.
 const ROTATE_LENGTH: u64 = 10_000_000;
 /// Older log files that are kept, unless `buildbot.tac` says otherwise.
-const MAX_ROTATED_FILES: u32 = 10;
-/// Largest `buildbot.tac` that is read; a longer one is none.
-const MAX_TAC_BYTES: u64 = 256 * 1024;
+const MAX_ROTATED_FILES: u64 = 10;
 
 /// A directory in which a master lives.
 #[derive(Clone, Debug)]
-pub struct MasterDir {
-    path: PathBuf,
-    tac: Tac,
-}
+pub struct MasterDir(MasterDirectory);
 
 impl MasterDir {
     /// The directory at `path`, which must hold a configuration.
     pub fn open(path: &Path) -> Result<MasterDir> {
         let dir = MasterDir::at(path)?;
-        if !dir.path.is_dir() {
-            bail!("{} is not a directory; create it with `muster create-master {0}`", dir.path.display());
+        if !dir.path().is_dir() {
+            bail!("{} is not a directory; create it with `muster create-master {0}`", dir.path().display());
         }
-        let config = dir.config_file();
+        dir.require_config()
+    }
+
+    /// The configuration that `path` means: a file, or a master's directory.
+    pub fn of_config(path: &Path) -> Result<MasterDir> {
+        MasterDir::at(path)?.require_config()
+    }
+
+    /// The directory at `path`, whatever it holds.
+    pub fn at(path: &Path) -> Result<MasterDir> {
+        let absolute = std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
+        let path = normalised(&absolute);
+        if path.exists() {
+            let found = find_config(&path).map_err(anyhow::Error::msg)?;
+            return Ok(MasterDir(found));
+        }
+        let (config_file, rotate_length, max_rotated_files, umask) = ("master.cfg".to_owned(), None, None, None);
+        Ok(MasterDir(MasterDirectory { basedir: path, config_file, rotate_length, max_rotated_files, umask }))
+    }
+
+    fn require_config(self) -> Result<MasterDir> {
+        let (config, dir) = (self.config_file(), self.path().display());
         if !config.exists() {
-            let dir = dir.path.display();
             bail!(
                 "{} does not exist; write it (`muster create-master {dir}` makes an example, master.cfg.sample)",
                 config.display()
             );
         }
-        Ok(dir)
-    }
-
-    /// The directory at `path`, whatever it holds.
-    pub fn at(path: &Path) -> Result<MasterDir> {
-        let path = std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
-        let path = normalised(&path);
-        let tac = Tac::read(&path.join("buildbot.tac"))?;
-        Ok(MasterDir { path, tac })
+        Ok(self)
     }
 
     /// Absolute, without `.` and `..`.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.basedir
+    }
+
+    /// The configuration's name, relative to the directory.
+    pub fn config_name(&self) -> &str {
+        &self.0.config_file
     }
 
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
-        self.path.join(self.tac.configfile.as_deref().unwrap_or("master.cfg"))
+        self.path().join(&self.0.config_file)
     }
 
     /// Holds the process id and the lock of the running master.
     pub fn pid_file(&self) -> PathBuf {
-        self.path.join("muster.pid")
+        self.path().join("muster.pid")
     }
 
     /// What the running master says.
     pub fn log_file(&self) -> PathBuf {
-        self.path.join("muster.log")
+        self.path().join("muster.log")
     }
 
     /// When a log file is full, and how many full ones are kept.
-    pub fn log_rotation(&self) -> (u64, u32) {
-        (self.tac.rotate_length.unwrap_or(ROTATE_LENGTH), self.tac.max_rotated_files.unwrap_or(MAX_ROTATED_FILES))
+    pub fn log_rotation(&self) -> (u64, u64) {
+        (self.0.rotate_length.unwrap_or(ROTATE_LENGTH), self.0.max_rotated_files.unwrap_or(MAX_ROTATED_FILES))
     }
 
     /// The name under which this master owns things in the database: `HOST:DIRECTORY`, as Buildbot's.
     pub fn master_name(&self) -> String {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        format!("{host}:{}", self.path.display())
+        format!("{host}:{}", self.path().display())
     }
 }
 
@@ -90,59 +103,9 @@ fn normalised(path: &Path) -> PathBuf {
     })
 }
 
-/// The names in a `buildbot.tac` that mean something here; the rest of the file is Twisted's.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Tac {
-    configfile: Option<String>,
-    rotate_length: Option<u64>,
-    max_rotated_files: Option<u32>,
-}
-
-impl Tac {
-    fn read(path: &Path) -> Result<Tac> {
-        match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Tac::default()),
-            Err(error) => return Err(error).with_context(|| format!("can't read {}", path.display())),
-            Ok(found) if found.len() > MAX_TAC_BYTES => bail!("{} is too long to be a tac file", path.display()),
-            Ok(_) => {}
-        }
-        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
-        Ok(Tac::parse(&text))
-    }
-
-    /// Plain assignments of literals at the beginning of a line; the last one counts, as in Python.
-    fn parse(text: &str) -> Tac {
-        let mut tac = Tac::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            let value = value.trim();
-            match name.trim_end() {
-                "configfile" => tac.configfile = string_literal(value),
-                "rotateLength" => tac.rotate_length = value.replace('_', "").parse().ok(),
-                "maxRotatedFiles" => tac.max_rotated_files = value.parse().ok(),
-                _ => {}
-            }
-        }
-        tac
-    }
-}
-
-fn string_literal(value: &str) -> Option<String> {
-    let quoted = |quote| value.strip_prefix(quote).and_then(|rest: &str| rest.split_once(quote));
-    quoted('\'').or_else(|| quoted('"')).map(|(content, _)| content.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tac_gives_the_names_it_is_asked_for() {
-        let text = "import os\nbasedir = '.'\nrotateLength = 10_000\nmaxRotatedFiles = None\n  configfile = 'no.cfg'\n\
-                    configfile = 'main.cfg'  # ours\numask = None\n";
-        let expected =
-            Tac { configfile: Some("main.cfg".to_owned()), rotate_length: Some(10_000), max_rotated_files: None };
-        assert_eq!(Tac::parse(text), expected);
-    }
 
     #[test]
     fn paths_are_absolute_and_plain() {

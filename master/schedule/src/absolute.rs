@@ -98,7 +98,10 @@ mod tests {
         assert!(!seen.record(&change(6)));
         let defaults = BTreeMap::from([
             (String::new(), CodebaseDefaults { branch: Some("old".into()), ..CodebaseDefaults::default() }),
-            ("lib".to_owned(), CodebaseDefaults { branch: Some("stable".into()), ..CodebaseDefaults::default() }),
+            (
+                "lib".to_owned(),
+                CodebaseDefaults { branch: Some("stable".into()), ..CodebaseDefaults::default() },
+            ),
         ]);
         let merged = seen.over(&defaults);
         assert_eq!(merged[""].revision.as_deref(), Some("seven"));

@@ -76,7 +76,11 @@ impl Basic {
     }
 
     /// Does everything that is due; answers when to look again at the latest.
-    pub(crate) async fn round(&mut self, enabled: bool, now: Instant) -> Result<Option<Instant>, ComposeError> {
+    pub(crate) async fn round(
+        &mut self,
+        enabled: bool,
+        now: Instant,
+    ) -> Result<Option<Instant>, ComposeError> {
         if !enabled {
             self.pause().await?;
             return Ok(None);

@@ -9,7 +9,7 @@ use muster_store::query;
 use serde_json::{Value, json};
 
 use crate::{
-    callables::{AskError, Callables, SchedulerView},
+    callables::{AskError, Callables, SchedulerView, change_argument},
     reason,
 };
 
@@ -87,8 +87,10 @@ pub(crate) fn stamps_with_defaults<'a>(
     codebases: &BTreeMap<String, CodebaseDefaults>,
     given: Vec<NewSourceStamp>,
 ) -> Vec<Stamp<'a>> {
-    let mut stamps: BTreeMap<String, NewSourceStamp> =
-        codebases.iter().map(|(codebase, defaults)| (codebase.clone(), default_stamp(codebase, defaults))).collect();
+    let mut stamps: BTreeMap<String, NewSourceStamp> = codebases
+        .iter()
+        .map(|(codebase, defaults)| (codebase.clone(), default_stamp(codebase, defaults)))
+        .collect();
     stamps.extend(given.into_iter().map(|stamp| (stamp.codebase.clone(), stamp)));
     stamps.into_values().map(Stamp::New).collect()
 }
@@ -164,7 +166,8 @@ impl Composer<'_> {
     }
 
     async fn text(&self, what: &str, renderable: &Renderable) -> Result<String, ComposeError> {
-        let rendered = self.callables.render(std::slice::from_ref(renderable), &SchedulerView::default()).await;
+        let rendered =
+            self.callables.render(std::slice::from_ref(renderable), &SchedulerView::default()).await;
         let values = rendered.map_err(|error| ComposeError::asking(what, error))?;
         Ok(values.first().map(muster_core::render::py_str).unwrap_or_default())
     }
@@ -175,7 +178,7 @@ impl Composer<'_> {
         };
         let mut by_codebase: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for change in changes {
-            by_codebase.entry(&change.codebase).or_default().push(resources::change(change));
+            by_codebase.entry(&change.codebase).or_default().push(change_argument(change));
         }
         let builder_names = json!(self.scheduler.builder_names.literal_strings().unwrap_or_default());
         let answer = self.callables.call(callable, vec![builder_names, json!(by_codebase)]).await;
@@ -187,7 +190,11 @@ impl Composer<'_> {
     }
 
     /// Given ones, over them the scheduler's, over both those of the changes; all rendered.
-    async fn properties(&self, draft: &Draft<'_>, sourcestamps: &[Value]) -> Result<Properties, ComposeError> {
+    async fn properties(
+        &self,
+        draft: &Draft<'_>,
+        sourcestamps: &[Value],
+    ) -> Result<Properties, ComposeError> {
         let mut plain = draft.properties.clone();
         let mut dynamic = Vec::new();
         for (name, value) in &self.scheduler.properties {
@@ -197,13 +204,14 @@ impl Composer<'_> {
             }
         }
         plain.set_default("scheduler", self.scheduler.name.as_str(), SCHEDULER);
-        let of_changes = draft.stamps.iter().filter_map(Stamp::change).flat_map(|change| change.properties.iter());
+        let of_changes =
+            draft.stamps.iter().filter_map(Stamp::change).flat_map(|change| change.properties.iter());
         for (name, Property(value, source)) in of_changes {
             plain.set(name, value.clone(), source);
             dynamic.retain(|(other, _)| other != name);
         }
         let (names, renderables): (Vec<String>, Vec<Renderable>) = dynamic.into_iter().unzip();
-        let view = SchedulerView { properties: Some(&plain), sourcestamps };
+        let view = SchedulerView { properties: Some(&plain), sourcestamps, changes: &draft.changes() };
         let rendered = self.callables.render(&renderables, &view).await;
         let values = rendered.map_err(|error| ComposeError::asking("properties", error))?;
         for (name, value) in names.into_iter().zip(values) {
@@ -222,7 +230,11 @@ impl Composer<'_> {
     ) -> Result<Vec<BuilderId>, ComposeError> {
         let names = match &draft.builder_names {
             Some(names) => names.clone(),
-            None => self.builder_names(&SchedulerView { properties: Some(properties), sourcestamps }).await?,
+            None => {
+                let view =
+                    SchedulerView { properties: Some(properties), sourcestamps, changes: &draft.changes() };
+                self.builder_names(&view).await?
+            }
         };
         let names = &names;
         let find = |tx| async move {
@@ -258,6 +270,12 @@ impl Composer<'_> {
 /// The bare name of a scheduler's class: part of texts, and the key of its state.
 pub(crate) fn class_of(scheduler: &SchedulerConfig) -> &str {
     scheduler.class_name.rsplit('.').next().unwrap_or_default()
+}
+
+impl Draft<'_> {
+    fn changes(&self) -> Vec<Change> {
+        self.stamps.iter().filter_map(Stamp::change).cloned().collect()
+    }
 }
 
 impl<'a> Stamp<'a> {

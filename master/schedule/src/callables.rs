@@ -1,20 +1,26 @@
 //! What only Python can answer: user's functions, renderers, secrets.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use crate::Host;
+use muster_config::{
+    Host, HostError,
+    argument::{self, BuildView},
+};
 use muster_core::{
     Change, Properties,
     render::{Answer, Callable, RenderContext, RenderError, Renderable, Request, render_all},
 };
 use muster_data::resources;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::change_filter::{ChangeFilter, Question};
 
 /// How often answers may lead to further questions in one rendering; beyond it rendering fails. A renderer that returns
 /// a renderer needs one more.
 const MAX_ASKED: usize = 32;
+/// How long one function may take. A scheduler waits for it with all its later changes; a function that takes longer has
+/// failed.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,11 +35,18 @@ pub(crate) enum AskError {
 
 /// Asks the host, where there is one.
 #[derive(Clone, Default)]
-pub(crate) struct Callables(Option<Arc<Host>>);
+pub(crate) struct Callables(Option<Host>);
 
 impl Callables {
-    pub(crate) fn new(host: Option<Arc<Host>>) -> Callables {
+    pub(crate) fn new(host: Option<Host>) -> Callables {
         Callables(host)
+    }
+
+    /// What the function returns.
+    pub(crate) async fn call(&self, callable: &Callable, arguments: Vec<Value>) -> Result<Value, AskError> {
+        let returned = self.call_host(callable, arguments, Map::new()).await?;
+        let values = self.render(&[returned], &SchedulerView::default()).await?;
+        Ok(values.into_iter().next().unwrap_or_default())
     }
 
     /// Whether the function says yes.
@@ -41,13 +54,9 @@ impl Callables {
         self.call(callable, arguments).await.map(|answer| is_true(&answer))
     }
 
-    /// What the function returns.
-    pub(crate) async fn call(&self, callable: &Callable, arguments: Vec<Value>) -> Result<Value, AskError> {
-        let _ = (callable, arguments);
-        match self.0.as_deref() {
-            None => Err(AskError::Unavailable("there is no host".to_owned())),
-            Some(host) => match *host {},
-        }
+    /// Whether the function says yes to a change.
+    pub(crate) async fn is_true_of(&self, callable: &Callable, change: &Change) -> Result<bool, AskError> {
+        self.is_true(callable, vec![change_argument(change)]).await
     }
 
     /// Whether the filter lets the change pass.
@@ -58,7 +67,7 @@ impl Callables {
         for question in filter.questions(change) {
             let yes = match question {
                 Question::OfValue(callable, value) => self.is_true(callable, vec![value]).await?,
-                Question::OfChange(callable) => self.is_true(callable, vec![resources::change(change)]).await?,
+                Question::OfChange(callable) => self.is_true_of(callable, change).await?,
             };
             if !yes {
                 return Ok(false);
@@ -89,12 +98,57 @@ impl Callables {
     }
 
     async fn answer(&self, request: &Request, view: &SchedulerView<'_>) -> Result<Answer, AskError> {
-        let _ = (request, view);
-        match self.0.as_deref() {
-            None => Err(AskError::Unavailable("there is no host".to_owned())),
-            Some(host) => match *host {},
+        let answered = match request {
+            Request::Secret { name } => self.host()?.secret(name, CALL_LIMIT).await.map_err(AskError::from),
+            Request::Renderer { callable, args, kwargs } => {
+                let arguments = [vec![view.argument()], args.clone()].concat();
+                self.call_host(callable, arguments, kwargs.clone()).await
+            }
+            Request::Function { callable, args, kwargs } => {
+                self.call_host(callable, args.clone(), kwargs.clone()).await
+            }
+        };
+        match answered {
+            Ok(value) => Ok(Answer::Value(value)),
+            Err(AskError::Failed(reason)) => Ok(Answer::Failed(reason)),
+            Err(unavailable) => Err(unavailable),
         }
     }
+
+    async fn call_host(
+        &self,
+        callable: &Callable,
+        arguments: Vec<Value>,
+        keywords: Map<String, Value>,
+    ) -> Result<Renderable, AskError> {
+        Ok(self.host()?.call(callable, arguments, keywords, CALL_LIMIT).await?)
+    }
+
+    fn host(&self) -> Result<&Host, AskError> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| AskError::Unavailable("nobody answers Python functions here".to_owned()))
+    }
+}
+
+impl From<HostError> for AskError {
+    fn from(error: HostError) -> AskError {
+        match error {
+            HostError::Busy | HostError::Stopped | HostError::Broken { .. } => {
+                AskError::Unavailable(error.to_string())
+            }
+            other => AskError::Failed(other.to_string()),
+        }
+    }
+}
+
+/// A change as functions get it.
+pub(crate) fn change_argument(change: &Change) -> Value {
+    let Value::Object(mut fields) = resources::change(change) else {
+        unreachable!("a resource is an object");
+    };
+    fields.insert("when".to_owned(), change.when.0.into());
+    argument::change(fields)
 }
 
 /// What a scheduler's renderables may look at.
@@ -103,6 +157,20 @@ pub(crate) struct SchedulerView<'a> {
     pub(crate) properties: Option<&'a Properties>,
     /// Sourcestamps of the buildset, in REST's shape.
     pub(crate) sourcestamps: &'a [Value],
+    /// Changes that the buildset is made for.
+    pub(crate) changes: &'a [Change],
+}
+
+impl SchedulerView<'_> {
+    /// The first argument of renderers.
+    fn argument(&self) -> Value {
+        argument::buildset_properties(&BuildView {
+            properties: self.properties.cloned().unwrap_or_default(),
+            sourcestamps: self.sourcestamps.to_vec(),
+            changes: self.changes.iter().map(change_argument).collect(),
+            ..BuildView::default()
+        })
+    }
 }
 
 /// A view together with the answers gathered so far.

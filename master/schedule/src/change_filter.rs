@@ -68,7 +68,8 @@ impl ChangeFilter {
         let of_value = |(attribute, callable)| {
             Question::OfValue(callable, attribute_of(change, attribute).unwrap_or(Value::Null))
         };
-        let of_values = self.questions.iter().map(|(attribute, callable)| (attribute, callable)).map(of_value);
+        let of_values =
+            self.questions.iter().map(|(attribute, callable)| (attribute, callable)).map(of_value);
         of_values.chain(self.filter_fn.iter().map(Question::OfChange)).collect()
     }
 }
@@ -101,7 +102,9 @@ fn attribute_of(change: &Change, attribute: &ChangeAttribute) -> Option<Value> {
         ChangeAttribute::Codebase => Some(change.codebase.clone().into()),
         ChangeAttribute::Branch => change.branch.clone().map(Value::from),
         ChangeAttribute::Category => change.category.clone().map(Value::from),
-        ChangeAttribute::Property(name) => Some(change.properties.get(name).cloned().unwrap_or_else(|| "".into())),
+        ChangeAttribute::Property(name) => {
+            Some(change.properties.get(name).cloned().unwrap_or_else(|| "".into()))
+        }
     }
 }
 
@@ -148,7 +151,8 @@ mod tests {
     fn patterns_match_at_the_start_and_never_match_nothing() {
         use ChangeAttribute::Branch;
         let re = |patterns: &[&str]| ChangeTest::Re(patterns.iter().map(|p| (*p).to_owned()).collect());
-        let not_re = |patterns: &[&str]| ChangeTest::NotRe(patterns.iter().map(|p| (*p).to_owned()).collect());
+        let not_re =
+            |patterns: &[&str]| ChangeTest::NotRe(patterns.iter().map(|p| (*p).to_owned()).collect());
         assert!(passes(Branch, re(&["rel"]), on_branch(Some("release/1"))));
         assert!(!passes(Branch, re(&["rel"]), on_branch(Some("a-release"))));
         assert!(passes(Branch, re(&["x|y", "a|rel"]), on_branch(Some("release"))));
@@ -169,7 +173,10 @@ mod tests {
     #[test]
     fn functions_become_questions() {
         let callable = |handle: &str| Callable { handle: handle.into(), source: CallableSource::default() };
-        let check = ChangeFilterCheck { attribute: ChangeAttribute::Branch, test: ChangeTest::Fn(callable("branch")) };
+        let check = ChangeFilterCheck {
+            attribute: ChangeAttribute::Branch,
+            test: ChangeTest::Fn(callable("branch")),
+        };
         let config = snapshot::ChangeFilter { filter_fn: Some(callable("whole")), checks: vec![check] };
         let filter = ChangeFilter::new(&config).unwrap();
         let mut change = change(1);

@@ -20,10 +20,4 @@ impl Complaint {
             }
         }
     }
-
-    /// The trouble there is now.
-    #[cfg(test)]
-    pub(crate) fn current(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
 }

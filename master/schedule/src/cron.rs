@@ -70,12 +70,8 @@ const MONTH: Field = Field {
     words: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
 };
 /// 7 is Sunday too.
-const DAY_OF_WEEK: Field = Field {
-    name: "dayOfWeek",
-    low: 0,
-    high: 7,
-    words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-};
+const DAY_OF_WEEK: Field =
+    Field { name: "dayOfWeek", low: 0, high: 7, words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
 
 impl CronRule {
     /// Understands the fields as they were written.
@@ -145,7 +141,8 @@ impl CronRule {
         let mut day = after.to_zoned(zone.clone()).date();
         for _ in 0..HORIZON_DAYS {
             if self.has_day(day)
-                && let Some(found) = self.times().filter_map(|time| moment(day.to_datetime(time), zone)).find(|at| *at > after)
+                && let Some(found) =
+                    self.times().filter_map(|time| moment(day.to_datetime(time), zone)).find(|at| *at > after)
             {
                 return Some(found);
             }
@@ -155,9 +152,9 @@ impl CronRule {
     }
 
     fn times(&self) -> impl Iterator<Item = Time> {
-        self.hours
-            .numbers()
-            .flat_map(|hour| self.minutes.numbers().filter_map(move |minute| Time::new(hour, minute, 0, 0).ok()))
+        self.hours.numbers().flat_map(|hour| {
+            self.minutes.numbers().filter_map(move |minute| Time::new(hour, minute, 0, 0).ok())
+        })
     }
 
     /// Cron's rule: when both kinds of day are restricted, either of them is enough. Only `*` is no restriction; `1-31`
@@ -205,7 +202,9 @@ impl Field {
             None => 1,
         };
         let (low, high, open) = match range {
-            "*" | "?" => (self.low, self.high.min(if self.name == DAY_OF_WEEK.name { 6 } else { self.high }), true),
+            "*" | "?" => {
+                (self.low, self.high.min(if self.name == DAY_OF_WEEK.name { 6 } else { self.high }), true)
+            }
             _ => match range.split_once('-') {
                 Some((low, high)) => (self.number(low)?, self.number(high)?, false),
                 None => {

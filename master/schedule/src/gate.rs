@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use muster_config::snapshot::{self, SchedulerConfig};
 use muster_core::{Change, render::Callable};
-use muster_data::resources;
 
 use crate::{
     callables::{AskError, Callables},
@@ -66,11 +65,15 @@ impl Gate {
             return Ok(Verdict::Pass);
         }
         if !self.codebases.contains(&change.codebase) {
-            tracing::debug!(change = change.id.0, codebase = change.codebase, "not a codebase of this scheduler");
+            tracing::debug!(
+                change = change.id.0,
+                codebase = change.codebase,
+                "not a codebase of this scheduler"
+            );
             return Ok(Verdict::Pass);
         }
         let important = match &self.file_is_important {
-            Some(callable) => callables.is_true(callable, vec![resources::change(change)]).await?,
+            Some(callable) => callables.is_true_of(callable, change).await?,
             None => true,
         };
         Ok(if important || !self.only_important { Verdict::Take { important } } else { Verdict::Pass })

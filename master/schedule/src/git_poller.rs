@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     callables::{AskError, Callables, SchedulerView},
-    git::{Commit, Credentials, Git, GitError, RemoteRefs, Repository},
+    git::{Commit, Credentials, Git, GitError, MAX_COMMITS, RemoteRefs, Repository},
     revlinks,
 };
 
@@ -177,7 +177,8 @@ impl GitPoller {
         url: &str,
         found: Vec<Found>,
     ) -> Result<Vec<ChangeId>, PollError> {
-        let state = StateKey { object: self.name.clone(), class: "GitPoller".to_owned(), key: "lastRev".to_owned() };
+        let state =
+            StateKey { object: self.name.clone(), class: "GitPoller".to_owned(), key: "lastRev".to_owned() };
         let before = positions(self.data.get_state(&state).await?);
         let mut known = before.clone();
         let mut after = Positions::new();
@@ -195,7 +196,11 @@ impl GitPoller {
                     known.insert(found.key.clone(), found.revision.clone());
                 }
                 Err(error) => {
-                    tracing::error!("GitPoller '{}': branch {}: {error}; it is tried again", self.name, found.name);
+                    tracing::error!(
+                        "GitPoller '{}': branch {}: {error}; it is tried again",
+                        self.name,
+                        found.name
+                    );
                     // Its old position stays, so that nothing of it is left out.
                     match before.get(&found.key) {
                         Some(revision) => after.insert(found.key.clone(), revision.clone()),
@@ -226,7 +231,7 @@ impl GitPoller {
         if commits.is_empty() && self.config.build_pushes_with_no_commits {
             return repository.commit(&found.revision).await;
         }
-        if commits.len() == crate::git::MAX_COMMITS {
+        if commits.len() == MAX_COMMITS {
             tracing::warn!(
                 "GitPoller '{}': branch {} has more than {} new commits; only the newest become changes",
                 self.name,
@@ -257,14 +262,17 @@ impl GitPoller {
         change.category = self.category(&change).await?;
         if let Some(generator) = &self.codebase_generator {
             let asked = self.callables.call(generator, vec![dictionary(&change)]).await;
-            change.codebase = py_str(&asked.map_err(|error| PollError::Ask { what: "codebaseGenerator", error })?);
+            change.codebase =
+                py_str(&asked.map_err(|error| PollError::Ask { what: "codebaseGenerator", error })?);
         }
         Ok(change)
     }
 
     async fn category(&self, change: &NewChange) -> Result<Option<String>, PollError> {
         let asked = match &self.config.category {
-            Renderable::Callable { callable, .. } => self.callables.call(callable, vec![dictionary(change)]).await,
+            Renderable::Callable { callable, .. } => {
+                self.callables.call(callable, vec![dictionary(change)]).await
+            }
             text => return self.text("category", text).await,
         };
         let category = asked.map_err(|error| PollError::Ask { what: "category", error })?;
@@ -276,7 +284,8 @@ impl GitPoller {
         if renderable.is_none() {
             return Ok(None);
         }
-        let rendered = self.callables.render(std::slice::from_ref(renderable), &SchedulerView::default()).await;
+        let rendered =
+            self.callables.render(std::slice::from_ref(renderable), &SchedulerView::default()).await;
         let values = rendered.map_err(|error| PollError::Ask { what, error })?;
         Ok(values.first().filter(|value| !value.is_null()).map(py_str))
     }
@@ -290,7 +299,10 @@ fn positions(state: Option<Value>) -> Positions {
     let Some(Value::Object(entries)) = state else {
         return Positions::new();
     };
-    entries.into_iter().filter_map(|(branch, revision)| Some((branch, revision.as_str()?.to_owned()))).collect()
+    entries
+        .into_iter()
+        .filter_map(|(branch, revision)| Some((branch, revision.as_str()?.to_owned())))
+        .collect()
 }
 
 /// The change as a dictionary, as `codebaseGenerator` and `category` get it.

@@ -33,6 +33,3 @@ pub use force::{ForceError, force, force_spec};
 pub use revlinks::link as revlink;
 pub use service::Schedulers;
 pub use triggerable::{Trigger, TriggerError, trigger};
-
-/// TEMPORARY
-pub enum Host {}

@@ -4,7 +4,9 @@ use regex::Regex;
 
 /// A pattern that can't be used.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the pattern {pattern:?} is not supported by Muster ({reason}); write it without look-around and back references")]
+#[error(
+    "the pattern {pattern:?} is not supported by Muster ({reason}); write it without look-around and back references"
+)]
 pub(crate) struct PatternError {
     pattern: String,
     reason: String,

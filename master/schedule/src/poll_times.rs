@@ -71,7 +71,11 @@ mod tests {
         assert_eq!(times.first(true, 0.0), Some(start));
         assert_eq!(times.first(false, 0.0), Some(start + seconds(60)));
         assert_eq!(times.next(start + seconds(1), 0.0), Some(start + seconds(60)));
-        assert_eq!(times.next(start + seconds(150), 0.0), Some(start + seconds(180)), "a long poll skips multiples");
+        assert_eq!(
+            times.next(start + seconds(150), 0.0),
+            Some(start + seconds(180)),
+            "a long poll skips multiples"
+        );
     }
 
     #[test]

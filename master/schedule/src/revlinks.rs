@@ -23,7 +23,9 @@ fn bitbucket(revision: &str, repository: &str) -> Option<String> {
 }
 
 fn source_forge(revision: &str, repository: &str) -> Option<String> {
-    let rest = ["git://", "ssh://", "https://", "http://"].iter().find_map(|scheme| repository.strip_prefix(scheme))?;
+    let rest = ["git://", "ssh://", "https://", "http://"]
+        .iter()
+        .find_map(|scheme| repository.strip_prefix(scheme))?;
     let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
     let path = rest.strip_prefix("git.code.sf.net/p/")?.trim_end_matches('/');
     Some(format!("https://sourceforge.net/p/{path}/ci/{revision}/"))

@@ -1,15 +1,11 @@
 //! Runs the schedulers and change sources of the newest snapshot, as far as this master owns them
 //! (`compat/behaviour-3-changes-schedulers.md` 3.9).
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::tz::TimeZone;
-use crate::Host;
 use muster_config::{
+    Host,
     snapshot::{ChangeSourceConfig, SchedulerConfig, Snapshot, SourceRef},
 };
 use muster_core::MasterId;
@@ -34,7 +30,7 @@ impl Schedulers {
     /// calendars follow the clock of this machine.
     pub fn start(
         data: Data,
-        host: Option<Arc<Host>>,
+        host: Option<Host>,
         master: MasterId,
         basedir: PathBuf,
         snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -49,7 +45,7 @@ impl Schedulers {
             zone: TimeZone::system(),
             making_repositories: Arc::new(Mutex::new(())),
         };
-        let supervisor = Supervisor { shared, tasks: tasks.clone(), shutdown, running: HashMap::new() };
+        let supervisor = Supervisor { shared, tasks: tasks.clone(), shutdown, running: BTreeMap::new() };
         tasks.spawn(supervisor.run(snapshot));
     }
 }
@@ -62,7 +58,7 @@ enum Job {
 }
 
 /// Schedulers and change sources have names of their own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum JobName {
     Scheduler(String),
     ChangeSource(String),
@@ -78,7 +74,7 @@ struct Supervisor {
     shared: Shared,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    running: HashMap<JobName, Running>,
+    running: BTreeMap<JobName, Running>,
 }
 
 impl Supervisor {
@@ -97,7 +93,7 @@ impl Supervisor {
             }
         }
         // Their tokens are children of `shutdown`: they are stopping already.
-        for (_, running) in self.running.drain() {
+        for running in std::mem::take(&mut self.running).into_values() {
             wait_for_end(running).await;
         }
     }
@@ -144,7 +140,7 @@ async fn wait_for_end(running: Running) {
 }
 
 /// What the snapshot wants to run. Where something stands in the file doesn't matter.
-fn jobs(snapshot: &Snapshot) -> HashMap<JobName, Job> {
+fn jobs(snapshot: &Snapshot) -> BTreeMap<JobName, Job> {
     let scheduler = |config: &SchedulerConfig| {
         let config = SchedulerConfig { source: SourceRef::default(), ..config.clone() };
         (JobName::Scheduler(config.name.clone()), Job::Scheduler(config))

@@ -4,14 +4,13 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use muster_bus::Event;
-use muster_config::snapshot::{ChangeSourceConfig, ChangeSourceKind, SchedulerConfig, SchedulerKind, Snapshot};
+use muster_config::snapshot::{
+    ChangeSourceConfig, ChangeSourceKind, SchedulerConfig, SchedulerKind, Snapshot,
+};
 use muster_core::{MasterId, SchedulerId, TopicFilter};
 use muster_data::Data;
 use muster_store::{Result, query};
-use tokio::{
-    sync::Mutex,
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -55,7 +54,9 @@ pub(crate) async fn run_scheduler(shared: Shared, config: SchedulerConfig, stop:
         }
     }
     if let Err(error) = shared.data.release_scheduler(shared.master, id).await {
-        tracing::warn!("scheduler '{name}' can't be given back, so others wait for this master to expire: {error}");
+        tracing::warn!(
+            "scheduler '{name}' can't be given back, so others wait for this master to expire: {error}"
+        );
     }
 }
 
@@ -71,22 +72,23 @@ pub(crate) async fn run_change_source(
     let Some(id) = own(&format!("change source '{name}'"), claim, &stop).await else {
         return;
     };
-    match config.kind.clone() {
-        ChangeSourceKind::GitPoller(details) => {
-            let times = PollTimes::new(&details, Instant::now());
-            let first = times.first(details.poll_at_launch, fastrand::f64());
-            let (making, data, callables) =
-                (shared.making_repositories.clone(), shared.data.clone(), shared.callables.clone());
-            let poller = GitPoller::new(&config, details, &snapshot, &shared.basedir, making, data, callables);
-            poll(poller, &name, times, first, &stop).await;
-        }
-        ChangeSourceKind::Other { .. } => {
-            tracing::error!("change source '{name}' does not run: {} is not supported by Muster yet", config.class_name);
-            stop.cancelled().await;
-        }
-    }
+    let ChangeSourceKind::GitPoller(details) = config.kind.clone();
+    let times = PollTimes::new(&details, Instant::now());
+    let first = times.first(details.poll_at_launch, fastrand::f64());
+    let poller = GitPoller::new(
+        &config,
+        details,
+        &snapshot,
+        &shared.basedir,
+        shared.making_repositories.clone(),
+        shared.data.clone(),
+        shared.callables.clone(),
+    );
+    poll(poller, &name, times, first, &stop).await;
     if let Err(error) = shared.data.release_change_source(shared.master, id).await {
-        tracing::warn!("change source '{name}' can't be given back, so others wait for this master to expire: {error}");
+        tracing::warn!(
+            "change source '{name}' can't be given back, so others wait for this master to expire: {error}"
+        );
     }
 }
 
@@ -127,9 +129,12 @@ enum Machine {
 }
 
 impl Machine {
-    fn new(shared: &Shared, config: SchedulerConfig, id: SchedulerId) -> std::result::Result<Machine, String> {
+    fn new(
+        shared: &Shared,
+        config: SchedulerConfig,
+        id: SchedulerId,
+    ) -> std::result::Result<Machine, String> {
         let (data, callables) = (shared.data.clone(), shared.callables.clone());
-        let class_name = config.class_name.clone();
         let basic = |config: SchedulerConfig, details, lines| {
             let basic = Basic::new(config, details, lines, id, data.clone(), callables.clone());
             basic.map(|basic| Machine::Basic(Box::new(basic))).map_err(|error| error.to_string())
@@ -147,9 +152,6 @@ impl Machine {
                 timed(config, details.map_err(|error| error.to_string())?)
             }
             SchedulerKind::Triggerable { .. } | SchedulerKind::Force(_) => Ok(Machine::Passive),
-            SchedulerKind::Dependent { .. } | SchedulerKind::Other { .. } => {
-                Err(format!("{class_name} is not supported by Muster yet"))
-            }
         }
     }
 
@@ -205,7 +207,8 @@ async fn round(
 }
 
 async fn is_enabled(data: &Data, id: SchedulerId) -> Result<bool> {
-    let row = data.db().read("scheduler_switch", |tx| async move { query::masters::scheduler(&tx, id).await });
+    let row =
+        data.db().read("scheduler_switch", |tx| async move { query::masters::scheduler(&tx, id).await });
     Ok(row.await?.is_some_and(|scheduler| scheduler.enabled))
 }
 

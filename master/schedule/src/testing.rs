@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    ChangeFilter, ChangeSourceConfig, CodebaseDefaults, CollapseSetting, DbConfig, LogEncoding, MqConfig, Priority, SchedulerConfig,
-    SchedulerKind, Snapshot, SourceRef, SourceStampSchedulerConfig, WwwConfig,
+    ChangeFilter, ChangeSourceConfig, CodebaseDefaults, CollapseSetting, DbConfig, LogEncoding, MqConfig,
+    Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef, SourceStampSchedulerConfig, WwwConfig,
 };
 use muster_core::{
-    BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp, render::Renderable,
+    BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp,
+    render::Renderable,
 };
 use muster_data::{Data, NewChange};
 use muster_store::{
@@ -89,7 +90,10 @@ pub(crate) fn plain() -> SourceStampSchedulerConfig {
 }
 
 /// A configuration of these schedulers and change sources.
-pub(crate) fn snapshot(schedulers: Vec<SchedulerConfig>, change_sources: Vec<ChangeSourceConfig>) -> Arc<Snapshot> {
+pub(crate) fn snapshot(
+    schedulers: Vec<SchedulerConfig>,
+    change_sources: Vec<ChangeSourceConfig>,
+) -> Arc<Snapshot> {
     Arc::new(Snapshot {
         config_file: "master.cfg".into(),
         title: String::new(),
@@ -115,10 +119,7 @@ pub(crate) fn snapshot(schedulers: Vec<SchedulerConfig>, change_sources: Vec<Cha
         change_sources,
         locks: Vec::new(),
         projects: Vec::new(),
-        services: Vec::new(),
-        secrets_providers: Vec::new(),
         warnings: Vec::new(),
-        unsupported: Vec::new(),
         has_callables: false,
     })
 }
@@ -161,7 +162,8 @@ impl World {
             let requests = query::requests::list(&tx, &Select::all()).await?;
             let mut built = Vec::new();
             for set in query::buildsets::list(&tx, &Select::all()).await? {
-                let mut of_set: Vec<_> = requests.iter().filter(|request| request.buildset == set.id).collect();
+                let mut of_set: Vec<_> =
+                    requests.iter().filter(|request| request.buildset == set.id).collect();
                 of_set.sort_by_key(|request| request.id);
                 built.push(Built {
                     id: set.id,

@@ -6,7 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 use muster_config::snapshot::{
     Branches, ChangeFilter, CodebaseDefaults, NightlyConfig, PeriodicConfig, SchedulerConfig,
 };
-use muster_core::{Change, ChangeId, SchedulerId, render::{Callable, Renderable}};
+use muster_core::{
+    Change, ChangeId, SchedulerId,
+    render::{Callable, Renderable},
+};
 use muster_data::{Classification, Data, NewBuildset, StateKey};
 use serde_json::{Value, json};
 
@@ -205,7 +208,8 @@ impl Timed {
     async fn fire(&self, planned: f64) -> Result<(), ComposeError> {
         let first = self.last_build().await?.is_none();
         let kept = self.data.kept_changes(self.id).await?;
-        let was_only_if_changed = self.state("last_only_if_changed").await?.is_none_or(|value| value == json!(true));
+        let was_only_if_changed =
+            self.state("last_only_if_changed").await?.is_none_or(|value| value == json!(true));
         let idle = self.details.only_if_changed
             && was_only_if_changed
             && !first
@@ -254,7 +258,9 @@ impl Timed {
             return composer.for_changes(reason, &codebases, changes).await;
         }
         let stamps = stamps_with_defaults(&codebases, Vec::new());
-        composer.compose(Draft { reason, stamps, priority: composer.fixed_priority(), ..Draft::default() }).await
+        composer
+            .compose(Draft { reason, stamps, priority: composer.fixed_priority(), ..Draft::default() })
+            .await
     }
 
     async fn codebases(&self) -> Result<BTreeMap<String, CodebaseDefaults>, ComposeError> {
@@ -277,7 +283,11 @@ impl Timed {
     }
 
     fn key(&self, key: &str) -> StateKey {
-        StateKey { object: self.config.name.clone(), class: class_of(&self.config).to_owned(), key: key.to_owned() }
+        StateKey {
+            object: self.config.name.clone(),
+            class: class_of(&self.config).to_owned(),
+            key: key.to_owned(),
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! Triggerable: builds that other builds ask for (`compat/behaviour-2-builds.md`, Trigger). The waiting is the caller's.
 
-use std::sync::Arc;
-
-use crate::Host;
 use muster_config::{
+    Host,
     snapshot::{SchedulerKind, Snapshot},
 };
 use muster_core::{BuildId, Properties, render::py_str};
@@ -49,7 +47,7 @@ impl From<muster_store::Error> for TriggerError {
 pub async fn trigger(
     data: &Data,
     snapshot: &Snapshot,
-    host: Option<&Arc<Host>>,
+    host: Option<&Host>,
     name: &str,
     trigger: Trigger,
 ) -> Result<AddedBuildset, TriggerError> {
@@ -78,3 +76,6 @@ pub async fn trigger(
         .await?;
     Ok(data.add_buildset(set).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ struct Stored {
 struct Running {
     orders: Vec<u64>,
     spool: Vec<UpdateBody>,
+    /// Updates up to this one have left the spool.
+    stored: u64,
 }
 
 struct World {
@@ -162,7 +164,9 @@ impl World {
                 if let Some(frame) = self.worker.poll_transmit(self.now).unwrap() {
                     self.to_master.push_back(frame);
                 } else if let Some((command, number)) = self.worker.wanted() {
-                    let body = self.running[&command].spool[number as usize - 1].clone();
+                    let running = &self.running[&command];
+                    assert!(number > running.stored, "{command}: {number} has left the spool");
+                    let body = running.spool[number as usize - 1].clone();
                     self.to_master.extend(self.worker.supply(command, number, body, self.now).unwrap());
                 }
             }
@@ -196,7 +200,8 @@ impl World {
                     self.worker.acknowledge(command, number);
                 }
                 WorkerEvent::Stored { command, number, over } => {
-                    let spool = &self.running[&command].spool;
+                    let running = self.running.get_mut(&command).unwrap();
+                    running.stored = number;
                     let stored = &self.database[&command];
                     assert!(
                         number <= stored.updates.len() as u64,
@@ -204,8 +209,8 @@ impl World {
                     );
                     assert_eq!(over, stored.ended && number == stored.updates.len() as u64);
                     if over {
-                        self.finished.insert(command, spool.clone());
-                        self.running.remove(&command);
+                        let running = self.running.remove(&command).unwrap();
+                        self.finished.insert(command, running.spool);
                     }
                 }
                 WorkerEvent::Forget { command } => {

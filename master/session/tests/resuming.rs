@@ -12,10 +12,12 @@ use common::*;
 use futures_util::{Sink, Stream, sink, stream};
 use muster_core::Epoch;
 use muster_session::liveness::{HEARTBEAT, MISSED};
+use muster_session::wire::MAX_BLOCK;
 use muster_session::{
     Disconnect, MasterEvent, MasterLink, Order, Refusal, RefusalCode, Terms, Transport, TransportError,
     UpdateBody, WorkerEvent, open,
 };
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_command_from_start_to_end() {
@@ -117,6 +119,27 @@ async fn a_download_goes_on_over_breaks_and_keeps_its_window() {
         dial.await.unwrap();
     }
     sender.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_waits_while_its_window_is_full() {
+    let mut worker = TestWorker::new("secret");
+    let (link, _events) = MasterLink::new("w1", worker.boot_id.clone());
+    link.start(command(0), Epoch(1), glob()).unwrap();
+    let chunk = || link.chunk(command(0), vec![0; MAX_BLOCK], false);
+    chunk().await.unwrap();
+    chunk().await.unwrap();
+    assert!(timeout(HEARTBEAT, chunk()).await.is_err(), "the window is full");
+
+    let (opening, _dial) = dial_in_memory(&worker, 1).await;
+    converse(&link, opening);
+    for _ in 0..2 {
+        let (id, number, _) = worker.next_order().await;
+        worker.link.acknowledge(id, number);
+    }
+    timeout(HEARTBEAT, chunk()).await.unwrap().unwrap();
+    link.forget(command(0));
+    assert!(chunk().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

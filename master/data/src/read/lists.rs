@@ -130,7 +130,11 @@ async fn changes(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> 
     if let Some(source) = args.int("ssid") {
         plan.select = query::changes::of_sourcestamp(plan.select, SourceStampId(source));
     }
-    let found = query::changes::list(tx, &plan.select).await?;
+    let mut found = query::changes::list(tx, &plan.select).await?;
+    if spec.order.is_empty() {
+        // Buildbot turns every page of changes round; where an order was asked for, it is kept instead.
+        found.reverse();
+    }
     plan.finish(found.iter().map(resources::change).collect())
 }
 

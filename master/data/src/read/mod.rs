@@ -10,6 +10,7 @@ mod spec;
 pub mod types;
 
 use muster_core::{BuildId, WorkerId};
+use muster_store::query;
 use serde_json::{Value, json};
 
 pub use apply::MAX_LIST;
@@ -73,7 +74,7 @@ pub enum Found {
 
 /// What the configuration knows and the database doesn't.
 pub trait Configured: Sync {
-    /// The force schedulers, in REST's shape.
+    /// The force schedulers, in REST's shape; whether they are enabled is looked up.
     fn force_schedulers(&self) -> Vec<Value>;
 }
 
@@ -117,7 +118,7 @@ impl Data {
             Kind::Single => {
                 let item = match endpoint.resource {
                     Resource::ForceScheduler => {
-                        let all = configured.force_schedulers();
+                        let all = self.force_schedulers(configured).await?;
                         all.into_iter().find(|scheduler| scheduler["name"].as_str() == args.text("schedulername"))
                     }
                     Resource::LogChunk => logs::contents(self, args, spec).await?,
@@ -167,7 +168,7 @@ impl Data {
             Resource::RootLink => paths::root_links().into_iter().map(|name| json!({"name": name})).collect(),
             Resource::Spec => specs(),
             _ => {
-                let mut all = configured.force_schedulers();
+                let mut all = self.force_schedulers(configured).await?;
                 if args.text("builderid").is_some() {
                     let name = self.db().read("rest_builder_name", |tx| async move { scope::builder_name(&tx, args).await });
                     let name = name.await?.map(Value::String);
@@ -180,6 +181,21 @@ impl Data {
             }
         };
         Ok(apply::in_memory(items, spec))
+    }
+}
+
+impl Data {
+    /// The configured force schedulers, with their switches from the database.
+    async fn force_schedulers(&self, configured: &dyn Configured) -> Result<Vec<Value>, Error> {
+        let known = |tx| async move { query::masters::schedulers(&tx, &query::Select::all()).await };
+        let known = self.db().read("force_scheduler_switches", known).await?;
+        let mut all = configured.force_schedulers();
+        for item in &mut all {
+            if let Some(row) = known.iter().find(|row| item["name"] == row.name.as_str()) {
+                item["enabled"] = row.enabled.into();
+            }
+        }
+        Ok(all)
     }
 }
 

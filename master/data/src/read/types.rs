@@ -112,13 +112,6 @@ types! {
         field("plural", Text),
         field("type_spec", Json),
     ];
-    BRANCH = "branch", "branches": [
-        field("branchid", Int),
-        field("codebaseid", Int),
-        field("name", Text),
-        field("commitid", Int),
-        field("last_timestamp", Int),
-    ];
     BUILDER = "builder", "builders": [
         field("builderid", Int),
         field("name", Text),
@@ -203,13 +196,6 @@ types! {
         field("codebase", Text),
         field("sourcestamp", Entity(&SOURCESTAMP)),
     ];
-    BUILD_DATA = "build_data", "build_data": [
-        field("buildid", Int),
-        field("name", Text),
-        field("length", Int),
-        optional("value", Binary),
-        field("source", Text),
-    ];
     SOURCEDPROPERTIES = "sourcedproperties", "properties": [
     ];
     URL = "Url", "": [
@@ -249,18 +235,6 @@ types! {
         field("name", Text),
         field("active", Bool),
         field("last_active", Time),
-    ];
-    TEST_RESULT_SET = "test_result_set", "test_result_sets": [
-        field("test_result_setid", Int),
-        field("builderid", Int),
-        field("buildid", Int),
-        field("stepid", Int),
-        optional("description", Text),
-        field("category", Text),
-        field("value_unit", Text),
-        optional("tests_passed", Int),
-        optional("tests_failed", Int),
-        field("complete", Bool),
     ];
     MASTER_ID = "master_id", "": [
         field("masterid", Int),
@@ -302,27 +276,6 @@ types! {
         field("name", Text),
         optional("master", Entity(&MASTER)),
     ];
-    CODEBASE = "codebase", "codebases": [
-        field("codebaseid", Int),
-        field("projectid", Int),
-        field("name", Identifier),
-        field("slug", Identifier),
-    ];
-    COMMIT_GRAPH = "commit_graph", "commit_graphs": [
-        field("common", Int),
-        field("to1", List(&Int)),
-        field("to2", List(&Int)),
-    ];
-    COMMIT = "commit", "commits": [
-        field("commitid", Int),
-        field("codebaseid", Int),
-        field("author", Text),
-        optional("committer", Text),
-        field("comments", Text),
-        field("when_timestamp", Int),
-        field("revision", Text),
-        optional("parent_commitid", Int),
-    ];
     SCHEDULER = "scheduler", "schedulers": [
         field("schedulerid", Int),
         field("name", Text),
@@ -337,15 +290,5 @@ types! {
         optional("description", Text),
         optional("description_format", Text),
         optional("description_html", Text),
-    ];
-    TEST_RESULT = "test_result", "test_results": [
-        field("test_resultid", Int),
-        field("builderid", Int),
-        field("test_result_setid", Int),
-        optional("test_name", Text),
-        optional("test_code_path", Text),
-        optional("line", Int),
-        optional("duration_ns", Int),
-        field("value", Text),
     ];
 }

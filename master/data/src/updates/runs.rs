@@ -1,5 +1,7 @@
 //! Builds while they run: claimed, written about by their owner alone, finished in one place.
 
+use std::sync::Arc;
+
 use muster_bus::Event;
 use muster_core::{
     BuildId, BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl, Timestamp,
@@ -26,7 +28,7 @@ pub struct NewRun {
     pub worker: WorkerId,
     pub snapshot: i64,
     /// JSON of the plan.
-    pub plan: String,
+    pub plan: Arc<str>,
     /// All properties but `buildnumber`, which is known only now.
     pub properties: Properties,
 }

@@ -95,10 +95,6 @@ impl<'a> StepContext<'a> {
         self.config
     }
 
-    pub(crate) fn facts(&self) -> &Facts {
-        &self.core.facts
-    }
-
     /// The sourcestamp of a codebase.
     pub fn source(&self, codebase: &str) -> Option<&muster_core::SourceStamp> {
         self.core.facts.source(codebase)
@@ -358,18 +354,31 @@ impl<'a> StepContext<'a> {
         self.render(&env).await
     }
 
-    /// Asks the host, once: a replay gets the answer it got before.
+    /// Asks the host, once: a replay gets the answer it got before. A secret is asked for again, because its value must
+    /// not be written down; where it shows up in logs its name stands for it.
     async fn ask(&mut self, request: &Request) -> Result<Answer, StepEnd> {
-        let row = match self.journal.effect("python", request)? {
-            Effect::Recorded(row) => {
+        let secret = match request {
+            Request::Secret { name } => Some(name),
+            _ => None,
+        };
+        let row = match (self.journal.effect("python", request)?, secret) {
+            (Effect::Recorded(row), None) => {
                 let answered: Result<Renderable, String> = outcome(&row)?;
                 return Ok(answered.map_or_else(Answer::Failed, Answer::Value));
             }
-            Effect::Live(row) => row,
+            (Effect::Recorded(row) | Effect::Live(row), _) => row,
         };
         self.core.recorder.flush().await?;
         let answered = self.core.callables.ask(request, &self.core.properties, &self.core.facts).await;
-        self.record(row, &answered)?;
+        match secret {
+            Some(name) => {
+                if let Ok(Renderable::Literal(Value::String(value))) = &answered {
+                    self.core.recorder.conceal(value, name);
+                }
+                self.record(row, &())?;
+            }
+            None => self.record(row, &answered)?,
+        }
         Ok(answered.map_or_else(Answer::Failed, Answer::Value))
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use muster_config::snapshot::Snapshot;
 use muster_core::{
     Properties, SourceStamp,
-    render::{Answer, RenderContext, Request},
+    render::{Answer, RenderContext, Renderable, Request, render},
 };
 use muster_session::WorkerInfo;
 use serde_json::{Value, json};
@@ -81,6 +81,16 @@ impl RenderContext for View<'_> {
     fn answer(&self, request: &Request) -> Option<Answer> {
         self.answers.get(&request_key(request)).cloned()
     }
+}
+
+/// Whether a renderable that needs nobody's answer is true for a build.
+pub(crate) fn render_plainly(
+    renderable: &Renderable,
+    properties: &Properties,
+    facts: &Facts,
+) -> Result<bool, String> {
+    let view = View { facts, properties, answers: &BTreeMap::new() };
+    render(renderable, &view).map(|value| super::truth(&value)).map_err(|error| error.to_string())
 }
 
 /// Properties alone: before there is a build.

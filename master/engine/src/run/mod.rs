@@ -16,7 +16,8 @@ pub(crate) mod summary;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use muster_core::{Properties, RequestId, Results, Step, identifier::with_suffix};
+use muster_config::snapshot::Condition;
+use muster_core::{Properties, Results, Step, identifier::with_suffix};
 use muster_data::{Data, RunWrite};
 use muster_store::runs::{self, JournalRow, RunKey};
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{callables::Callables, locks, sessions::Slot};
 
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
+pub(crate) use context::truth;
 pub use context::{HaltReason, StepContext, StepEnd};
 pub use execute::{LineObserver, Transfer};
 pub(crate) use facts::Facts;
@@ -55,7 +57,6 @@ pub(crate) async fn ordered(stop: &mut StopReceiver) {
 pub(crate) struct RunCore {
     pub(crate) data: Data,
     pub(crate) key: RunKey,
-    pub(crate) request: RequestId,
     pub(crate) facts: Facts,
     pub(crate) properties: Properties,
     pub(crate) recorder: Recorder,
@@ -88,6 +89,9 @@ struct Progress {
 /// Runs a build to its end, or until it must be put down.
 pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Halt> {
     let mut progress = Progress::new(rows);
+    if progress.rows.is_empty() && !is_wanted(&mut core, &mut progress).await {
+        return finish(core, progress).await;
+    }
     prepare(&mut core, &mut progress).await?;
     let plan = core.facts.plan.steps.clone();
     for config in &plan {
@@ -138,6 +142,27 @@ impl RunCore {
         drop(sender);
         self.stop = receiver;
     }
+}
+
+/// Whether the build has steps at all, by the builder's `do_build_if`.
+async fn is_wanted(core: &mut RunCore, progress: &mut Progress) -> bool {
+    let answer = match &core.facts.plan.do_build_if {
+        Condition::Fixed(wanted) => Ok(*wanted),
+        Condition::Renderable(renderable) => facts::render_plainly(renderable, &core.properties, &core.facts),
+        Condition::Callable(callable) => {
+            let answer = core.callables.ask_about_build(callable, &core.properties, &core.facts).await;
+            answer.map(|value| truth(&value))
+        }
+    };
+    match answer {
+        Ok(true) => return true,
+        Ok(false) => progress.results = Results::Skipped,
+        Err(reason) => {
+            progress.results = Results::Exception;
+            progress.texts.push(format!("do_build_if: {}", reason.lines().next().unwrap_or_default()));
+        }
+    }
+    false
 }
 
 /// Step 0, and the wait for the build's locks.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_core::{
-    Properties, SourceStamp,
+    BuilderId, Properties, SourceStamp,
     render::{Renderable, render},
 };
 use muster_store::{Db, Error, Result, buildsets::Pending, query};
@@ -15,7 +15,8 @@ use crate::{Active, sessions::Slot};
 /// What a request asks for, beside its builder.
 pub(crate) struct Asked {
     pub(crate) sources: Vec<SourceStamp>,
-    properties: Properties,
+    pub(crate) reason: String,
+    pub(crate) properties: Properties,
     change_properties: Properties,
     authors: BTreeSet<String>,
 }
@@ -25,7 +26,7 @@ impl Asked {
         let buildset = pending.buildset;
         db.read("asked_for", |tx| async move {
             let set = query::buildsets::by_id(&tx, buildset).await?;
-            let sources = set.map(|set| set.sourcestamps).unwrap_or_default();
+            let (reason, sources) = set.map(|set| (set.reason, set.sourcestamps)).unwrap_or_default();
             let properties = query::properties::of_buildset(&tx, buildset).await?;
             let mut change_properties = Properties::new();
             let mut authors = BTreeSet::new();
@@ -37,23 +38,24 @@ impl Asked {
                 }
             }
             authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
-            Ok::<_, Error>(Asked { sources, properties, change_properties, authors })
+            Ok::<_, Error>(Asked { sources, reason, properties, change_properties, authors })
         })
         .await
     }
 }
 
 /// All properties of a new build but its number.
-pub(crate) fn assemble(active: &Active, pending: &Pending, slot: &Slot, asked: &Asked) -> Properties {
+pub(crate) fn assemble(active: &Active, builder: BuilderId, slot: &Slot, asked: &Asked) -> Properties {
     let snapshot = &active.snapshot;
     let mut properties = Properties::new();
     add(&mut properties, &snapshot.properties, &snapshot.config_file);
     properties.update(&asked.change_properties);
     properties.update(&asked.properties);
-    let builder = snapshot.builders.iter().find(|b| active.builder_id(&b.name) == Some(pending.builder));
+    let builder_id = builder;
+    let builder = active.builder(builder_id);
     if let Some(builder) = builder {
         properties.set("buildername", builder.name.clone(), "Builder");
-        properties.set("builderid", pending.builder.0, "Builder");
+        properties.set("builderid", builder_id.0, "Builder");
         if let Some(project) = &builder.project {
             properties.set("projectname", project.clone(), "Builder");
         }
@@ -80,6 +82,16 @@ pub(crate) fn assemble(active: &Active, pending: &Pending, slot: &Slot, asked: &
     if let (Some(Value::String(basedir)), Some(builder)) = (slot.info().get("basedir"), builder) {
         properties.set("basedir", basedir.clone(), "Worker");
         properties.set("builddir", format!("{basedir}/{}", builder.worker_builddir), "Worker");
+    }
+    properties
+}
+
+/// The properties that a worker gives to its builds.
+pub(crate) fn of_worker(active: &Active, name: &str) -> Properties {
+    let mut properties = Properties::new();
+    if let Some(worker) = active.snapshot.worker(name) {
+        add(&mut properties, &worker.properties, "Worker");
+        add_defaults(&mut properties, &worker.default_properties, "Worker");
     }
     properties
 }

@@ -4,7 +4,7 @@
 //! whoever is about to cause one calls [`Recorder::flush`] first. What a worker sent is acknowledged after the commit
 //! that stored what came with it, never before.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use muster_core::{CommandId, RequestId};
 use muster_data::{Data, RunWrite};
@@ -47,6 +47,8 @@ pub(crate) struct Recorder {
     text: BTreeMap<(u32, String), String>,
     text_bytes: usize,
     acknowledge: BTreeMap<CommandId, (Slot, u64)>,
+    /// Values that must not show up in logs, longest first, and what stands for them.
+    secrets: Vec<(String, String)>,
 }
 
 impl Recorder {
@@ -67,6 +69,7 @@ impl Recorder {
             text: BTreeMap::new(),
             text_bytes: 0,
             acknowledge: BTreeMap::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -83,6 +86,8 @@ impl Recorder {
 
     /// Adds whole lines (each with its newline, and its marker in a log of stdio) to a log.
     pub(crate) fn append(&mut self, step: u32, slug: &str, lines: &str) {
+        let concealed = self.concealed(lines);
+        let lines = concealed.as_ref();
         self.text_bytes += lines.len();
         match self.text.get_mut(&(step, slug.to_owned())) {
             Some(text) => text.push_str(lines),
@@ -90,6 +95,24 @@ impl Recorder {
                 self.text.insert((step, slug.to_owned()), lines.to_owned());
             }
         }
+    }
+
+    /// From now on `<name>` stands for this value in logs and summaries. A blank value is no secret.
+    pub(crate) fn conceal(&mut self, value: &str, name: &str) {
+        let known = self.secrets.iter().any(|(secret, _)| secret == value);
+        if value.trim().is_empty() || known {
+            return;
+        }
+        self.secrets.push((value.to_owned(), format!("<{name}>")));
+        self.secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+    }
+
+    /// Text as people may see it.
+    pub(crate) fn concealed<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.secrets.iter().fold(Cow::Borrowed(text), |text, (secret, stand_in)| match text.contains(secret) {
+            true => Cow::Owned(text.replace(secret, stand_in)),
+            false => text,
+        })
     }
 
     /// Acknowledges a worker's update with the next commit.

@@ -141,6 +141,7 @@ async fn conclude(mut context: StepContext<'_>, name: String, results: Results) 
             (results, summary::finished(None, &Value::Null, results, None), false)
         }
     };
+    let state = context.core.recorder.concealed(&state).into_owned();
     let policy = literal(&config.update_build_summary_policy);
     let properties = std::mem::take(&mut context.new_properties);
     let core = context.core;

@@ -3,23 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use muster_config::HostError;
 
 use crate::cli::Checkconfig;
-use crate::config::{self, Refused};
 use crate::master_dir::MasterDir;
-use crate::commands;
+use crate::{commands, config, logging};
 
 /// Reads a configuration as a start of the master would.
 pub fn run(options: &Checkconfig) -> Result<ExitCode> {
-    let (dir, file) = if options.target.is_dir() {
-        let dir = MasterDir::open(&options.target)?;
-        let file = dir.config_file();
-        (dir, file)
-    } else {
-        let file = std::path::absolute(&options.target)?;
-        (MasterDir::at(file.parent().unwrap_or(&file))?, file)
-    };
-    match commands::block_on(async { Ok(config::load_file(&dir, &file).await) })? {
+    logging::warnings_to_terminal();
+    let dir = MasterDir::of_config(&options.target)?;
+    match commands::block_on(async { Ok(config::evaluate(&dir).await) })? {
         Ok(loaded) => {
             for warning in &loaded.snapshot.warnings {
                 eprintln!("warning: {warning}");
@@ -29,12 +23,11 @@ pub fn run(options: &Checkconfig) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(Refused { problems }) => {
-            eprintln!("Configuration Errors:");
-            for problem in problems {
-                eprintln!("  {problem}");
-            }
+        Err(HostError::Config(errors)) => {
+            // As Buildbot prints them, without the program's name: editors and scripts read these lines.
+            eprintln!("{errors}");
             Ok(ExitCode::FAILURE)
         }
+        Err(other) => Err(other.into()),
     }
 }

@@ -28,7 +28,7 @@ pub fn start(options: &Start) -> Result<ExitCode> {
 
 /// `muster stop`.
 pub fn stop(options: &Stop) -> Result<ExitCode> {
-    let dir = MasterDir::open(&options.target.dir)?;
+    let dir = MasterDir::at(&options.target.dir)?;
     stop_in(&dir, !options.no_wait, options.target.quiet)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,17 +7,18 @@ use muster_store::Db;
 
 use crate::cli::QuietDirectory;
 use crate::master_dir::MasterDir;
-use crate::{commands, config, pid_file};
+use crate::{commands, config, logging, pid_file};
 
 /// Migrates the database that the configuration names.
 pub fn run(options: &QuietDirectory) -> Result<ExitCode> {
+    logging::warnings_to_terminal();
     let dir = MasterDir::open(&options.dir)?;
     if let Some(pid) = pid_file::running(&dir) {
         let dir = dir.path().display();
         bail!("a master runs in {dir} (process {pid}); stop it first with `muster stop {dir}`");
     }
     commands::block_on(async {
-        let loaded = config::load(&dir).await?;
+        let loaded = config::evaluate(&dir).await?;
         let url = config::db_url(&loaded.snapshot, &dir)?;
         Ok(Db::upgrade(&url).await?)
     })?;

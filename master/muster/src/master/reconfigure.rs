@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use muster_config::snapshot::Snapshot;
+use muster_config::{Host, snapshot::Snapshot};
 use muster_core::MasterId;
 use muster_data::Data;
 use muster_engine::{Active, activate};
@@ -21,6 +21,7 @@ pub struct Reconfigure {
     dir: MasterDir,
     data: Data,
     master: MasterId,
+    host: Arc<Host>,
     active: watch::Sender<Arc<Active>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     hang_up: Signal,
@@ -32,11 +33,12 @@ impl Reconfigure {
         dir: MasterDir,
         data: Data,
         master: MasterId,
+        host: Arc<Host>,
         active: watch::Sender<Arc<Active>>,
         snapshot: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Reconfigure> {
         let hang_up = signal(SignalKind::hangup()).context("can't listen for signals")?;
-        Ok(Reconfigure { dir, data, master, active, snapshot, hang_up })
+        Ok(Reconfigure { dir, data, master, host, active, snapshot, hang_up })
     }
 
     /// One reconfiguration after the other; signals that come during one are one more.
@@ -68,13 +70,15 @@ impl Reconfigure {
     }
 
     async fn apply(&self) -> Result<()> {
-        let loaded = config::load(&self.dir).await?;
+        // In a process of its own first: what the host loads is in force for the functions at once.
+        config::evaluate(&self.dir).await?;
+        let loaded = config::load(&self.host, &self.dir).await?;
         let old = self.snapshot.borrow().clone();
         for warning in warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot)) {
             tracing::warn!("{warning}");
         }
-        let active =
-            activate(&self.data, self.master, loaded.snapshot.clone(), &loaded.digest, loaded.host.clone()).await?;
+        let host = Some(self.host.clone());
+        let active = activate(&self.data, self.master, loaded.snapshot.clone(), &loaded.digest, host).await?;
         self.active.send_replace(Arc::new(active));
         self.snapshot.send_replace(loaded.snapshot);
         Ok(())

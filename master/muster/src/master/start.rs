@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use muster_bus::Bus;
 use muster_data::Data;
 use muster_engine::{Engine, activate};
@@ -19,7 +19,12 @@ use crate::pid_file::PidFile;
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     tracing::info!("Muster {} starts in {}", env!("CARGO_PKG_VERSION"), dir.path().display());
-    let loaded = config::load(dir).await?;
+    let (host, driver) = config::host(dir);
+    let mut driving = Box::pin(driver.run());
+    let loaded = tokio::select! {
+        loaded = config::load(&host, dir) => loaded?,
+        () = &mut driving => bail!("the Python host has ended"),
+    };
     for warning in warnings::about(&loaded.snapshot) {
         tracing::warn!("{warning}");
     }
@@ -29,8 +34,7 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     let incarnation = uuid::Uuid::new_v4().to_string();
     let version = env!("CARGO_PKG_VERSION");
     let id = data.master_starts(&dir.master_name(), &incarnation, version).await?;
-    let host = loaded.host.clone();
-    let active = activate(&data, id, loaded.snapshot.clone(), &loaded.digest, host.clone())
+    let active = activate(&data, id, loaded.snapshot.clone(), &loaded.digest, Some(host.clone()))
         .await
         .context("the configuration can't be written to the database")?;
 
@@ -50,6 +54,13 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     };
 
     lease.spawn("the lease", |stop| super::lease::keep(data.clone(), id, incarnation, stop));
+    services.spawn("the Python host", |stop| async move {
+        tokio::select! {
+            () = driving => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
     let engine = Engine::new(data.clone(), id, dir.path().to_owned(), in_force);
     for listener in listeners.sessions {
         let engine = engine.clone();
@@ -60,14 +71,14 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     }
     services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
     let (tracker, stop) = services.lend();
-    Schedulers::start(data.clone(), host, id, dir.path().to_owned(), snapshot.clone(), tracker, stop);
+    Schedulers::start(data.clone(), Some(host.clone()), id, dir.path().to_owned(), snapshot.clone(), tracker, stop);
     if !listeners.web.is_empty() {
         let state = AppState::new(data.clone(), snapshot);
         services.spawn("the web server", |stop| async move {
             Ok(muster_web::serve(listeners.web, state, stop).await?)
         });
     }
-    let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, active, published)?;
+    let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published)?;
     services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
 
     data.master_is_ready(id).await?;

@@ -1,4 +1,6 @@
-use muster_config::snapshot::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest, Priority, SchedulerKind};
+use muster_config::snapshot::{
+    ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest, Priority, SchedulerKind,
+};
 use muster_core::render::Renderable;
 use serde_json::json;
 
@@ -14,7 +16,8 @@ fn config(details: SourceStampSchedulerConfig) -> SchedulerConfig {
 /// What an owner makes of the scheduler when it starts.
 async fn start(world: &World, config: &SchedulerConfig, lines: Lines) -> Basic {
     let id = world.data.start_scheduler(world.master, &config.name).await.unwrap().unwrap();
-    let (SchedulerKind::SingleBranch(details) | SchedulerKind::AnyBranch(details)) = config.kind.clone() else {
+    let (SchedulerKind::SingleBranch(details) | SchedulerKind::AnyBranch(details)) = config.kind.clone()
+    else {
         panic!("not a basic scheduler: {config:?}");
     };
     Basic::new(config.clone(), details, lines, id, world.data.clone(), Callables::default()).unwrap()
@@ -26,7 +29,10 @@ fn waiting() -> SourceStampSchedulerConfig {
 
 fn only_branch(branch: &str) -> ChangeFilter {
     let test = ChangeTest::Eq(vec![Some(branch.into())]);
-    ChangeFilter { filter_fn: None, checks: vec![ChangeFilterCheck { attribute: ChangeAttribute::Branch, test }] }
+    ChangeFilter {
+        filter_fn: None,
+        checks: vec![ChangeFilterCheck { attribute: ChangeAttribute::Branch, test }],
+    }
 }
 
 fn seconds(seconds: f64) -> Duration {
@@ -176,8 +182,12 @@ async fn codebases_without_a_change_get_their_defaults_or_what_was_last_seen() {
         let details = SourceStampSchedulerConfig { create_absolute_source_stamps: absolute, ..plain() };
         let mut config = config(details);
         config.name = format!("absolute-{absolute}");
-        let stable = |revision: &str| CodebaseDefaults { revision: Some(revision.into()), ..CodebaseDefaults::default() };
-        config.codebases = BTreeMap::from([("app".into(), stable("stable")), ("lib".into(), stable("stable"))]);
+        let stable = |revision: &str| CodebaseDefaults {
+            revision: Some(revision.into()),
+            ..CodebaseDefaults::default()
+        };
+        config.codebases =
+            BTreeMap::from([("app".into(), stable("stable")), ("lib".into(), stable("stable"))]);
         let before = world.buildsets().await.len();
         let mut basic = start(&world, &config, Lines::One).await;
         for (codebase, revision) in [("app", "r1"), ("lib", "l1")] {

@@ -13,7 +13,8 @@ use crate::pattern::match_at_start;
 const ANY_WORKER: &str = "-any-";
 
 /// Something with a mail address in it.
-static MAIL_ADDRESS: LazyLock<Regex> = LazyLock::new(|| constant(r"\S+@[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+\.?"));
+static MAIL_ADDRESS: LazyLock<Regex> =
+    LazyLock::new(|| constant(r"\S+@[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+\.?"));
 /// Names and values of properties that a person may make up; the defaults of `c['validation']`.
 static FREE_PROPERTY: LazyLock<Regex> = LazyLock::new(|| constant(r"^[\w\.\-/~:]*$"));
 
@@ -176,7 +177,8 @@ fn value_of(field: &ForceField, given: Option<Vec<Value>>) -> Result<Value, Stri
     if field.kind == FieldKind::Fixed {
         return Ok(field.default.clone());
     }
-    let mut converted = values.into_iter().map(|value| convert(field, value)).collect::<Result<Vec<_>, _>>()?;
+    let mut converted =
+        values.into_iter().map(|value| convert(field, value)).collect::<Result<Vec<_>, _>>()?;
     if field.multiple {
         return Ok(converted.into());
     }
@@ -212,7 +214,8 @@ fn convert(field: &ForceField, value: Value) -> Result<Value, String> {
         FieldKind::Int => integer(&value),
         FieldKind::UserName => user_name(field, value),
         FieldKind::Choice | FieldKind::WorkerChoice => {
-            let known = value.as_str().is_some_and(|value| field.choices.iter().any(|choice| choice == value));
+            let known =
+                value.as_str().is_some_and(|value| field.choices.iter().any(|choice| choice == value));
             if field.strict && !known {
                 let choices = py_repr(&json!(field.choices));
                 return Err(format!(
@@ -234,7 +237,9 @@ fn integer(value: &Value) -> Result<Value, String> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    number.map(Value::from).ok_or_else(|| format!("invalid literal for int() with base 10: {}", py_repr(value)))
+    number
+        .map(Value::from)
+        .ok_or_else(|| format!("invalid literal for int() with base 10: {}", py_repr(value)))
 }
 
 fn user_name(field: &ForceField, value: Value) -> Result<Value, String> {

@@ -118,7 +118,8 @@ async fn builder_name(data: &Data, id: &Value) -> Result<Option<String>, ForceEr
     let Some(id) = id.as_i64().or_else(|| id.as_str()?.trim().parse().ok()).map(BuilderId) else {
         return Ok(None);
     };
-    let builder = data.db().read("builder_to_force", |tx| async move { query::builders::by_id(&tx, id).await });
+    let builder =
+        data.db().read("builder_to_force", |tx| async move { query::builders::by_id(&tx, id).await });
     Ok(builder.await?.map(|builder| builder.name))
 }
 

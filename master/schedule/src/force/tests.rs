@@ -164,7 +164,9 @@ async fn a_filled_form_becomes_a_buildset() {
     assert_eq!((source.branch.as_deref(), source.revision.as_deref()), (Some("dev"), Some("abc")));
     assert_eq!((source.repository.as_str(), source.project.as_str()), ("file:///srv/demo/repo", "demo-app"));
     assert!(source.patch.is_none());
-    let property = |name: &str| built.properties.get_with_source(name).map(|p| (p.value().clone(), p.source().to_owned()));
+    let property = |name: &str| {
+        built.properties.get_with_source(name).map(|p| (p.value().clone(), p.source().to_owned()))
+    };
     let form = |value: Value| Some((value, FORM.to_owned()));
     assert_eq!(property("owner"), form(json!("Dev <dev@example.org>")));
     assert_eq!(property("reason"), form(json!("it's time")));
@@ -192,10 +194,14 @@ async fn defaults_fill_what_is_not_given_and_the_log_in_wins_over_the_form() {
 #[tokio::test]
 async fn a_patch_comes_along_with_its_codebase() {
     let world = World::new().await;
-    let params = json!({"reason": "r", "patch_body": "--- a\n+++ b\n", "patch_level": "2", "patch_author": "me"});
+    let params =
+        json!({"reason": "r", "patch_body": "--- a\n+++ b\n", "patch_level": "2", "patch_author": "me"});
     force_with(&world, None, params).await.unwrap();
     let patch = world.buildsets().await[0].sources[0].patch.clone().unwrap();
-    assert_eq!((patch.body.as_slice(), patch.level, patch.author.as_str()), (&b"--- a\n+++ b\n"[..], 2, "me"));
+    assert_eq!(
+        (patch.body.as_slice(), patch.level, patch.author.as_str()),
+        (&b"--- a\n+++ b\n"[..], 2, "me")
+    );
     assert_eq!(patch.subdir.as_deref(), Some("."));
 }
 

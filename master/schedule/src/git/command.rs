@@ -81,7 +81,8 @@ impl Git {
         let command = arguments.first().copied().unwrap_or_default().to_owned();
         let mut process = self.spawn(arguments)?;
         let outcome = tokio::time::timeout(limit, process.finish(&command)).await;
-        let (status, output, errors) = outcome.map_err(|_| GitError::Timeout { command: command.clone(), limit })??;
+        let (status, output, errors) =
+            outcome.map_err(|_| GitError::Timeout { command: command.clone(), limit })??;
         if !status.success() {
             return Err(GitError::Failed { command, status, text: end_of(&errors) });
         }
@@ -180,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Git::new("/nonexistent/git", directory.path()).run(&["version"], LIMIT).await.unwrap_err();
+        let error =
+            Git::new("/nonexistent/git", directory.path()).run(&["version"], LIMIT).await.unwrap_err();
         assert!(error.to_string().contains("/nonexistent/git"), "{error}");
     }
 
@@ -205,7 +207,8 @@ mod tests {
 
     /// A killed process may stay as a zombie until its new parent looks.
     fn is_running(pid: Pid) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
         stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
     }
 }

@@ -70,12 +70,15 @@ mod tests {
     #[tokio::test]
     async fn the_key_is_private_and_gone_afterwards() {
         let directory = tempfile::tempdir().unwrap();
-        let credentials =
-            Credentials { private_key: Some("KEY".into()), host_key: Some("ssh-ed25519 AAA".into()), known_hosts: None };
+        let credentials = Credentials {
+            private_key: Some("KEY".into()),
+            host_key: Some("ssh-ed25519 AAA".into()),
+            known_hosts: None,
+        };
         let git = Git::new("git", directory.path());
         let (git, files) = credentials.install(git, directory.path()).unwrap();
-        let alias = "alias.show=!echo \"$GIT_SSH_COMMAND\"";
-        let command = git.run(&["-c", alias, "show"], Duration::from_secs(30)).await.unwrap();
+        let alias = "alias.tell=!echo \"$GIT_SSH_COMMAND\"";
+        let command = git.run(&["-c", alias, "tell"], Duration::from_secs(30)).await.unwrap();
         let key = command.split('\'').nth(1).unwrap();
         assert_eq!(std::fs::read_to_string(key).unwrap(), "KEY\n");
         assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);

@@ -34,7 +34,8 @@ pub(super) fn parse(output: &str) -> Result<Vec<Commit>, GitError> {
             return Err(unexpected(start));
         }
         let mut field = || fields.next().ok_or_else(|| unexpected("the end"));
-        let (revision, author, committer, time, comments) = (field()?, field()?, field()?, field()?, field()?);
+        let (revision, author, committer, time, comments) =
+            (field()?, field()?, field()?, field()?, field()?);
         let committed_at = time.parse().map(Timestamp).map_err(|_| unexpected(time))?;
         let mut files = Vec::new();
         while let Some(file) = fields.next_if(|field| !field.is_empty()) {
@@ -68,7 +69,8 @@ mod tests {
                       \0bbb\0A <a@x>\0C <c@x>\x0011\0empty commit\n\0\
                       \0ccc\0A <a@x>\0C <c@x>\x0010\0first\n\0\nfile\0";
         let commits = parse(output).unwrap();
-        let seen: Vec<_> = commits.iter().map(|c| (c.revision.as_str(), c.comments.as_str(), c.files.clone())).collect();
+        let seen: Vec<_> =
+            commits.iter().map(|c| (c.revision.as_str(), c.comments.as_str(), c.files.clone())).collect();
         assert_eq!(
             seen,
             [

@@ -8,4 +8,4 @@ mod repository;
 pub(crate) use command::{Git, GitError};
 pub(crate) use credentials::Credentials;
 pub(crate) use log::Commit;
-pub(crate) use repository::{RemoteRefs, Repository};
+pub(crate) use repository::{MAX_COMMITS, RemoteRefs, Repository};

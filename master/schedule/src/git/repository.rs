@@ -67,7 +67,9 @@ impl Repository {
         let output = self.git.run(&arguments, COMMAND_LIMIT).await?;
         let refs = output.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name.to_owned());
         // A pattern also matches the end of longer names, such as refs/heads/old/refs/heads/main.
-        Ok(refs.filter(|name| !matches!(wanted, RemoteRefs::Branches(_)) || patterns.contains(name)).collect())
+        Ok(refs
+            .filter(|name| !matches!(wanted, RemoteRefs::Branches(_)) || patterns.contains(name))
+            .collect())
     }
 
     /// The branch behind HEAD, or `HEAD` itself where the remote doesn't tell.
@@ -80,7 +82,8 @@ impl Repository {
     /// Brings `refs` here, also where their history was rewritten.
     pub(crate) async fn fetch(&self, refs: &[String]) -> Result<(), GitError> {
         for part in refs.chunks(REFS_PER_FETCH) {
-            let specs: Vec<String> = part.iter().map(|name| format!("+{name}:{}", self.kept_as(name))).collect();
+            let specs: Vec<String> =
+                part.iter().map(|name| format!("+{name}:{}", self.kept_as(name))).collect();
             let mut arguments = vec!["fetch", "--quiet", "--no-tags", &self.url];
             arguments.extend(specs.iter().map(String::as_str));
             self.git.run(&arguments, FETCH_LIMIT).await?;
@@ -93,8 +96,11 @@ impl Repository {
         let pattern = format!("{}/", self.prefix);
         let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", pattern.as_str()];
         let output = self.git.run(&arguments, COMMAND_LIMIT).await?;
-        let known: BTreeMap<&str, &str> =
-            output.lines().filter_map(|line| line.split_once(' ')).map(|(revision, name)| (name, revision)).collect();
+        let known: BTreeMap<&str, &str> = output
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(revision, name)| (name, revision))
+            .collect();
         let revision = |name: &String| {
             let revision = known.get(self.kept_as(name).as_str())?;
             Some((name.clone(), (*revision).to_owned()))
@@ -125,8 +131,16 @@ impl Repository {
     }
 
     async fn log(&self, arguments: &[&str]) -> Result<Vec<Commit>, GitError> {
-        let mut command =
-            vec!["log", "-z", "--name-only", "-m", "--first-parent", "--no-renames", "--encoding=UTF-8", log::FORMAT];
+        let mut command = vec![
+            "log",
+            "-z",
+            "--name-only",
+            "-m",
+            "--first-parent",
+            "--no-renames",
+            "--encoding=UTF-8",
+            log::FORMAT,
+        ];
         command.extend(arguments);
         command.push("--");
         log::parse(&self.git.run(&command, COMMAND_LIMIT).await?)

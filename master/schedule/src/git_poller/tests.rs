@@ -209,7 +209,10 @@ async fn merges_are_followed_along_their_first_parent() {
     let ids = poller.poll().await.unwrap();
     let changes = changes(&world, &ids).await;
     assert_eq!(changes.len(), 1);
-    assert_eq!((changes[0].comments.as_str(), changes[0].files.as_slice()), ("merged", &["inside".to_owned()][..]));
+    assert_eq!(
+        (changes[0].comments.as_str(), changes[0].files.as_slice()),
+        ("merged", &["inside".to_owned()][..])
+    );
 }
 
 #[tokio::test]
@@ -264,13 +267,24 @@ async fn a_lost_work_directory_is_made_again() {
 
 #[tokio::test]
 async fn a_running_poll_ends_with_its_task() {
-    let world = World::new().await;
-    let configured = config("ext::sleep 600", names(&["main"]));
-    let mut poller = poller(&world, configured);
-    // Dropping the future in the middle must not leave the database or the directory unusable.
-    let cut = tokio::time::timeout(Duration::from_millis(1), poller.poll()).await;
-    assert!(cut.is_err() || cut.unwrap().is_err());
-    let upstream = Upstream::new();
-    poller.config.repourl = Renderable::from(upstream.url().as_str());
+    let (world, upstream) = (World::new().await, Upstream::new());
+    let (hanging, started) = (world.directory.path().join("git"), world.directory.path().join("started"));
+    std::fs::write(&hanging, format!("#!/bin/sh\ntouch '{}'\nexec sleep 600\n", started.display())).unwrap();
+    std::fs::set_permissions(&hanging, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut poller = poller(&world, config(&upstream.url(), names(&["main"])));
+    poller.config.gitbin = hanging.display().to_string();
+    let hangs = async {
+        while !started.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        polled = poller.poll() => panic!("{polled:?}"),
+        () = hangs => {}
+    }
+    // Cut off in the middle, it leaves neither the database nor the directory unusable.
+    poller.config.gitbin = "git".into();
     assert_eq!(polled(&world, &mut poller).await, []);
+    upstream.commit("second");
+    assert_eq!(polled(&world, &mut poller).await, on("main", &["second"]));
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use muster_config::snapshot::{SchedulerKind, SourceStampSchedulerConfig};
+use muster_config::snapshot::{
+    ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest, SchedulerKind, SourceStampSchedulerConfig,
+};
 use muster_store::query::{self, Select};
 
 use super::*;
@@ -20,7 +22,15 @@ impl Service {
         let (snapshot, receiver) = watch::channel(first);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let basedir = world.directory.path().to_owned();
-        Schedulers::start(world.data.clone(), None, world.master, basedir, receiver, &tasks, shutdown.clone());
+        Schedulers::start(
+            world.data.clone(),
+            None,
+            world.master,
+            basedir,
+            receiver,
+            &tasks,
+            shutdown.clone(),
+        );
         Service { snapshot, tasks, shutdown }
     }
 
@@ -39,9 +49,14 @@ fn single_branch(name: &str, details: SourceStampSchedulerConfig) -> SchedulerCo
 
 /// Names of the schedulers that have an owner.
 async fn owned(world: &World) -> Vec<String> {
-    let read = world.data.db().read("test", |tx| async move { query::masters::schedulers(&tx, &Select::all()).await });
+    let read = world
+        .data
+        .db()
+        .read("test", |tx| async move { query::masters::schedulers(&tx, &Select::all()).await });
     let owned = read.await.unwrap().into_iter().filter(|scheduler| scheduler.master.is_some());
-    owned.map(|scheduler| scheduler.name).collect()
+    let mut names: Vec<String> = owned.map(|scheduler| scheduler.name).collect();
+    names.sort();
+    names
 }
 
 async fn until<T: PartialEq + std::fmt::Debug>(wanted: T, look: impl AsyncFn() -> T) {
@@ -76,7 +91,7 @@ async fn a_new_snapshot_starts_stops_and_changes_schedulers() {
     let mut changed = single_branch("two", plain());
     changed.codebases.clear();
     service.snapshot.send(snapshot(vec![changed, single_branch("three", plain())], Vec::new())).unwrap();
-    until(vec!["two".to_owned(), "three".to_owned()], async || owned(&world).await).await;
+    until(vec!["three".to_owned(), "two".to_owned()], async || owned(&world).await).await;
     world.commit("main", "r1").await;
     // Only "three" takes changes of the nameless codebase now.
     until(vec!["r1".to_owned()], async || world.revisions().await).await;
@@ -102,9 +117,11 @@ async fn the_switch_works_while_it_runs() {
 #[tokio::test]
 async fn a_scheduler_that_cannot_run_harms_no_other() {
     let world = World::new().await;
-    let unsupported =
-        scheduler("trysched.Try_Jobdir", SchedulerKind::Other { args: serde_json::Map::new() });
-    let service = Service::start(&world, snapshot(vec![unsupported, single_branch("one", plain())], Vec::new()));
+    let test = ChangeTest::Re(vec!["(?!wip)".into()]);
+    let checks = vec![ChangeFilterCheck { attribute: ChangeAttribute::Branch, test }];
+    let change_filter = ChangeFilter { filter_fn: None, checks };
+    let bad = single_branch("bad", SourceStampSchedulerConfig { change_filter, ..plain() });
+    let service = Service::start(&world, snapshot(vec![bad, single_branch("one", plain())], Vec::new()));
     until(2, async || owned(&world).await.len()).await;
     world.commit("main", "r1").await;
     until(vec!["r1".to_owned()], async || world.revisions().await).await;

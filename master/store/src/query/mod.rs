@@ -48,3 +48,6 @@ async fn grouped(tx: &Tx, statement: &str, ids: &[i64]) -> Result<BTreeMap<i64, 
     }
     Ok(groups)
 }
+
+#[cfg(test)]
+mod plans;

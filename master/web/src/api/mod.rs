@@ -20,12 +20,12 @@ use axum::{
 };
 use json::Layout;
 use muster_data::read::{Configured, Error, Found, LogText};
+use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
 pub(crate) use cors::Origin;
-pub(crate) use force::force_scheduler;
 
 use crate::AppState;
 
@@ -107,7 +107,7 @@ struct FromSnapshot<'a>(&'a AppState);
 
 impl Configured for FromSnapshot<'_> {
     fn force_schedulers(&self) -> Vec<Value> {
-        self.0.config().schedulers.iter().filter_map(force_scheduler).collect()
+        self.0.config().schedulers.iter().filter_map(|scheduler| force_spec(scheduler, true)).collect()
     }
 }
 

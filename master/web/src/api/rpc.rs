@@ -2,7 +2,7 @@
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use muster_data::read::find;
@@ -11,9 +11,11 @@ use serde_json::{Map, Value, json};
 use super::{
     control::carry_out,
     json::{Layout, text},
-    json_reply,
 };
 use crate::AppState;
+
+/// Of every answer; here Buildbot names no character set.
+const MEDIA_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
 
 const PARSE_ERROR: i64 = -32_700;
 const INVALID_REQUEST: i64 = -32_600;
@@ -82,7 +84,8 @@ pub(super) async fn call(state: &AppState, path: &[String], headers: &HeaderMap,
     };
     match carry_out(state, endpoint, &args, &call.method, call.params).await {
         Ok(result) => {
-            json_reply(StatusCode::OK, json!({"id": call.id, "jsonrpc": "2.0", "result": result}), Layout::Compact)
+            let reply = json!({"id": call.id, "jsonrpc": "2.0", "result": result});
+            (MEDIA_TYPE, text(reply, Layout::Compact)).into_response()
         }
         Err(failure) => failure_reply(failure, Some(call.id)),
     }
@@ -93,8 +96,7 @@ fn failure_reply(failure: Failure, id: Option<Value>) -> Response {
     if let Some(id) = id {
         reply["id"] = id;
     }
-    let media_type = [(CONTENT_TYPE, "application/json; charset=utf-8")];
-    (failure.status, media_type, text(reply, Layout::Spaced)).into_response()
+    (failure.status, MEDIA_TYPE, text(reply, Layout::Spaced)).into_response()
 }
 
 fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Call, Failure> {

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use minijinja::{Value, context};
+use minijinja::{Value, context, value::Serde};
 use muster_data::views::{BuildPage, Excerpt};
 
 use super::{
@@ -31,8 +31,8 @@ async fn show(state: &AppState, page: &PageRequest, builder: &str, number: i64) 
     let span = build.complete_at.unwrap_or_else(muster_data::now).0 - build.started_at.0;
     let hidden = build.steps.iter().filter(|step| step.hidden).count();
     let context = context! {
-        nav => "builders", excerpts, span => span.max(1), hidden, show_hidden => page.query.get("hidden").is_some(),
-        build => Value::from_serialize(build),
+        nav => "builders", excerpts => Value::from_pairs(excerpts), span => span.max(1), hidden, show_hidden => page.query.get("hidden").is_some(),
+        build => Serde(build),
     };
     page.page("build.html", context)
 }

@@ -4,7 +4,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use minijinja::{Value, context};
+use minijinja::{Value, context, value::Serde};
 use muster_core::Results;
 use muster_data::views::{BuilderLine, BuilderSummary};
 
@@ -28,7 +28,7 @@ async fn show_list(state: &AppState, page: &PageRequest) -> PageResult {
     let context = context! {
         nav => "builders", total, all,
         name => filter.name, tag => filter.tag, result => filter.result,
-        page => Value::from_serialize(builders),
+        page => Serde(builders),
     };
     page.page("builders.html", context)
 }
@@ -68,7 +68,7 @@ async fn show(state: &AppState, page: &PageRequest, builder: BuilderLine, forms:
     let builder = state.data.builder_page(builder, below).await?;
     let slowest = builder.drawn.iter().filter_map(|build| Some(build.complete_at?.0 - build.started_at.0)).max();
     let slowest = slowest.unwrap_or(0).max(builder.usual.unwrap_or(0)).max(1);
-    page.page("builder.html", context! { nav => "builders", builder => Value::from_serialize(builder), forms, below, slowest })
+    page.page("builder.html", context! { nav => "builders", builder => Serde(builder), forms, below, slowest })
 }
 
 /// The builder that an address names.

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use minijinja::{Value, context};
+use minijinja::{Value, context, value::Serde};
 use muster_config::snapshot::{FieldKind, ForceConfig, ForceField, SchedulerConfig, SchedulerKind, Snapshot};
 use muster_data::views::BuilderLine;
 use muster_schedule::ForceError;
@@ -48,9 +48,9 @@ fn names_of(scheduler: &SchedulerConfig) -> Vec<String> {
 
 fn form_of(scheduler: &SchedulerConfig, config: &ForceConfig, filled: &Filled) -> Value {
     context! {
-        scheduler => scheduler.name,
-        label => config.label,
-        button => config.button_name,
+        scheduler => scheduler.name.as_str(),
+        label => config.label.as_str(),
+        button => config.button_name.as_str(),
         fields => config.fields.iter().map(|field| shown(field, filled)).collect::<Vec<_>>(),
     }
 }
@@ -62,14 +62,15 @@ fn shown(field: &ForceField, filled: &Filled) -> Value {
     let hide = field.spec.get("hide").and_then(serde_json::Value::as_bool).unwrap_or(false);
     let tooltip = field.spec.get("tooltip").and_then(serde_json::Value::as_str).unwrap_or_default();
     context! {
-        kind => Value::from_serialize(field.kind), name, hide, tooltip,
-        label => if field.label.is_empty() { &field.name } else { &field.label },
-        value => Value::from_serialize(value),
-        error => filled.errors.get(&name),
+        kind => Serde(field.kind), hide, tooltip,
+        label => if field.label.is_empty() { field.name.as_str() } else { field.label.as_str() },
+        value => Serde(value),
+        error => filled.errors.get(&name).map(String::as_str),
+        name,
         required => field.required,
         multiple => field.multiple,
         strict => field.strict,
-        choices => field.choices,
+        choices => field.choices.clone(),
         fields => field.fields.iter().map(|field| shown(field, filled)).collect::<Vec<_>>(),
     }
 }
@@ -100,9 +101,9 @@ fn show(
     let (scheduler, config) = scheduler.ok_or_else(missing)?;
     let context = context! {
         nav => "builders", problem,
-        builder => Value::from_serialize(builder),
+        builder => Serde(builder),
         form => form_of(scheduler, config, filled),
-        errors => filled.errors.values().collect::<Vec<_>>(),
+        errors => filled.errors.values().cloned().collect::<Vec<_>>(),
     };
     Ok(page.with_status(status, "force.html", context)?)
 }

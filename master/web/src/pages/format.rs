@@ -24,7 +24,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         format!("{count} {}", if count == 1 { one } else { many })
     });
     environment.add_filter("short_revision", |revision: &str| short_revision(revision));
-    environment.add_filter("author_name", |author: &str| author_name(author));
+    environment.add_filter("author_name", |author: &str| author_name(author).to_owned());
     environment.add_function("builder_path", |id: i64, name: &str| builder_path(id, name));
     environment.add_function("progress", |elapsed: i64, usual: i64| progress(elapsed, usual));
     environment.add_function("remaining", |elapsed: i64, usual: i64| remaining(elapsed, usual));
@@ -34,7 +34,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 fn ago(at: i64, now: i64) -> String {
     let seconds = now - at;
     match seconds {
-        ..-MINUTE => format!("in {}", roughly(-seconds)),
+        ..=-61 => format!("in {}", roughly(-seconds)),
         ..5 => "just now".to_owned(),
         5..=2_592_000 => format!("{} ago", roughly(seconds)),
         _ => formatted(at, "%Y-%m-%d"),

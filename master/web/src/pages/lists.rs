@@ -4,7 +4,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use minijinja::{Value, context};
+use minijinja::{context, value::Serde};
 use muster_core::ChangeId;
 
 use super::request::{PageError, PageRequest, PageResult};
@@ -13,7 +13,7 @@ use crate::state::AppState;
 pub(super) async fn home(State(state): State<AppState>, page: PageRequest) -> Response {
     let answer = async {
         let home = state.data.home_page().await?;
-        page.page("home.html", context! { nav => "home", home => Value::from_serialize(home) })
+        page.page("home.html", context! { nav => "home", home => Serde(home) })
     };
     page.finish(answer.await)
 }
@@ -21,7 +21,7 @@ pub(super) async fn home(State(state): State<AppState>, page: PageRequest) -> Re
 pub(super) async fn pending(State(state): State<AppState>, page: PageRequest) -> Response {
     let answer = async {
         let pending = state.data.pending_page().await?;
-        page.page("pending.html", context! { nav => "pending", pending => Value::from_serialize(pending) })
+        page.page("pending.html", context! { nav => "pending", pending => Serde(pending) })
     };
     page.finish(answer.await)
 }
@@ -29,7 +29,7 @@ pub(super) async fn pending(State(state): State<AppState>, page: PageRequest) ->
 pub(super) async fn workers(State(state): State<AppState>, page: PageRequest) -> Response {
     let answer = async {
         let workers = state.data.workers_page().await?;
-        page.page("workers.html", context! { nav => "workers", workers => Value::from_serialize(workers) })
+        page.page("workers.html", context! { nav => "workers", workers => Serde(workers) })
     };
     page.finish(answer.await)
 }
@@ -45,14 +45,14 @@ pub(super) async fn worker(
 async fn show_worker(state: &AppState, page: &PageRequest, name: &str) -> PageResult {
     let worker = state.data.worker_page(name).await?;
     let worker = worker.ok_or_else(|| PageError::NotFound(format!("There is no worker named {name}.")))?;
-    page.page("worker.html", context! { nav => "workers", worker => Value::from_serialize(worker) })
+    page.page("worker.html", context! { nav => "workers", worker => Serde(worker) })
 }
 
 pub(super) async fn changes(State(state): State<AppState>, page: PageRequest) -> Response {
     let answer = async {
         let branch = page.query.text("branch");
         let changes = state.data.changes_page(page.query.number("below").map(ChangeId), branch).await?;
-        page.page("changes.html", context! { nav => "changes", page => Value::from_serialize(changes), branch })
+        page.page("changes.html", context! { nav => "changes", page => Serde(changes), branch })
     };
     page.finish(answer.await)
 }

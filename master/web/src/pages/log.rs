@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use minijinja::{Value, context};
+use minijinja::{Value, context, value::Serde};
 use muster_core::LogKind;
 use muster_data::views::{Found, LogPage, MAX_WINDOW, Search, TextLine};
 use regex::Regex;
@@ -65,10 +65,10 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
         nav => "builders", wanted, first_error,
         hide => page.query.text("hide").unwrap_or_default(),
         query => page.query.text("q").unwrap_or_default(),
-        found => Value::from_serialize(found),
+        found => Serde(found),
         lines => ansi::lines(&lines),
         range => range.context(count),
-        log => Value::from_serialize(log),
+        log => Serde(log),
     };
     page.page("log.html", context)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use include_dir::{Dir, include_dir};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, syntax::SyntaxConfig};
 use muster_config::snapshot::Snapshot;
 
 use super::format;
@@ -50,11 +50,16 @@ fn custom_directory(snapshot: &Snapshot) -> Option<PathBuf> {
 fn environment(custom: Option<PathBuf>) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(syntax());
     environment.set_loader(move |name| load(custom.as_deref(), name));
     format::register(&mut environment);
     environment
+}
+
+/// Lines that hold only a tag leave nothing behind.
+fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    syntax.expect("the delimiters are Jinja's own")
 }
 
 fn load(custom: Option<&Path>, name: &str) -> Result<Option<String>, Error> {

@@ -103,9 +103,9 @@ impl PageRequest {
             Some(_) => "fragment.html",
             None => "layout.html",
         };
-        let site = context! { title => self.snapshot.title, title_url => self.snapshot.title_url };
+        let site = context! { title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str() };
         let base = context! {
-            layout, site, root => self.root, path => self.path, theme => self.theme, now => muster_data::now().0,
+            layout, site, root => self.root.as_str(), path => self.path.as_str(), theme => self.theme, now => muster_data::now().0,
         };
         let html = self.templates.render(&self.snapshot, name, context! { ..context, ..base })?;
         let fresh = [(header::CACHE_CONTROL, "no-store"), (header::VARY, "cookie")];
@@ -119,7 +119,7 @@ impl PageRequest {
             PageError::Refused(detail) => (StatusCode::FORBIDDEN, "Refused", detail),
             PageError::Failed(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail),
         };
-        let page = self.with_status(status, "error.html", context! { what, detail, code => status.as_u16() });
+        let page = self.with_status(status, "error.html", context! { what, detail => detail.as_str(), code => status.as_u16() });
         // The error page itself may be overridden and broken.
         page.unwrap_or_else(|_| (status, format!("{what}: {detail}\n")).into_response())
     }

@@ -7,8 +7,8 @@ use muster_config::snapshot::{
     CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority, SchedulerConfig,
     SchedulerKind, Snapshot, SourceRef, WwwConfig,
 };
-use muster_core::{hash::name_hash, render::Renderable};
-use muster_data::Data;
+use muster_core::{MasterId, hash::name_hash, render::Renderable};
+use muster_data::{CollapsePolicy, Data};
 use muster_store::{Db, DbUrl, Error, Tx, Value as Sql};
 use muster_web::{AppState, Listener, listen, serve};
 use serde_json::{Map, Value, json};
@@ -47,6 +47,7 @@ impl Server {
             committed.await.unwrap().into_inner();
         }
         let data = Data::new(db, Bus::default());
+        data.set_collapse_policy(CollapsePolicy { master: Some(MasterId(1)), ..CollapsePolicy::default() });
         let (config, snapshot) = watch::channel(Arc::new(snapshot()));
         let state = AppState::new(data.clone(), snapshot);
         let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap()).await.unwrap();
@@ -121,7 +122,6 @@ async fn fill(tx: &Tx) {
     fill_requests(tx).await;
     fill_builds(tx).await;
     fill_steps(tx).await;
-    fill_rare(tx).await;
 }
 
 fn hashed(mut items: Vec<Value>) -> Vec<Value> {
@@ -311,9 +311,6 @@ async fn fill_steps(tx: &Tx) {
         insert_all(tx, "logs", &[log], &[("logid", "id")]).await;
     }
 }
-
-/// What few masters write: filled by the tests of those resources.
-async fn fill_rare(_tx: &Tx) {}
 
 /// A configuration with the recorded force schedulers.
 fn snapshot() -> Snapshot {

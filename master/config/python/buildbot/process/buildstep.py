@@ -101,35 +101,34 @@ class BuildStep(util.ComparableMixin):
                 f"{type(self).__name__} updateBuildSummaryPolicy must be a list of result ids or boolean "
                 f"but it is {policy}"
             )
-
-    # Where every step of the factory may carry a user's class, this is what the master makes of it.
+        self._refuse_custom()
 
     def offered_class(self):
-        """The class of this package that does the work; reports a user's class that changes behaviour."""
+        """The class of this package that does the work; a user's subclass may only set arguments."""
+        return next(base for base in type(self).__mro__ if _is_offered(base))
+
+    def _refuse_custom(self):
+        """Reports what needs the user's code beside the running build."""
+        shown = f"step class {type(self).__name__}"
+        changed = set()
         for base in type(self).__mro__:
             if _is_offered(base):
-                return base
-            self._refuse_behaviour(base)
-        return BuildStep
-
-    def _refuse_behaviour(self, base):
-        changed = sorted(name for name in vars(base) if name in _BEHAVIOUR)
+                break
+            changed |= _BEHAVIOUR & set(vars(base))
         if changed:
-            methods = ", ".join(f"{name}()" for name in changed)
-            error(
-                f"step class {base.__name__} defines {methods}: custom steps are not supported by Muster yet",
-                location=self.location,
-            )
+            shown += f" defines {', '.join(f'{name}()' for name in sorted(changed))}"
+        if changed or self.offered_class().kind is None:
+            error(f"{shown}: custom steps are not supported by Muster yet")
+        for name in _FLAGS:
+            if IRenderable.providedBy(getattr(self, name)):
+                error(f"step '{self.name}': a renderable {name} is not supported by Muster yet")
 
     def as_data(self, encode):
         """The step for the snapshot."""
-        base = self.offered_class()
-        if base.kind is None:
-            error(f"step class {type(self).__name__}: custom steps are not supported by Muster yet", location=self.location)
         return {
-            "kind": base.kind or "",
+            "kind": self.offered_class().kind,
             "name": encode.at("name")(self.name),
-            "flags": {_snake(name): self._flag(name) for name in _FLAGS},
+            "flags": {_snake(name): bool(getattr(self, name)) for name in _FLAGS},
             "do_step_if": encode.at("doStepIf").condition(self.doStepIf),
             "hide_step_if": encode.at("hideStepIf").condition(self.hideStepIf),
             "description": encode.at("description")(self.description),
@@ -142,13 +141,6 @@ class BuildStep(util.ComparableMixin):
             "args": {name: encode.at(name)(value) for name, value in self.own_arguments().items()},
             "source": self.location.as_data(),
         }
-
-    def _flag(self, name):
-        value = getattr(self, name)
-        if IRenderable.providedBy(value):
-            error(f"step '{self.name}': a renderable {name} is not supported by Muster yet", location=self.location)
-            return False
-        return bool(value)
 
     def own_arguments(self):
         """The arguments beyond those of every step, by name."""

@@ -1,0 +1,286 @@
+//! The distributor: ready requests × free workers (`compat/behaviour-2-builds.md` 2.2).
+//!
+//! Builders whose configuration asks Python (`nextWorker`, `nextBuild`, `canStartBuild`, …) are looked after by a task
+//! each, so that a slow answer delays the builder that asked and nobody else.
+
+mod asking;
+mod free;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use muster_bus::Event;
+use muster_config::snapshot::BuilderConfig;
+use muster_core::{BuilderId, RequestId, TopicFilter};
+use muster_data::NewRun;
+use muster_store::{
+    buildsets::{self, Pending},
+    workers,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Active, Engine,
+    control::wait_for,
+    locks,
+    plan::Plan,
+    run::properties::{self, Asked},
+    runner::Begin,
+    sessions::Slot,
+};
+pub(crate) use free::{Reservation, Reservations};
+
+/// How often work is looked for although no event came.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Pending requests that one look considers, best first. More wait for the next look.
+const CONSIDERED: i64 = 500;
+/// Builds that are started in one transaction.
+const BATCH: usize = 32;
+
+/// Builders that a task looks after at this moment.
+type Asking = Arc<Mutex<BTreeSet<BuilderId>>>;
+
+/// Distributes until `leaving`.
+pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
+    let filters = ["buildrequests/*/new", "buildrequests/*/unclaimed", "workers/*/state_updated"];
+    let filters = filters.map(TopicFilter::parse);
+    let mut events = engine.data().bus().subscribe();
+    let mut workers = engine.slots().changes();
+    let mut ends = engine.0.runs.ends();
+    let mut releases = engine.0.releases.subscribe();
+    let asking = Asking::default();
+    let tasks = TaskTracker::new();
+    while !leaving.is_cancelled() {
+        workers.mark_unchanged();
+        ends.mark_unchanged();
+        releases.mark_unchanged();
+        let look = Look { engine: &engine, active: engine.active(), leaving: &leaving };
+        match look.once(&asking, &tasks).await {
+            // There may be more than one look considers.
+            Ok(started) if started > 0 => continue,
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "can't look for build requests; trying again"),
+        }
+        let wanted = |event: &Event| filters.iter().any(|filter| event.matching(filter).is_some());
+        tokio::select! {
+            () = wait_for(&mut events, wanted) => {}
+            _ = workers.changed() => {}
+            _ = ends.changed() => {}
+            _ = releases.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = leaving.cancelled() => {}
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// One look at requests and workers, under one configuration.
+struct Look<'a> {
+    engine: &'a Engine,
+    active: Arc<Active>,
+    leaving: &'a CancellationToken,
+}
+
+/// A request that got a worker.
+struct Match {
+    pending: Pending,
+    slot: Slot,
+    reservation: Reservation,
+}
+
+impl Look<'_> {
+    /// Starts what can be started at once, and tasks for builders that ask Python; answers how many builds were
+    /// started.
+    async fn once(&self, asking: &Asking, tasks: &TaskTracker) -> muster_store::Result<usize> {
+        let ready = self.ready_workers().await?;
+        let able: Vec<BuilderId> = self
+            .builders()
+            .filter(|(id, builder)| !self.candidates(*id, builder, &ready).is_empty())
+            .map(|(id, _)| id)
+            .collect();
+        let mut matches = Vec::new();
+        for pending in self.in_order(self.pending(&able).await?) {
+            if matches.len() == BATCH {
+                break;
+            }
+            let Some(builder) = self.builder(pending.builder) else { continue };
+            if asking::asks(&self.active.snapshot, builder) {
+                self.look_after(pending.builder, asking, tasks);
+            } else if let Some(found) = self.choose(pending, builder, &ready).await? {
+                matches.push(found);
+            }
+        }
+        self.start(matches).await
+    }
+
+    /// Starts a task for a builder that asks Python, unless there is one.
+    fn look_after(&self, builder: BuilderId, asking: &Asking, tasks: &TaskTracker) {
+        if !asking.lock().unwrap_or_else(PoisonError::into_inner).insert(builder) {
+            return;
+        }
+        let (engine, active, leaving, asking) =
+            (self.engine.clone(), self.active.clone(), self.leaving.clone(), asking.clone());
+        tasks.spawn(async move {
+            let look = Look { engine: &engine, active, leaving: &leaving };
+            let started = look.with_python(builder).await;
+            asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&builder);
+            match started {
+                // Whatever came meanwhile was not looked at.
+                Ok(started) if started > 0 => engine.0.runs.poke(),
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "can't look for build requests; trying again"),
+            }
+        });
+    }
+
+    async fn ready_workers(&self) -> muster_store::Result<Vec<Slot>> {
+        let mut ready: Vec<Slot> = self.engine.slots().all().into_iter().filter(Slot::is_ready).collect();
+        if !ready.is_empty() {
+            let read = self.engine.data().db().read("barred_workers", |tx| async move { workers::barred(&tx).await });
+            let barred = read.await?;
+            ready.retain(|slot| !barred.contains(&slot.id()));
+        }
+        Ok(ready)
+    }
+
+    /// Pending requests of builders that could build.
+    async fn pending(&self, builders: &[BuilderId]) -> muster_store::Result<Vec<Pending>> {
+        if builders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = self.engine.data().db().read("pending_requests", |tx| async move {
+            buildsets::pending(&tx, builders, CONSIDERED).await
+        });
+        read.await
+    }
+
+    fn builders(&self) -> impl Iterator<Item = (BuilderId, &BuilderConfig)> {
+        self.active
+            .snapshot
+            .builders
+            .iter()
+            .filter_map(|builder| Some((self.active.builder_id(&builder.name)?, builder)))
+    }
+
+    fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {
+        self.active.builder(id)
+    }
+
+    /// The workers of a builder that could take a build of it now.
+    fn candidates(&self, id: BuilderId, builder: &BuilderConfig, ready: &[Slot]) -> Vec<Slot> {
+        let free = |slot: &&Slot| {
+            builder.worker_names.iter().any(|name| name == slot.name())
+                && self.engine.0.runs.reservations.has_room(id, slot.name(), self.max_builds(slot))
+        };
+        ready.iter().filter(free).cloned().collect()
+    }
+
+    fn max_builds(&self, slot: &Slot) -> Option<u32> {
+        self.active.snapshot.worker(slot.name())?.max_builds
+    }
+
+    /// Builders by their best request's priority, then its age, then their name; a builder's own requests by priority
+    /// and id.
+    fn in_order(&self, pending: Vec<Pending>) -> Vec<Pending> {
+        let mut builders: BTreeMap<BuilderId, Vec<Pending>> = BTreeMap::new();
+        for request in pending {
+            builders.entry(request.builder).or_default().push(request);
+        }
+        let mut queues: Vec<(BuilderId, Vec<Pending>)> = builders.into_iter().collect();
+        queues.sort_by_cached_key(|(builder, queue)| {
+            let best = queue.iter().map(|request| request.priority).max();
+            let oldest = queue.iter().map(|request| request.submitted_at).min();
+            (std::cmp::Reverse(best), oldest, self.builder(*builder).map(|builder| builder.name.clone()))
+        });
+        for (_, queue) in &mut queues {
+            queue.sort_by_key(|request| (std::cmp::Reverse(request.priority), request.id));
+        }
+        queues.into_iter().flat_map(|(_, queue)| queue).collect()
+    }
+
+    /// A worker for a request, at random, whose locks and the builder's look free.
+    async fn choose(
+        &self,
+        pending: Pending,
+        builder: &BuilderConfig,
+        ready: &[Slot],
+    ) -> muster_store::Result<Option<Match>> {
+        let mut candidates = self.candidates(pending.builder, builder, ready);
+        fastrand::shuffle(&mut candidates);
+        for slot in candidates {
+            if !self.locks_look_free(builder, &slot).await? {
+                continue;
+            }
+            if let Some(reservation) = self.reserve(pending.builder, &slot) {
+                return Ok(Some(Match { pending, slot, reservation }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn reserve(&self, builder: BuilderId, slot: &Slot) -> Option<Reservation> {
+        self.engine.0.runs.reservations.reserve(builder, slot.name(), self.max_builds(slot))
+    }
+
+    async fn locks_look_free(&self, builder: &BuilderConfig, slot: &Slot) -> muster_store::Result<bool> {
+        let snapshot = &self.active.snapshot;
+        let mut wishes = locks::wishes(snapshot, locks::known(&builder.locks), slot.name());
+        if let Some(worker) = snapshot.worker(slot.name()) {
+            wishes.extend(locks::wishes(snapshot, locks::known(&worker.locks), slot.name()));
+        }
+        self.engine.data().locks_look_free(&wishes).await
+    }
+
+    /// Claims the requests and begins the builds that were won.
+    async fn start(&self, matches: Vec<Match>) -> muster_store::Result<usize> {
+        let mut wanted = Vec::with_capacity(matches.len());
+        let mut ready: BTreeMap<RequestId, (Match, Asked)> = BTreeMap::new();
+        for found in matches {
+            let Some(plan) = self.active.plan(found.pending.builder) else { continue };
+            let asked = Asked::load(self.engine.data().db(), &found.pending).await?;
+            wanted.push(NewRun {
+                request: found.pending.id,
+                builder: found.pending.builder,
+                worker: found.slot.id(),
+                snapshot: self.active.ids.snapshot,
+                plan,
+                properties: properties::assemble(&self.active, found.pending.builder, &found.slot, &asked),
+            });
+            ready.insert(found.pending.id, (found, asked));
+        }
+        if wanted.is_empty() {
+            return Ok(0);
+        }
+        let started = self.engine.data().start_runs(self.engine.master(), &wanted).await?;
+        let count = started.len();
+        let mut properties: BTreeMap<RequestId, _> =
+            wanted.into_iter().map(|run| (run.request, run.properties)).collect();
+        for run in started {
+            let (Some((found, asked)), Some(mut properties)) =
+                (ready.remove(&run.request), properties.remove(&run.request))
+            else {
+                continue;
+            };
+            let Some(builder) = self.builder(found.pending.builder) else { continue };
+            properties.set("buildnumber", run.number, "Build");
+            let begin = Begin {
+                key: run.key,
+                request: run.request,
+                builder: found.pending.builder,
+                number: run.number,
+                plan: Plan::of(builder),
+                slot: found.slot,
+                properties,
+                sources: asked.sources,
+                rows: Vec::new(),
+                reservation: Some(found.reservation),
+            };
+            self.engine.begin(begin, self.leaving);
+        }
+        Ok(count)
+    }
+}

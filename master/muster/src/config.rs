@@ -1,0 +1,58 @@
+//! The configuration, read and refused as a whole.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use muster_config::{ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python, snapshot::Snapshot};
+use muster_core::render::Renderable;
+use muster_store::DbUrl;
+
+use crate::master_dir::MasterDir;
+
+/// The database when nothing else is said.
+pub const DEFAULT_DB_URL: &str = "sqlite:///state.sqlite";
+/// The configuration that the documentation explains, that `create-master` hands out and that the demo runs.
+pub const FIRST_CONFIG: &str = include_str!("../../../docs/first-master.cfg");
+
+/// A host for `dir`, and what has to run for it.
+pub fn host(dir: &MasterDir) -> (Arc<Host>, HostDriver) {
+    let (host, driver) = Host::new(&interpreter(), dir.path());
+    (Arc::new(host), driver)
+}
+
+/// Reads the configuration of `dir` in a process of its own and lets that go.
+pub async fn evaluate(dir: &MasterDir) -> Result<Loaded, HostError> {
+    accept(muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?)
+}
+
+/// Reads the configuration of `dir` and puts it in force in `host`.
+pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
+    accept(host.load(dir.config_name()).await?)
+}
+
+/// Refuses what this version can't carry out: a step that is left out silently is worse than a master that won't start.
+fn accept(loaded: Loaded) -> Result<Loaded, HostError> {
+    let unsupported = loaded.snapshot.unsupported_with(muster_engine::STEP_KINDS);
+    if unsupported.is_empty() {
+        return Ok(loaded);
+    }
+    let errors = unsupported.into_iter().map(|text| ConfigError { text, source: Default::default() });
+    Err(ConfigErrors(errors.collect()).into())
+}
+
+/// `MUSTER_PYTHON`, or the first one on the search path.
+fn interpreter() -> PathBuf {
+    match std::env::var_os("MUSTER_PYTHON") {
+        Some(program) => program.into(),
+        None => python::find(std::env::var_os("PATH").as_ref()),
+    }
+}
+
+/// The database that a configuration names.
+pub fn db_url(snapshot: &Snapshot, dir: &MasterDir) -> Result<DbUrl> {
+    let Renderable::Literal(serde_json::Value::String(url)) = &snapshot.db.db_url else {
+        bail!("c['db']['db_url'] must be a plain text such as \"{DEFAULT_DB_URL}\"");
+    };
+    DbUrl::parse(url, dir.path()).context("c['db']['db_url']")
+}
