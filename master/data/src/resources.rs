@@ -1,8 +1,8 @@
 //! The shapes of REST and of events (`compat/www-api.md` A.4): one function for each resource.
 
 use muster_core::{
-    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, Log, Master, Patch, Project, Properties, Results,
-    Scheduler, SourceStamp, Step, Timestamp, Worker,
+    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, Log, Master, Patch, Project, Properties,
+    Results, Scheduler, SourceStamp, Step, Timestamp, Worker,
 };
 use serde_json::{Map, Value, json};
 
@@ -159,7 +159,8 @@ pub fn builder(builder: &Builder) -> Value {
 
 /// A worker.
 pub fn worker(worker: &Worker) -> Value {
-    let connected: Vec<Value> = worker.connected_to.iter().map(|master| json!({"masterid": master.0})).collect();
+    let connected: Vec<Value> =
+        worker.connected_to.iter().map(|master| json!({"masterid": master.0})).collect();
     let configured = worker.configured_on.iter();
     let configured: Vec<Value> =
         configured.map(|(master, builder)| json!({"masterid": master.0, "builderid": builder.0})).collect();

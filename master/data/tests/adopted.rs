@@ -1,5 +1,8 @@
 //! Reading from a database that a Buildbot 4.3.0 master wrote.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use muster_bus::Bus;
@@ -13,7 +16,8 @@ use serde_json::Value;
 
 /// A copy of the recorded database, adopted.
 async fn adopted() -> (Data, tempfile::TempDir) {
-    let recorded = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
+    let recorded = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.sqlite");
     std::fs::copy(&recorded, &path).unwrap_or_else(|error| panic!("{}: {error}", recorded.display()));
@@ -80,8 +84,15 @@ async fn rows_are_found_where_the_fixture_says() {
     assert_eq!(ids(&list(&data, "buildsets", &[("rebuilt_buildid", "2")]).await, "bsid"), [13]);
     let triggered = list(&data, "builds/9/triggered_builds", &[]).await;
     assert_eq!(triggered.items.iter().map(|build| &build["buildrequestid"]).collect::<Vec<_>>(), [14]);
-    assert_eq!(ids(&list(&data, "builds", &[("limit", "3"), ("order", "-buildid")]).await, "buildid"), [22, 21, 20]);
-    let skipped = list(&data, "builds/3/steps", &[("results", "3"), ("field", "locks_acquired_at"), ("field", "results")]);
+    assert_eq!(
+        ids(&list(&data, "builds", &[("limit", "3"), ("order", "-buildid")]).await, "buildid"),
+        [22, 21, 20]
+    );
+    let skipped = list(
+        &data,
+        "builds/3/steps",
+        &[("results", "3"), ("field", "locks_acquired_at"), ("field", "results")],
+    );
     assert!(skipped.await.items.iter().all(|step| step["locks_acquired_at"] == Value::Null));
 }
 
@@ -101,7 +112,10 @@ async fn long_logs_are_read_in_every_method_we_know() {
         assert_eq!(lines(other, 0, 1_800).await.unwrap().matches('\n').count(), 1_800, "log {other}");
         assert_eq!(lines(other, 1_000, 3).await.unwrap(), lines(19, 1_000, 3).await.unwrap(), "log {other}");
     }
-    assert_eq!(lines(19, 899, 2).await.unwrap(), gz.split_inclusive('\n').skip(899).take(2).collect::<String>());
+    assert_eq!(
+        lines(19, 899, 2).await.unwrap(),
+        gz.split_inclusive('\n').skip(899).take(2).collect::<String>()
+    );
     let error = lines(42, 0, 1).await.unwrap_err().to_string();
     assert!(error.contains("lz4"), "{error}");
 }

@@ -19,6 +19,11 @@ const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
 impl Engine {
     /// Accepts workers on a bound listener until `shutdown`.
     pub async fn serve_sessions(self, listener: TcpListener, shutdown: CancellationToken) {
+        let mut adopted = self.0.adopted.subscribe();
+        tokio::select! {
+            waited = adopted.wait_for(|adopted| *adopted) => drop(waited),
+            () = shutdown.cancelled() => return,
+        }
         let (sender, mut openings) = mpsc::channel(OPENINGS);
         let conversations = TaskTracker::new();
         let serving = muster_session::serve(listener, self.passwords(), sender);

@@ -19,7 +19,7 @@ pub struct Active {
     /// The ids of its builders and workers.
     pub ids: Configured,
     /// Answers the configuration's callables, when there are any.
-    pub host: Option<Arc<Host>>,
+    pub host: Option<Host>,
     /// JSON of each builder's plan, made once.
     plans: BTreeMap<BuilderId, Arc<str>>,
 }
@@ -48,7 +48,7 @@ pub async fn activate(
     master: MasterId,
     snapshot: Arc<Snapshot>,
     digest: &str,
-    host: Option<Arc<Host>>,
+    host: Option<Host>,
 ) -> muster_store::Result<Active> {
     let content = serde_json::to_string(&*snapshot).map_err(unserialisable)?;
     let setup = Setup {

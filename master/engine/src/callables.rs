@@ -1,6 +1,6 @@
 //! The one place that asks the Python host.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use muster_config::{Host, HostError, argument, argument::BuildView};
 use muster_core::{
@@ -18,7 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The callables of the configuration in force, if it has any.
 #[derive(Clone)]
-pub(crate) struct Callables(pub(crate) Option<Arc<Host>>);
+pub(crate) struct Callables(pub(crate) Option<Host>);
 
 /// What a callable about a step may want to know.
 pub(crate) struct StepQuestion<'a> {
@@ -95,7 +95,7 @@ impl Callables {
     }
 
     fn host(&self) -> Result<&Host, String> {
-        self.0.as_deref().ok_or_else(|| "the configuration's Python process is not running".to_owned())
+        self.0.as_ref().ok_or_else(|| "the configuration's Python process is not running".to_owned())
     }
 }
 

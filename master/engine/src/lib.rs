@@ -16,10 +16,7 @@ mod runner;
 mod sessions;
 mod steps;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use muster_core::MasterId;
 use muster_data::Data;
@@ -48,6 +45,8 @@ struct Inner {
     runs: Runs,
     /// Counts releases of locks.
     releases: watch::Sender<u64>,
+    /// Whether the builds of an earlier life were taken up: before that no worker may be told to forget a command.
+    adopted: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -63,6 +62,7 @@ impl Engine {
             slots,
             runs: Runs::default(),
             releases: watch::Sender::new(0),
+            adopted: watch::Sender::new(false),
         }))
     }
 
@@ -74,6 +74,7 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) -> muster_store::Result<()> {
         let leaving = shutdown.child_token();
         self.adopt(&leaving).await?;
+        self.0.adopted.send_replace(true);
         tokio::join!(
             distributor::run(self.clone(), leaving.clone()),
             control::run(self.clone(), leaving.clone()),

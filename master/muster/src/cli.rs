@@ -152,12 +152,9 @@ pub struct Worker {
     /// The worker's password; other users of this machine can see it here, so prefer one of the other ways
     #[arg(long, conflicts_with = "password_file")]
     pub password: Option<String>,
-    /// A file whose first line is the password
+    /// A file whose first line is the password; or set MUSTER_WORKER_PASSWORD
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// The password, kept from the list of processes
-    #[arg(env = "MUSTER_WORKER_PASSWORD", hide_env_values = true, hide = true, long)]
-    pub password_from_environment: Option<String>,
     /// Stop when standard input ends, that is: together with whoever started this worker
     #[arg(long, hide = true)]
     pub stop_at_eof: bool,

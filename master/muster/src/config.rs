@@ -1,10 +1,11 @@
 //! The configuration, read and refused as a whole.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use muster_config::{ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python, snapshot::Snapshot};
+use muster_config::{
+    ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python, snapshot::Snapshot,
+};
 use muster_core::render::Renderable;
 use muster_store::DbUrl;
 
@@ -16,9 +17,8 @@ pub const DEFAULT_DB_URL: &str = "sqlite:///state.sqlite";
 pub const FIRST_CONFIG: &str = include_str!("../../../docs/first-master.cfg");
 
 /// A host for `dir`, and what has to run for it.
-pub fn host(dir: &MasterDir) -> (Arc<Host>, HostDriver) {
-    let (host, driver) = Host::new(&interpreter(), dir.path());
-    (Arc::new(host), driver)
+pub fn host(dir: &MasterDir) -> (Host, HostDriver) {
+    Host::new(&interpreter(), dir.path())
 }
 
 /// Reads the configuration of `dir` in a process of its own and lets that go.
@@ -33,7 +33,7 @@ pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
 
 /// Refuses what this version can't carry out: a step that is left out silently is worse than a master that won't start.
 fn accept(loaded: Loaded) -> Result<Loaded, HostError> {
-    let unsupported = loaded.snapshot.unsupported_with(muster_engine::STEP_KINDS);
+    let unsupported = loaded.snapshot.unsupported_steps(muster_engine::STEP_KINDS);
     if unsupported.is_empty() {
         return Ok(loaded);
     }

@@ -33,7 +33,8 @@ pub fn of_master(dir: &MasterDir, terminal: bool) -> Result<()> {
 }
 
 fn init(terminal: Option<&str>, file: Option<RotatingFile>) {
-    let filter = |default: &str| EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        |default: &str| EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let to_file = file.map(|file| {
         tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(Mutex::new(file))
     });
@@ -108,7 +109,9 @@ fn append(path: &Path) -> io::Result<File> {
 /// Sends what panics say into the log, where somebody looks for it.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload_as_str().unwrap_or("(no message)");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let said = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no message)");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!("an internal error at {place}: {said}; please report it");
     }));
@@ -127,11 +130,10 @@ mod tests {
             log.write_all(line.as_bytes()).unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!((read("muster.log"), read("muster.log.1"), read("muster.log.2")), (
-            "four\n".to_owned(),
-            "three\n".to_owned(),
-            "two\n".to_owned()
-        ));
+        assert_eq!(
+            (read("muster.log"), read("muster.log.1"), read("muster.log.2")),
+            ("four\n".to_owned(), "three\n".to_owned(), "two\n".to_owned())
+        );
         assert!(!dir.path().join("muster.log.3").exists());
     }
 }

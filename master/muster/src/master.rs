@@ -31,7 +31,6 @@ pub struct RunningMaster {
     id: MasterId,
     incarnation: String,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    web: Vec<SocketAddr>,
     sessions: Vec<SocketAddr>,
     /// Everything but the lease.
     services: Tasks,
@@ -49,11 +48,6 @@ impl RunningMaster {
     /// The configuration in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.borrow().clone()
-    }
-
-    /// Where the pages are served.
-    pub fn web_addresses(&self) -> &[SocketAddr] {
-        &self.web
     }
 
     /// Where workers are accepted.
@@ -120,7 +114,10 @@ impl StopSignals {
     /// From now on these signals no longer end the process by themselves.
     pub fn listen() -> Result<StopSignals> {
         let listen = |kind| signal(kind).context("can't listen for signals");
-        Ok(StopSignals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(StopSignals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// The next one's name.

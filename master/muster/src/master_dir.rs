@@ -31,13 +31,15 @@ impl MasterDir {
 
     /// The directory at `path`, whatever it holds.
     pub fn at(path: &Path) -> Result<MasterDir> {
-        let absolute = std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
+        let absolute =
+            std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
         let path = normalised(&absolute);
         if path.exists() {
             let found = find_config(&path).map_err(anyhow::Error::msg)?;
             return Ok(MasterDir(found));
         }
-        let (config_file, rotate_length, max_rotated_files, umask) = ("master.cfg".to_owned(), None, None, None);
+        let (config_file, rotate_length, max_rotated_files, umask) =
+            ("master.cfg".to_owned(), None, None, None);
         Ok(MasterDir(MasterDirectory { basedir: path, config_file, rotate_length, max_rotated_files, umask }))
     }
 

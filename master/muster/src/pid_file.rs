@@ -33,7 +33,10 @@ impl PidFile {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let file = open(&path).with_context(|| {
-                format!("can't write {}; the master needs the right to write in its directory", path.display())
+                format!(
+                    "can't write {}; the master needs the right to write in its directory",
+                    path.display()
+                )
             })?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // A process that just ended removed the file between our opening and our locking: begin anew.

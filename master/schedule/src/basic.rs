@@ -165,7 +165,9 @@ impl Basic {
     }
 
     async fn record(&self, id: ChangeId, classification: Classification) -> Result<(), ComposeError> {
-        self.data.classify_change(self.id, id, classification).await?;
+        if let Some(added) = self.data.classify_change(self.id, id, classification).await? {
+            tracing::info!("scheduler '{}' builds change {id}: buildset {}", self.config.name, added.id);
+        }
         Ok(())
     }
 
@@ -184,7 +186,11 @@ impl Basic {
         }
         if !ids.is_empty() {
             match self.compose(&waiting).await {
-                Ok(set) => drop(self.data.build_kept_changes(self.id, &ids, set).await?),
+                Ok(set) => {
+                    let added = self.data.build_kept_changes(self.id, &ids, set).await?;
+                    let (name, count) = (&self.config.name, ids.len());
+                    tracing::info!("scheduler '{name}' builds {count} changes: buildset {}", added.id);
+                }
                 Err(ComposeError::Configuration { what, reason }) => {
                     let name = &self.config.name;
                     tracing::error!("scheduler '{name}' can't build the changes it kept: {what}: {reason}");

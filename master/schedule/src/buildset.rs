@@ -50,7 +50,7 @@ pub(crate) enum Stamp<'a> {
     /// As this change left it.
     OfChange(&'a Change),
     /// Given by its contents.
-    New(NewSourceStamp),
+    New(Box<NewSourceStamp>),
 }
 
 /// What is wanted.
@@ -77,7 +77,7 @@ pub(crate) fn stamps_of_changes<'a>(
     };
     let stamp = |(codebase, defaults): (&String, &CodebaseDefaults)| match newest(codebase) {
         Some(change) => Stamp::OfChange(change),
-        None => Stamp::New(default_stamp(codebase, defaults)),
+        None => Stamp::New(Box::new(default_stamp(codebase, defaults))),
     };
     codebases.iter().map(stamp).collect()
 }
@@ -92,7 +92,7 @@ pub(crate) fn stamps_with_defaults<'a>(
         .map(|(codebase, defaults)| (codebase.clone(), default_stamp(codebase, defaults)))
         .collect();
     stamps.extend(given.into_iter().map(|stamp| (stamp.codebase.clone(), stamp)));
-    stamps.into_values().map(Stamp::New).collect()
+    stamps.into_values().map(|stamp| Stamp::New(Box::new(stamp))).collect()
 }
 
 fn default_stamp(codebase: &str, defaults: &CodebaseDefaults) -> NewSourceStamp {
@@ -130,8 +130,11 @@ impl Composer<'_> {
     /// Fills everything that the draft leaves to the scheduler.
     pub(crate) async fn compose(&self, draft: Draft<'_>) -> Result<NewBuildset, ComposeError> {
         let sourcestamps: Vec<Value> = draft.stamps.iter().map(Stamp::to_json).collect();
-        let properties = self.properties(&draft, &sourcestamps).await?;
-        let builders = self.builders(&draft, &properties, &sourcestamps).await?;
+        let changes: Vec<Change> = draft.stamps.iter().filter_map(Stamp::change).cloned().collect();
+        let view = SchedulerView { properties: None, sourcestamps: &sourcestamps, changes: &changes };
+        let properties = self.properties(&draft.properties, view).await?;
+        let view = SchedulerView { properties: Some(&properties), ..view };
+        let builders = self.builders(draft.builder_names, view).await?;
         Ok(NewBuildset {
             scheduler: self.scheduler.name.clone(),
             reason: draft.reason,
@@ -192,10 +195,10 @@ impl Composer<'_> {
     /// Given ones, over them the scheduler's, over both those of the changes; all rendered.
     async fn properties(
         &self,
-        draft: &Draft<'_>,
-        sourcestamps: &[Value],
+        given: &Properties,
+        view: SchedulerView<'_>,
     ) -> Result<Properties, ComposeError> {
-        let mut plain = draft.properties.clone();
+        let mut plain = given.clone();
         let mut dynamic = Vec::new();
         for (name, value) in &self.scheduler.properties {
             match value.literal() {
@@ -204,14 +207,13 @@ impl Composer<'_> {
             }
         }
         plain.set_default("scheduler", self.scheduler.name.as_str(), SCHEDULER);
-        let of_changes =
-            draft.stamps.iter().filter_map(Stamp::change).flat_map(|change| change.properties.iter());
+        let of_changes = view.changes.iter().flat_map(|change| change.properties.iter());
         for (name, Property(value, source)) in of_changes {
             plain.set(name, value.clone(), source);
             dynamic.retain(|(other, _)| other != name);
         }
         let (names, renderables): (Vec<String>, Vec<Renderable>) = dynamic.into_iter().unzip();
-        let view = SchedulerView { properties: Some(&plain), sourcestamps, changes: &draft.changes() };
+        let view = SchedulerView { properties: Some(&plain), ..view };
         let rendered = self.callables.render(&renderables, &view).await;
         let values = rendered.map_err(|error| ComposeError::asking("properties", error))?;
         for (name, value) in names.into_iter().zip(values) {
@@ -224,17 +226,12 @@ impl Composer<'_> {
     /// builders that another master brings.
     async fn builders(
         &self,
-        draft: &Draft<'_>,
-        properties: &Properties,
-        sourcestamps: &[Value],
+        given: Option<Vec<String>>,
+        view: SchedulerView<'_>,
     ) -> Result<Vec<BuilderId>, ComposeError> {
-        let names = match &draft.builder_names {
-            Some(names) => names.clone(),
-            None => {
-                let view =
-                    SchedulerView { properties: Some(properties), sourcestamps, changes: &draft.changes() };
-                self.builder_names(&view).await?
-            }
+        let names = match given {
+            Some(names) => names,
+            None => self.builder_names(&view).await?,
         };
         let names = &names;
         let find = |tx| async move {
@@ -272,12 +269,6 @@ pub(crate) fn class_of(scheduler: &SchedulerConfig) -> &str {
     scheduler.class_name.rsplit('.').next().unwrap_or_default()
 }
 
-impl Draft<'_> {
-    fn changes(&self) -> Vec<Change> {
-        self.stamps.iter().filter_map(Stamp::change).cloned().collect()
-    }
-}
-
 impl<'a> Stamp<'a> {
     fn change(&self) -> Option<&'a Change> {
         match self {
@@ -289,7 +280,7 @@ impl<'a> Stamp<'a> {
     fn into_source(self) -> SourceOf {
         match self {
             Stamp::OfChange(change) => SourceOf::Id(change.sourcestamp.id),
-            Stamp::New(stamp) => SourceOf::New(stamp),
+            Stamp::New(stamp) => SourceOf::New(*stamp),
         }
     }
 

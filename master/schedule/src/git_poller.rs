@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use muster_config::snapshot::{ChangeSourceConfig, GitBranches, GitPollerConfig, Snapshot};
+use muster_config::snapshot::{ChangeSourceConfig, GitBranches, GitPollerConfig};
 use muster_core::{
     ChangeId,
     render::{Callable, Renderable, py_str},
@@ -24,6 +24,8 @@ use crate::{
 /// Why a poll brought nothing. The next one tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PollError {
+    #[error("{0}; check repourl, the network, and what the master may read")]
+    Remote(#[source] GitError),
     #[error(transparent)]
     Git(#[from] GitError),
     #[error("can't make the directory {path}: {error}; let the master write there, or set workdir=")]
@@ -50,6 +52,8 @@ pub(crate) struct GitPoller {
     callables: Callables,
     /// What the function for branches said about refs that are still there.
     wanted: HashMap<String, bool>,
+    /// Refs whose commits can't be read, and why: told once.
+    failing: BTreeMap<String, String>,
 }
 
 /// One ref as it was found.
@@ -68,7 +72,7 @@ impl GitPoller {
     pub(crate) fn new(
         source: &ChangeSourceConfig,
         config: GitPollerConfig,
-        snapshot: &Snapshot,
+        codebase_generator: Option<Callable>,
         basedir: &Path,
         making: Arc<Mutex<()>>,
         data: Data,
@@ -78,11 +82,12 @@ impl GitPoller {
             name: source.name.clone(),
             directory: basedir.join(&config.workdir),
             config,
-            codebase_generator: snapshot.codebase_generator.clone(),
+            codebase_generator,
             making,
             data,
             callables,
             wanted: HashMap::new(),
+            failing: BTreeMap::new(),
         }
     }
 
@@ -99,7 +104,7 @@ impl GitPoller {
             // As after a removal of every branch that is asked for: the position stays.
             return Ok(Vec::new());
         }
-        repository.fetch(&refs).await?;
+        repository.fetch(&refs).await.map_err(PollError::Remote)?;
         let mut revisions = repository.revisions(&refs).await?;
         let found = refs.into_iter().filter_map(|name| {
             let revision = revisions.remove(&name)?;
@@ -128,15 +133,15 @@ impl GitPoller {
     async fn refs(&mut self, repository: &Repository) -> Result<Vec<String>, PollError> {
         match &self.config.branches {
             GitBranches::Default if self.config.only_tags => {
-                let all = repository.remote_refs(RemoteRefs::All).await?;
+                let all = remote_refs(repository, RemoteRefs::All).await?;
                 Ok(all.into_iter().filter(|name| name.starts_with("refs/tags/")).collect())
             }
-            GitBranches::Default => Ok(repository.remote_refs(RemoteRefs::Head).await?),
-            GitBranches::All => Ok(repository.remote_refs(RemoteRefs::Heads).await?),
-            GitBranches::Names(names) => Ok(repository.remote_refs(RemoteRefs::Branches(names)).await?),
+            GitBranches::Default => remote_refs(repository, RemoteRefs::Head).await,
+            GitBranches::All => remote_refs(repository, RemoteRefs::Heads).await,
+            GitBranches::Names(names) => remote_refs(repository, RemoteRefs::Branches(names)).await,
             GitBranches::Callable(callable) => {
                 let callable = callable.clone();
-                let all = repository.remote_refs(RemoteRefs::All).await?;
+                let all = remote_refs(repository, RemoteRefs::All).await?;
                 self.chosen_by(&callable, all).await
             }
         }
@@ -172,7 +177,7 @@ impl GitPoller {
 
     /// Commits that no branch had at the last poll become changes. The first poll ever only notes where everything is.
     async fn take(
-        &self,
+        &mut self,
         repository: &Repository,
         url: &str,
         found: Vec<Found>,
@@ -182,6 +187,7 @@ impl GitPoller {
         let before = positions(self.data.get_state(&state).await?);
         let mut known = before.clone();
         let mut after = Positions::new();
+        let mut failing = BTreeMap::new();
         let mut changes = Vec::new();
         for found in &found {
             after.insert(found.key.clone(), found.revision.clone());
@@ -196,11 +202,15 @@ impl GitPoller {
                     known.insert(found.key.clone(), found.revision.clone());
                 }
                 Err(error) => {
-                    tracing::error!(
-                        "GitPoller '{}': branch {}: {error}; it is tried again",
-                        self.name,
-                        found.name
-                    );
+                    let error = error.to_string();
+                    if self.failing.get(&found.name) != Some(&error) {
+                        tracing::error!(
+                            "GitPoller '{}': {}: {error}; it will be tried again",
+                            self.name,
+                            found.name
+                        );
+                    }
+                    failing.insert(found.name.clone(), error);
                     // Its old position stays, so that nothing of it is left out.
                     match before.get(&found.key) {
                         Some(revision) => after.insert(found.key.clone(), revision.clone()),
@@ -209,6 +219,7 @@ impl GitPoller {
                 }
             }
         }
+        self.failing = failing;
         if after == before {
             return Ok(Vec::new());
         }
@@ -289,6 +300,10 @@ impl GitPoller {
         let values = rendered.map_err(|error| PollError::Ask { what, error })?;
         Ok(values.first().filter(|value| !value.is_null()).map(py_str))
     }
+}
+
+async fn remote_refs(repository: &Repository, wanted: RemoteRefs<'_>) -> Result<Vec<String>, PollError> {
+    repository.remote_refs(wanted).await.map_err(PollError::Remote)
 }
 
 fn without_heads(name: &str) -> &str {

@@ -8,7 +8,7 @@ use muster_config::{
     Host,
     snapshot::{ChangeSourceConfig, SchedulerConfig, Snapshot, SourceRef},
 };
-use muster_core::MasterId;
+use muster_core::{MasterId, render::Callable};
 use muster_data::Data;
 use tokio::sync::{Mutex, watch};
 use tokio_util::{
@@ -54,7 +54,8 @@ impl Schedulers {
 #[derive(Clone, Debug, PartialEq)]
 enum Job {
     Scheduler(SchedulerConfig),
-    ChangeSource(ChangeSourceConfig),
+    /// With the function that names the codebase of its changes.
+    ChangeSource(ChangeSourceConfig, Option<Callable>),
 }
 
 /// Schedulers and change sources have names of their own.
@@ -114,19 +115,19 @@ impl Supervisor {
         }
         for (name, job) in wanted {
             if !self.running.contains_key(&name) {
-                let running = self.begin(job, snapshot);
+                let running = self.begin(job);
                 self.running.insert(name, running);
             }
         }
     }
 
-    fn begin(&self, job: Job, snapshot: &Arc<Snapshot>) -> Running {
+    fn begin(&self, job: Job) -> Running {
         let stop = self.shutdown.child_token();
         let shared = self.shared.clone();
         let ended = match job.clone() {
             Job::Scheduler(config) => self.tasks.spawn(tasks::run_scheduler(shared, config, stop.clone())),
-            Job::ChangeSource(config) => {
-                self.tasks.spawn(tasks::run_change_source(shared, config, snapshot.clone(), stop.clone()))
+            Job::ChangeSource(config, generator) => {
+                self.tasks.spawn(tasks::run_change_source(shared, config, generator, stop.clone()))
             }
         };
         Running { job, stop, ended }
@@ -147,7 +148,10 @@ fn jobs(snapshot: &Snapshot) -> BTreeMap<JobName, Job> {
     };
     let change_source = |config: &ChangeSourceConfig| {
         let config = ChangeSourceConfig { source: SourceRef::default(), ..config.clone() };
-        (JobName::ChangeSource(config.name.clone()), Job::ChangeSource(config))
+        (
+            JobName::ChangeSource(config.name.clone()),
+            Job::ChangeSource(config, snapshot.codebase_generator.clone()),
+        )
     };
     let schedulers = snapshot.schedulers.iter().map(scheduler);
     schedulers.chain(snapshot.change_sources.iter().map(change_source)).collect()

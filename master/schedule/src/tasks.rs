@@ -4,10 +4,8 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use muster_bus::Event;
-use muster_config::snapshot::{
-    ChangeSourceConfig, ChangeSourceKind, SchedulerConfig, SchedulerKind, Snapshot,
-};
-use muster_core::{MasterId, SchedulerId, TopicFilter};
+use muster_config::snapshot::{ChangeSourceConfig, ChangeSourceKind, SchedulerConfig, SchedulerKind};
+use muster_core::{MasterId, SchedulerId, TopicFilter, render::Callable};
 use muster_data::Data;
 use muster_store::{Result, query};
 use tokio::{sync::Mutex, time::Instant};
@@ -64,7 +62,7 @@ pub(crate) async fn run_scheduler(shared: Shared, config: SchedulerConfig, stop:
 pub(crate) async fn run_change_source(
     shared: Shared,
     config: ChangeSourceConfig,
-    snapshot: Arc<Snapshot>,
+    codebase_generator: Option<Callable>,
     stop: CancellationToken,
 ) {
     let name = config.name.clone();
@@ -78,7 +76,7 @@ pub(crate) async fn run_change_source(
     let poller = GitPoller::new(
         &config,
         details,
-        &snapshot,
+        codebase_generator,
         &shared.basedir,
         shared.making_repositories.clone(),
         shared.data.clone(),
@@ -106,12 +104,12 @@ async fn own<T, F: Future<Output = Result<Option<T>>>>(
         let wait = match claim().await {
             Ok(Some(id)) => return Some(id),
             Ok(None) => {
-                complaint.note(what, Ok(()));
+                complaint.log(what, Ok(()));
                 tracing::debug!("{what} is owned by another master");
                 ASK_AGAIN
             }
             Err(error) => {
-                complaint.note(what, Err(error.to_string()));
+                complaint.log(what, Err(error.to_string()));
                 LOOK_AGAIN
             }
         };
@@ -185,7 +183,7 @@ async fn drive(shared: &Shared, mut machine: Machine, name: &str, id: SchedulerI
     loop {
         let outcome = round(shared, &mut machine, id).await;
         let wait = outcome.as_ref().ok().copied().flatten().map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
-        complaint.note(&format!("scheduler '{name}'"), outcome.map(drop).map_err(|error| error.to_string()));
+        complaint.log(&format!("scheduler '{name}'"), outcome.map(drop).map_err(|error| error.to_string()));
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
@@ -232,7 +230,7 @@ async fn poll(
             () = stop.cancelled() => return,
             polled = poller.poll() => polled,
         };
-        complaint.note(&who, polled.map(drop).map_err(|error| error.to_string()));
+        complaint.log(&who, polled.map(drop).map_err(|error| error.to_string()));
         next = times.next(Instant::now(), fastrand::f64());
     }
     // It polls only when it is told to.

@@ -242,11 +242,11 @@ impl Timed {
             Err(error) => return Err(error),
         };
         self.set_state("last_build", &json!(planned)).await?;
-        if kept.is_empty() {
-            self.data.add_buildset(set).await?;
-        } else {
-            self.data.build_kept_changes(self.id, &kept, set).await?;
-        }
+        let added = match kept.is_empty() {
+            true => self.data.add_buildset(set).await?,
+            false => self.data.build_kept_changes(self.id, &kept, set).await?,
+        };
+        tracing::info!("scheduler '{}' builds: buildset {}", self.config.name, added.id);
         Ok(())
     }
 

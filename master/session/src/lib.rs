@@ -1,4 +1,16 @@
 //! The session protocol between an engine and a worker: numbered and acknowledged both ways, resumable.
+//!
+//! ```text
+//! MasterLink ── link::drive ── Transport ═══ Transport ── link::drive ── WorkerLink
+//!     │        (three loops)   (WebSocket or memory)                        │
+//! MasterSession               wire: frames, msgpack                  WorkerSession ── Spool
+//! ```
+//!
+//! The sessions are state machines without I/O and without a clock; they outlive connections, and hold all rules. The
+//! links drive them over one [`Transport`] at a time. [`serve`] and [`open`] admit workers that prove their password;
+//! the engine has the last word on each [`Opening`].
+//!
+//! What is not acknowledged is sent again: orders by the master's session, updates out of the worker's [`Spool`].
 
 pub mod auth;
 pub mod command;

@@ -147,7 +147,6 @@ impl<M: Machine> Drop for HangUp<'_, M> {
         if let Ok(mut machine) = self.shared.line(self.serial) {
             machine.disconnected(&self.reason);
         }
-        self.shared.bell.send_replace(());
     }
 }
 

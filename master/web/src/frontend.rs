@@ -8,14 +8,11 @@ use axum::{
 use muster_config::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    AppState,
-    api::json::Layout,
-    api::json_reply,
-};
+use crate::{AppState, api::json::Layout, api::json_reply};
 
 /// Settings that are not published.
-const PRIVATE: &[&str] = &["change_hook_dialects", "custom_templates_dir", "change_hook_auth", "auth", "authz"];
+const PRIVATE: &[&str] =
+    &["change_hook_dialects", "custom_templates_dir", "change_hook_auth", "auth", "authz"];
 
 pub(crate) async fn config(State(state): State<AppState>) -> Response {
     let reply = json_reply(StatusCode::OK, frontend_config(&state.config()), Layout::Compact);

@@ -46,7 +46,9 @@ pub struct ListenError {
 /// [`ListenError`] says which port, why, and what to do.
 pub async fn listen(address: &ListenAddress) -> Result<Listener, ListenError> {
     let opened = match address {
-        ListenAddress::Tcp { port, interface, backlog } => tcp(*port, interface, *backlog).await.map(Listener::Tcp),
+        ListenAddress::Tcp { port, interface, backlog } => {
+            tcp(*port, interface, *backlog).await.map(Listener::Tcp)
+        }
         ListenAddress::Unix { path, mode, backlog } => unix(path, *mode, *backlog).await.map(Listener::Unix),
     };
     opened.map_err(|error| ListenError { address: address.to_string(), reason: explain(&error, address) })
@@ -57,7 +59,9 @@ async fn tcp(port: u16, interface: &str, backlog: Option<u32>) -> io::Result<Tcp
         Ok(ip) => SocketAddr::new(ip, port),
         Err(_) => {
             let mut found = tokio::net::lookup_host((interface, port)).await?;
-            found.next().ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?
+            found
+                .next()
+                .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?
         }
     };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -84,7 +88,9 @@ async fn remove_dead_socket(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match tokio::net::UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(PathBuf::from(path)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(PathBuf::from(path))
+        }
         _ => Ok(()),
     }
 }
@@ -96,7 +102,8 @@ fn explain(error: &io::Error, address: &ListenAddress) -> String {
              or choose another port in the configuration"
         ),
         (io::ErrorKind::AddrInUse, ListenAddress::Unix { .. }) => {
-            "another process listens there, or the path is a file; remove it or choose another path".to_owned()
+            "another process listens there, or the path is a file; remove it or choose another path"
+                .to_owned()
         }
         (io::ErrorKind::PermissionDenied, ListenAddress::Tcp { port, .. }) => {
             format!("this user may not open port {port}; choose one above 1023")
@@ -124,7 +131,10 @@ mod tests {
         let first = open("tcp:0:interface=127.0.0.1").await.unwrap();
         let port = first.tcp_address().unwrap().port();
         let error = open(&format!("tcp:{port}:interface=127.0.0.1")).await.unwrap_err().to_string();
-        assert!(error.starts_with(&format!("can't listen on 127.0.0.1:{port}: port {port} is taken")), "{error}");
+        assert!(
+            error.starts_with(&format!("can't listen on 127.0.0.1:{port}: port {port} is taken")),
+            "{error}"
+        );
         assert!(error.contains("choose another port"), "{error}");
     }
 

@@ -106,7 +106,8 @@ fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse:
         let messages = match subscription.next().await? {
             Received::Event(event) => open.messages(&event),
             Received::Missed(count) => {
-                let data = json!({"key": MISSED.split('/').collect::<Vec<_>>(), "message": {"events": count}});
+                let data =
+                    json!({"key": MISSED.split('/').collect::<Vec<_>>(), "message": {"events": count}});
                 vec![sse::Event::default().event("event").data(data.to_string())]
             }
         };
@@ -125,7 +126,8 @@ async fn add(State(state): State<AppState>, Path((uuid, path)): Path<(String, St
     });
     match added {
         None => unknown_uuid(),
-        Some(false) => (StatusCode::BAD_REQUEST, format!("a stream listens to at most {MAX_PATHS} paths")).into_response(),
+        Some(false) => (StatusCode::BAD_REQUEST, format!("a stream listens to at most {MAX_PATHS} paths"))
+            .into_response(),
         Some(true) => "ok".into_response(),
     }
 }

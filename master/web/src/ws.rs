@@ -76,7 +76,9 @@ async fn serve(state: AppState, socket: WebSocket) {
     };
     match gone {
         Gone::Left => {}
-        Gone::Slow => tracing::warn!(queue = CLIENT_QUEUE, "a browser didn't keep up with the events and was dropped"),
+        Gone::Slow => {
+            tracing::warn!(queue = CLIENT_QUEUE, "a browser didn't keep up with the events and was dropped")
+        }
         Gone::Nonsense => tracing::info!("a WebSocket client sent something else than JSON and was dropped"),
     }
 }
@@ -258,7 +260,10 @@ mod tests {
             (json!({"_id": 2}), failure("no 'cmd' in websocket frame", 400, Value::Null)),
             (json!({"cmd": "fly", "_id": 3}), failure("no such command type 'fly'", 404, json!(3))),
             (json!({"cmd": "ping", "x": 1, "_id": 4}), failure("Invalid method argument 'x'", 400, json!(4))),
-            (json!({"cmd": "startConsuming", "_id": 5}), failure("Invalid method argument 'path'", 400, json!(5))),
+            (
+                json!({"cmd": "startConsuming", "_id": 5}),
+                failure("Invalid method argument 'path'", 400, json!(5)),
+            ),
             (
                 json!({"cmd": "startConsuming", "path": 7, "_id": 6}),
                 failure("invalid path format '7'", 400, json!(6)),
@@ -284,7 +289,11 @@ mod tests {
         for path in ["builds/*/*", "*/12/new", "builders/*/builds/*/*", "steps/*/*"] {
             ask(&mut client, json!({"cmd": "startConsuming", "path": path, "_id": 1}));
         }
-        let topics = ["builds/12/new".to_owned(), "builders/2/builds/1/new".to_owned(), "workers/1/builds/12/new".to_owned()];
+        let topics = [
+            "builds/12/new".to_owned(),
+            "builders/2/builds/1/new".to_owned(),
+            "workers/1/builds/12/new".to_owned(),
+        ];
         client.forward(&Event::new(topics, json!({"buildid": 12}))).unwrap();
         let mut told = Vec::new();
         while let Ok(Message::Text(text)) = frames.try_recv() {

@@ -23,12 +23,14 @@ def good_worker(worker):
         error(text, location=worker.location)
         return False
 
-    if worker.name in _RESERVED_WORKERS:
-        return complain(f"worker name '{worker.name}' is reserved")
-    if not isIdentifier(_WORKER_NAME_LENGTH, worker.name):
-        return complain(
-            f"Worker name '{worker.name}' must be an identifier of at most {_WORKER_NAME_LENGTH} characters"
-        )
+    name = worker.name
+    if name in _RESERVED_WORKERS:
+        return complain(f"worker name '{name}' is reserved")
+    if len(name) > _WORKER_NAME_LENGTH:
+        return complain(f"worker name '{name}' is longer than {_WORKER_NAME_LENGTH} characters")
+    if not isIdentifier(_WORKER_NAME_LENGTH, name):
+        complain(f"worker name '{name}' is not an identifier")
+        return False if name else complain("worker name '' cannot be an empty string")
     return True
 
 
@@ -40,17 +42,17 @@ def check(loaded):
     _check_locks(loaded)
     _check_projects(loaded)
     _check_builders(loaded)
-    _check_duplicates(loaded.workers, "worker name '{}' used multiple times")
-    _check_duplicates(loaded.change_sources, "change source name '{}' used multiple times")
     _check_ports(loaded)
 
 
-def _check_duplicates(items, text):
-    seen = set()
+def last_of_each(items, what, warnings):
+    """Items of one name are one service, and the last one says how it is; as in Buildbot, but with a warning."""
+    by_name = {}
     for item in items:
-        if item.name in seen:
-            error(text.format(item.name), location=item.location)
-        seen.add(item.name)
+        if item.name in by_name:
+            warnings.append(f"{what} name '{item.name}' used multiple times; the last one counts")
+        by_name[item.name] = item
+    return list(by_name.values())
 
 
 def _builder_names(loaded):
@@ -148,5 +150,5 @@ def _check_ports(loaded):
     ports = [settings["port"] for settings in protocols.values() if settings["port"] is not None]
     if len(set(ports)) < len(ports):
         error("Some of ports in c['protocols'] duplicated")
-    if loaded.workers and not loaded.values.get("protocols"):
+    if loaded.workers and not (protocols or loaded.settings.protocols_refused):
         error("workers are configured, but c['protocols'] not")

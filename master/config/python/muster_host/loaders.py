@@ -31,6 +31,7 @@ def read(config_file, values, functions, collected):
             error(f"c['{key}'] is not supported by Muster yet")
     loaded = _Loaded(config_file, values)
     checks.check(loaded)
+    loaded.settings.warnings[:0] = collected.warnings
     snapshot = {} if collected else _snapshot(loaded, functions)
     return snapshot, loaded.providers
 
@@ -116,22 +117,34 @@ class _Loaded:
         good = []
         for builder in _without_stand_ins(builders):
             if isinstance(builder, dict):
-                builder = BuilderConfig(**builder)
+                builder = self._builder_of(builder)
+            if builder is None:
+                continue
             if not isinstance(builder, BuilderConfig):
                 error(f"{builder!r} is not a builder config (in c['builders']")
             else:
                 good.append(builder)
         return good
 
+    @staticmethod
+    def _builder_of(arguments):
+        from buildbot.config.builder import BuilderConfig
+
+        try:
+            return BuilderConfig(**arguments)
+        except TypeError as failed:
+            error(f"builder '{arguments.get('name')}' in c['builders']: {failed}")
+            return None
+
     def _workers(self):
         workers = self.values.get("workers") or []
         if not isinstance(workers, (list, tuple)):
-            error(f"{_BAD_WORKERS} but there is {workers!r}")
+            error("c['workers'] must be a list")
             return []
         workers = _without_stand_ins(workers)
         # One bad worker drops the whole list, as in Buildbot.
         good = [checks.good_worker(worker) for worker in workers]
-        return workers if all(good) else []
+        return checks.last_of_each(workers, "worker", self.settings.warnings) if all(good) else []
 
     def _change_sources(self):
         from buildbot.changes.base import ChangeSource
@@ -144,10 +157,7 @@ class _Loaded:
             if not isinstance(source, ChangeSource):
                 error("c['change_source'] must be a list of change sources")
                 return []
-        return sources
-
-
-_BAD_WORKERS = "c['workers'] must be a list of Worker instances"
+        return checks.last_of_each(sources, "change source", self.settings.warnings)
 
 
 def _without_stand_ins(items):

@@ -1,5 +1,6 @@
 """Keys of `BuildmasterConfig` that hold plain settings."""
 
+import datetime
 from types import SimpleNamespace
 
 from buildbot.config.errors import error
@@ -10,6 +11,13 @@ from muster_host.not_yet import StandIn
 _TITLE_LENGTH = 18
 _DEFAULT_METHOD = "gz"
 _METHODS = ("raw", "bz2", "gz", "lz4", "br", "zstd")
+
+#: Functions that choose, and what their errors say beyond "must be a callable".
+_FUNCTIONS = {
+    "codebaseGenerator": " accepting a dict and returning a str",
+    "prioritizeBuilders": "",
+    "select_next_worker": "",
+}
 
 #: Protocols that workers may speak. `session` is Muster's own.
 _PROTOCOLS = ("session", "null")
@@ -39,13 +47,13 @@ def read_global(values):
     if read.collapse not in (None, True, False) and not callable(read.collapse):
         error("collapseRequests must be a callable, True, or False")
     read.functions = {}
-    for name in ("codebaseGenerator", "prioritizeBuilders", "select_next_worker"):
+    for name, suffix in _FUNCTIONS.items():
         function = values.get(name)
         if function is not None and not callable(function):
-            error(f"{name} must be a callable")
+            error(f"{name} must be a callable{suffix}")
             function = None
         read.functions[name] = function
-    read.protocols = read_protocols(values)
+    read.protocols, read.protocols_refused = read_protocols(values)
     read.multi_master = bool(values.get("multiMaster"))
     _read_validation(values)
     return read
@@ -79,12 +87,12 @@ def _read_validation(values):
 
 
 def read_protocols(values):
-    """Protocol -> its settings, with ports as text."""
+    """Protocol -> its settings, with ports as text; and whether some protocol was refused."""
     protocols = values.get("protocols") or {}
     if not isinstance(protocols, dict):
         error("c['protocols'] must be dict")
-        return {}
-    read = {}
+        return {}, False
+    read, refused = {}, False
     for name, given in protocols.items():
         if not isinstance(name, str):
             error("c['protocols'] keys must be strings")
@@ -92,9 +100,10 @@ def read_protocols(values):
             error(f"c['protocols']['{name}'] must be a dict")
         elif name not in _PROTOCOLS:
             error(f"c['protocols']['{name}'] is not supported by Muster yet; its own workers use 'session'")
+            refused = True
         else:
             read[name] = _protocol(name, given)
-    return read
+    return read, refused
 
 
 def _protocol(name, given):
@@ -124,9 +133,8 @@ def read_db(values):
     if not isinstance(db, dict):
         error("c['db'] must be a dictionary")
         return default
-    unknown = sorted(set(db) - {"db_url", "engine_kwargs"})
-    if unknown:
-        error(f"unrecognized keys in c['db']: {', '.join(unknown)}")
+    if set(db) - {"db_url", "engine_kwargs"}:
+        error("unrecognized keys in c['db']")
     if db.get("engine_kwargs"):
         error("c['db']['engine_kwargs'] is not supported by Muster yet")
     url = db.get("db_url") or default
@@ -202,9 +210,14 @@ def read_www(values):
     if not isinstance(www, dict):
         error("c['www'] must be a dictionary")
         return {}
-    unknown = sorted(set(map(str, www)) - _WWW_KEYS)
+    unknown = [str(name) for name in www if name not in _WWW_KEYS]
     if unknown:
         error(f"unknown www configuration parameter(s) {', '.join(unknown)}")
+    versions = www.get("versions", [])
+    if not isinstance(versions, list) or any(not isinstance(v, tuple) or len(v) < 2 for v in versions):
+        error("Invalid www configuration value of versions")
+    if not isinstance(www.get("cookie_expiration_time", datetime.timedelta()), datetime.timedelta):
+        error('Invalid www["cookie_expiration_time"] configuration should be a datetime.timedelta')
     from buildbot.www.auth import NoAuth
 
     for name in ("auth", "authz"):

@@ -91,10 +91,12 @@ fn sql_value(value: &Value) -> muster_store::Value {
 
 fn holds(filter: &Filter, item: &Value) -> bool {
     let value = &item[filter.field.name];
-    let any = |test: fn(Ordering) -> bool| filter.values.iter().any(|wanted| {
-        // Nothing is smaller or larger than null.
-        !value.is_null() && test(compare(value, wanted))
-    });
+    let any = |test: fn(Ordering) -> bool| {
+        filter.values.iter().any(|wanted| {
+            // Nothing is smaller or larger than null.
+            !value.is_null() && test(compare(value, wanted))
+        })
+    };
     match filter.op {
         Op::Eq | Op::In => filter.values.contains(value),
         Op::Ne | Op::NotIn => !filter.values.contains(value),

@@ -154,9 +154,7 @@ async fn sourcestamps(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, E
 async fn raw_properties(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
     if let Some(build) = args.int("buildid") {
         let found = query::properties::raw_of_build(tx, BuildId(build)).await?;
-        let item = |property: query::properties::RawProperty| {
-            json!({"name": property.name, "source": property.source, "value": property.value})
-        };
+        let item = |property: query::properties::RawProperty| json!({"name": property.name, "source": property.source, "value": property.value});
         return Ok(in_memory(found.into_iter().map(item).collect(), spec));
     }
     let properties = match (args.int("bsid"), args.int("changeid")) {
@@ -191,14 +189,22 @@ async fn projects(tx: &Tx, spec: &ResultSpec) -> Result<Page, Error> {
 }
 
 /// Lists that a configuration bounds: they are read whole.
-async fn small_list(tx: &Tx, resource: Resource, scope: &Scope<'_>, args: &Args) -> Result<Vec<Value>, Error> {
+async fn small_list(
+    tx: &Tx,
+    resource: Resource,
+    scope: &Scope<'_>,
+    args: &Args,
+) -> Result<Vec<Value>, Error> {
     let all = Select::all();
     match resource {
         Resource::Builder => builders(tx, scope, args).await,
         Resource::Worker => {
             let found = query::workers::list(tx, &all).await?;
             let builder = scope.builder().await?;
-            Ok(found.into_iter().filter_map(|worker| worker_within(worker, scope.master(), builder)).collect())
+            Ok(found
+                .into_iter()
+                .filter_map(|worker| worker_within(worker, scope.master(), builder))
+                .collect())
         }
         Resource::Master => {
             let mut found = query::masters::list(tx, &all).await?;
@@ -254,7 +260,8 @@ pub(super) fn worker_within(
         return Some(resources::worker(&worker));
     }
     worker.configured_on.retain(|(on_master, on_builder)| {
-        master.is_none_or(|master| master == *on_master) && builder.is_none_or(|builder| builder == *on_builder)
+        master.is_none_or(|master| master == *on_master)
+            && builder.is_none_or(|builder| builder == *on_builder)
     });
     worker.connected_to.retain(|connected| master.is_none_or(|master| master == *connected));
     (!worker.configured_on.is_empty()).then(|| resources::worker(&worker))

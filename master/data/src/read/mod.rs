@@ -108,7 +108,12 @@ impl Data {
                         self.list_outside(endpoint.resource, args, spec, configured).await?
                     }
                     resource => {
-                        self.db().read("rest_list", |tx| async move { lists::read(&tx, resource, args, spec).await }).await?
+                        self.db()
+                            .read(
+                                "rest_list",
+                                |tx| async move { lists::read(&tx, resource, args, spec).await },
+                            )
+                            .await?
                     }
                 };
                 apply::select_fields(&mut page.items, spec);
@@ -119,12 +124,15 @@ impl Data {
                 let item = match endpoint.resource {
                     Resource::ForceScheduler => {
                         let all = self.force_schedulers(configured).await?;
-                        all.into_iter().find(|scheduler| scheduler["name"].as_str() == args.text("schedulername"))
+                        all.into_iter()
+                            .find(|scheduler| scheduler["name"].as_str() == args.text("schedulername"))
                     }
                     Resource::LogChunk => logs::contents(self, args, spec).await?,
                     resource => {
                         self.db()
-                            .read("rest_single", |tx| async move { singles::read(&tx, resource, args, spec).await })
+                            .read("rest_single", |tx| async move {
+                                singles::read(&tx, resource, args, spec).await
+                            })
                             .await?
                     }
                 };
@@ -147,7 +155,8 @@ impl Data {
 
     /// The worker that a path names; `None` when there is none.
     pub async fn worker_at(&self, args: &Args) -> Result<Option<WorkerId>, Error> {
-        let worker = self.db().read("worker_at", |tx| async move { Scope::new(&tx, args).worker().await }).await?;
+        let worker =
+            self.db().read("worker_at", |tx| async move { Scope::new(&tx, args).worker().await }).await?;
         Ok(worker.map(|worker| worker.id))
     }
 
@@ -170,11 +179,14 @@ impl Data {
             _ => {
                 let mut all = self.force_schedulers(configured).await?;
                 if args.text("builderid").is_some() {
-                    let name = self.db().read("rest_builder_name", |tx| async move { scope::builder_name(&tx, args).await });
+                    let name = self
+                        .db()
+                        .read("rest_builder_name", |tx| async move { scope::builder_name(&tx, args).await });
                     let name = name.await?.map(Value::String);
                     all.retain(|scheduler| {
                         let builders = scheduler["builder_names"].as_array();
-                        name.as_ref().is_some_and(|name| builders.is_some_and(|builders| builders.contains(name)))
+                        name.as_ref()
+                            .is_some_and(|name| builders.is_some_and(|builders| builders.contains(name)))
                     });
                 }
                 all

@@ -1,8 +1,8 @@
 //! Paths below `/api/v2` and what they name (`compat/www-api.md` A.2, A.3).
 
 use Resource::{
-    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, ForceScheduler, Log, LogChunk, Master, Project,
-    Properties, Property, RootLink, Scheduler, SourceStamp, Spec, Step, Worker,
+    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, ForceScheduler, Log, LogChunk, Master,
+    Project, Properties, Property, RootLink, Scheduler, SourceStamp, Spec, Step, Worker,
 };
 
 use super::{
@@ -189,7 +189,10 @@ pub static ENDPOINTS: &[Endpoint] = &[
     single("builders/n:builderid/builds/n:build_number/steps/i:step_name/logs/i:log_slug/contents", LogChunk),
     raw("builders/n:builderid/builds/n:build_number/steps/i:step_name/logs/i:log_slug/raw"),
     raw_inline("builders/n:builderid/builds/n:build_number/steps/i:step_name/logs/i:log_slug/raw_inline"),
-    single("builders/n:builderid/builds/n:build_number/steps/n:step_number/logs/i:log_slug/contents", LogChunk),
+    single(
+        "builders/n:builderid/builds/n:build_number/steps/n:step_number/logs/i:log_slug/contents",
+        LogChunk,
+    ),
     raw("builders/n:builderid/builds/n:build_number/steps/n:step_number/logs/i:log_slug/raw"),
     raw_inline("builders/n:builderid/builds/n:build_number/steps/n:step_number/logs/i:log_slug/raw_inline"),
     list("masters", Master),
@@ -301,7 +304,9 @@ mod tests {
 
     #[test]
     fn everything_else_is_no_path() {
-        for path in ["nosuch", "builds/", "builds/abc", "steps", "logs", "workers/bad name", "builds/1/steps/a b"] {
+        for path in
+            ["nosuch", "builds/", "builds/abc", "steps", "logs", "workers/bad name", "builds/1/steps/a b"]
+        {
             assert_eq!(pattern(path), None, "{path}");
         }
     }

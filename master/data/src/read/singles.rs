@@ -1,6 +1,8 @@
 //! Single things.
 
-use muster_core::{BuilderId, BuildsetId, ChangeSourceId, Project, ProjectId, RequestId, SchedulerId, SourceStampId};
+use muster_core::{
+    BuilderId, BuildsetId, ChangeSourceId, Project, ProjectId, RequestId, SchedulerId, SourceStampId,
+};
 use muster_store::{
     Tx,
     query::{self, properties::Wanted},
@@ -45,9 +47,10 @@ pub(super) async fn read(
             Some(change) => query::changes::by_id(tx, change).await?.as_ref().map(resources::change),
             None => None,
         },
-        Resource::SourceStamp => {
-            query::sourcestamps::by_id(tx, SourceStampId(id("ssid"))).await?.as_ref().map(resources::sourcestamp)
-        }
+        Resource::SourceStamp => query::sourcestamps::by_id(tx, SourceStampId(id("ssid")))
+            .await?
+            .as_ref()
+            .map(resources::sourcestamp),
         Resource::Step => match scope.step().await? {
             Some(step) => query::steps::by_id(tx, step).await?.as_ref().map(resources::step),
             None => None,
@@ -59,7 +62,11 @@ pub(super) async fn read(
         }
         Resource::Project => project(tx, args).await?.map(|project| resources::project(&project, None)),
         // These are lists only, or are read elsewhere.
-        Resource::Property | Resource::ForceScheduler | Resource::LogChunk | Resource::RootLink | Resource::Spec => None,
+        Resource::Property
+        | Resource::ForceScheduler
+        | Resource::LogChunk
+        | Resource::RootLink
+        | Resource::Spec => None,
     };
     Ok(found)
 }
@@ -98,7 +105,8 @@ async fn properties(tx: &Tx, scope: &Scope<'_>, args: &Args) -> Result<Value, Er
 async fn builder(tx: &Tx, scope: &Scope<'_>) -> Result<Option<Value>, Error> {
     let Some(BuilderId(id)) = scope.builder().await? else { return Ok(None) };
     let builder = query::builders::by_id(tx, BuilderId(id)).await?;
-    let there = builder.filter(|builder| scope.master().is_none_or(|master| builder.masters.contains(&master)));
+    let there =
+        builder.filter(|builder| scope.master().is_none_or(|master| builder.masters.contains(&master)));
     Ok(there.as_ref().map(resources::builder))
 }
 

@@ -73,7 +73,8 @@ impl ResultSpec {
             }
             "order" => {
                 for value in values {
-                    let (descending, name) = value.strip_prefix('-').map_or((false, *value), |name| (true, name));
+                    let (descending, name) =
+                        value.strip_prefix('-').map_or((false, *value), |name| (true, name));
                     self.order.push(Order { field: known(name)?, descending });
                 }
             }

@@ -66,6 +66,8 @@ pub struct CommandResult {
     pub files: Vec<String>,
     /// Access and modification time of an uploaded file.
     pub times: Option<(f64, f64)>,
+    /// An uploaded file that was to be [kept](super::Transfer::Collect).
+    pub content: Option<String>,
     /// The command itself broke.
     pub error: Option<String>,
     /// It was told to end early.
@@ -151,7 +153,8 @@ impl CommandState {
             UpdateBody::Elapsed(_) | UpdateBody::Chunk(_) => {}
             UpdateBody::Complete { error } => {
                 self.ended = true;
-                self.result.error = error.clone();
+                // What this side found wrong is the cause of what the worker says then.
+                self.result.error = self.result.error.take().or_else(|| error.clone());
                 let left = self.tails.finish();
                 return left
                     .into_iter()

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     RunCore, StopOrder,
-    facts::{Facts, View, request_key},
+    facts::{View, request_key},
     journal::{Effect, Journal, Mismatch},
     logs::{LogRef, marked},
     recorder::Halt,
@@ -62,8 +62,10 @@ pub struct StepContext<'a> {
     pub(crate) journal: Journal,
     pub(crate) slugs: Vec<String>,
     answers: BTreeMap<String, Answer>,
-    /// What the step adds to its summary.
+    /// What its summary says unless the configuration says something.
     pub(crate) summary: Option<String>,
+    /// What its summary says in any case.
+    pub(crate) outcome: Option<String>,
     /// The last command was ended for its time or for its lines.
     pub(crate) note: Option<&'static str>,
     /// Statistics that later effects of the same step look at.
@@ -85,6 +87,7 @@ impl<'a> StepContext<'a> {
             slugs: Vec::new(),
             answers: BTreeMap::new(),
             summary: None,
+            outcome: None,
             note: None,
             new_properties: Properties::new(),
         }
@@ -98,6 +101,16 @@ impl<'a> StepContext<'a> {
     /// The sourcestamp of a codebase.
     pub fn source(&self, codebase: &str) -> Option<&muster_core::SourceStamp> {
         self.core.facts.source(codebase)
+    }
+
+    /// All sourcestamps of the build.
+    pub fn sources(&self) -> &[muster_core::SourceStamp] {
+        &self.core.facts.sources
+    }
+
+    /// What the worker told about itself under `key`.
+    pub fn worker_info(&self, key: &str) -> Option<&Value> {
+        self.core.facts.worker_info.get(key)
     }
 
     /// The worker's name.
@@ -150,9 +163,14 @@ impl<'a> StepContext<'a> {
         self.core.recorder.write(RunWrite::StepState { step: self.number, state: state.to_owned() });
     }
 
-    /// Sets what the step's summary says when it has ended; by default it is made from its description.
+    /// Sets what the step's summary says when it has ended, unless it is configured with a `descriptionDone`.
     pub fn set_summary(&mut self, summary: impl Into<String>) {
         self.summary = Some(summary.into());
+    }
+
+    /// Sets what the step's summary says when it has ended, whatever it is configured with.
+    pub fn set_outcome(&mut self, outcome: impl Into<String>) {
+        self.outcome = Some(outcome.into());
     }
 
     /// A new log. The name may be taken in this step: then the slug counts up.
@@ -321,6 +339,24 @@ impl<'a> StepContext<'a> {
         let core = &*self.core;
         let about = StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
         let answered = core.callables.ask_about_step(callable, results, &about).await;
+        self.record(row, &answered)?;
+        answered.map_err(StepEnd::Exception)
+    }
+
+    /// Calls a function of the configuration with plain arguments, once: a replay gets the answer it got before.
+    ///
+    /// # Errors
+    /// When it raises or can't be called: the step becomes an exception.
+    pub async fn call(&mut self, callable: &Callable, args: &[Value]) -> Result<Value, StepEnd> {
+        let row = match self.journal.effect("python", &(callable, args))? {
+            Effect::Recorded(row) => {
+                let answered: Result<Value, String> = outcome(&row)?;
+                return answered.map_err(StepEnd::Exception);
+            }
+            Effect::Live(row) => row,
+        };
+        self.core.recorder.flush().await?;
+        let answered = self.core.callables.ask_plainly(callable, args).await;
         self.record(row, &answered)?;
         answered.map_err(StepEnd::Exception)
     }

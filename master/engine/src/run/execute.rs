@@ -1,17 +1,14 @@
 //! Running a command on the worker as one effect: ordered once, followed to its end, gone on with after an adoption.
 
-use std::io::Read;
-
 use muster_core::{CommandId, LogKind};
 use muster_data::RunWrite;
 use muster_session::{
     OrderError, StartCommand, UpdateBody,
     command::{Output, Stream},
-    wire::MAX_BLOCK,
 };
 use muster_store::runs::JournalRow;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     command::{CommandRequest, CommandResult, CommandState},
@@ -19,6 +16,7 @@ use super::{
     journal::Effect,
     logs::{LogRef, marked, marker},
     recorder::{GATHER_TIME, Halt},
+    transfer::{Sink, Source, Transfer, feed},
 };
 use crate::sessions::{CommandNews, Gone, StartError};
 
@@ -31,16 +29,6 @@ pub trait LineObserver: Send {
     fn state(&self) -> Value;
     /// Goes on from such a state.
     fn restore(&mut self, state: Value);
-}
-
-/// The file that moves along with a command.
-pub enum Transfer {
-    /// None does.
-    None,
-    /// What the worker sends is written here.
-    Upload(tokio::fs::File),
-    /// What the worker asks for is read from here.
-    Download(Box<dyn Read + Send>),
 }
 
 /// Room for the number of attempts in a command's ordinal.
@@ -67,8 +55,7 @@ impl StepContext<'_> {
         self.follow(request, Transfer::None, Some(observer)).await
     }
 
-    /// The same, with a file that moves along. After an adoption the transfer begins anew: `transfer` is called then,
-    /// and not at all when the command has ended already.
+    /// The same, with a file that moves along. After an adoption the transfer begins anew.
     ///
     /// # Errors
     /// As [`command`](StepContext::command).
@@ -99,9 +86,10 @@ impl StepContext<'_> {
             tracing::debug!(build = %self.core.key.build, reason = order.reason, "no command after a stop");
             return Err(StepEnd::Cancelled);
         }
-        let transfers = !matches!(transfer, Transfer::None);
+        let transfers = transfer.moves();
+        let ends = transfer.open().await.map_err(StepEnd::Exception)?;
         let mut running = self.begin(effect, &request, transfers).await?;
-        let end = self.until_end(&mut running, &request, transfer, &mut observer).await;
+        let end = self.until_end(&mut running, &request, ends, &mut observer).await;
         self.core.slot.done(running.id);
         match &end {
             // Nobody will ask for this command again.
@@ -169,16 +157,11 @@ impl StepContext<'_> {
         &mut self,
         running: &mut Running,
         request: &CommandRequest,
-        transfer: Transfer,
+        (mut sink, source): (Sink, Source),
         observer: &mut Option<&mut dyn LineObserver>,
     ) -> Result<(), StepEnd> {
-        let (mut upload, download) = match transfer {
-            Transfer::Upload(file) => (Some(file), None),
-            Transfer::Download(source) => (None, Some(source)),
-            Transfer::None => (None, None),
-        };
         let slot = self.core.slot.clone();
-        let mut feeding = std::pin::pin!(feed(slot.clone(), running.id, download));
+        let mut feeding = std::pin::pin!(feed(slot.clone(), running.id, source));
         let mut fed = false;
         let mut gone = std::pin::pin!({
             let (slot, boot) = (slot.clone(), running.state.boot.clone());
@@ -200,15 +183,15 @@ impl StepContext<'_> {
                     let Some(CommandNews::Update(number, body)) = news else {
                         return Err(self.lost(running).await);
                     };
-                    if let (UpdateBody::Chunk(bytes), Some(file)) = (&body, &mut upload) {
-                        self.take_chunk(running, number, bytes, file).await?;
+                    if let UpdateBody::Chunk(bytes) = &body {
+                        self.take_chunk(running, number, bytes, &mut sink).await?;
                         continue;
+                    }
+                    if let UpdateBody::Complete { .. } = &body {
+                        sink.finish(&mut running.state.result).await.map_err(StepEnd::Exception)?;
                     }
                     self.take(running, number, &body, request, observer)?;
                     if running.state.ended {
-                        if let Some(file) = &mut upload {
-                            file.flush().await.map_err(|error| unwritable(&error))?;
-                        }
                         return Ok(());
                     }
                     deadline = deadline.or_else(|| Some(Instant::now() + GATHER_TIME));
@@ -307,14 +290,13 @@ impl StepContext<'_> {
         running: &mut Running,
         number: u64,
         bytes: &[u8],
-        file: &mut tokio::fs::File,
+        sink: &mut Sink,
     ) -> Result<(), StepEnd> {
         running.state.seen = number;
         if running.state.result.error.is_none()
-            && let Err(error) = file.write_all(bytes).await
+            && let Err(reason) = sink.write(bytes).await
         {
             // The worker is told to stop; its end still comes.
-            let reason = format!("can't write on the master: {error}");
             self.core.slot.interrupt(running.id, &reason);
             running.state.result.error = Some(reason);
         }
@@ -354,37 +336,4 @@ fn retry(gone: Gone) -> StepEnd {
 
 fn refused(error: &OrderError) -> StepEnd {
     StepEnd::Exception(format!("the command can't be sent to the worker: {error}"))
-}
-
-fn unwritable(error: &std::io::Error) -> StepEnd {
-    StepEnd::Exception(format!("can't write on the master: {error}"))
-}
-
-/// Sends a download's bytes as fast as the worker's window takes them.
-async fn feed(
-    slot: crate::sessions::Slot,
-    id: CommandId,
-    source: Option<Box<dyn Read + Send>>,
-) -> Result<(), String> {
-    let Some(mut source) = source else { return std::future::pending().await };
-    loop {
-        // The reader travels to a thread that may wait for the disk, and comes back with a block.
-        let read = tokio::task::spawn_blocking(move || {
-            let mut block = Vec::new();
-            let outcome = source.by_ref().take(MAX_BLOCK as u64).read_to_end(&mut block);
-            outcome.map(|_| (source, block))
-        });
-        let (back, block) = read
-            .await
-            .map_err(|error| format!("reading on the master broke: {error}"))?
-            .map_err(|error| format!("can't read on the master: {error}"))?;
-        source = back;
-        let eof = block.is_empty();
-        match slot.chunk(id, block, eof).await {
-            Ok(()) if eof => return Ok(()),
-            Ok(()) => {}
-            // The command has ended already; its own end says why.
-            Err(_) => return Ok(()),
-        }
-    }
 }

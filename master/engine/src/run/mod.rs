@@ -13,6 +13,7 @@ pub(crate) mod properties;
 mod recorder;
 mod step;
 pub(crate) mod summary;
+mod transfer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,12 +28,14 @@ use crate::{callables::Callables, locks, sessions::Slot};
 
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
 pub(crate) use context::truth;
+pub(crate) use context::truth;
 pub use context::{HaltReason, StepContext, StepEnd};
-pub use execute::{LineObserver, Transfer};
+pub use execute::LineObserver;
 pub(crate) use facts::Facts;
 pub use logs::LogRef;
 pub(crate) use recorder::{Halt, Recorder};
 pub(crate) use step::StepOutcome;
+pub use transfer::Transfer;
 
 /// The wait before a database that refused is asked again.
 const READ_AGAIN: Duration = Duration::from_secs(1);

@@ -138,7 +138,7 @@ async fn conclude(mut context: StepContext<'_>, name: String, results: Results) 
         Ok((state, hidden)) => (results, state, hidden),
         Err(end) => {
             let results = context.settle(end)?.worst(results);
-            (results, summary::finished(None, &Value::Null, results, None), false)
+            (results, summary::finished(None, results, None), false)
         }
     };
     let state = context.core.recorder.concealed(&state).into_owned();
@@ -168,9 +168,8 @@ async fn last_words(context: &mut StepContext<'_>, results: Results) -> Result<(
     let done = context.render(&config.description_done).await?;
     let description = context.render(&config.description).await?;
     let suffix = context.render(&config.description_suffix).await?;
-    let given = [done, description].iter().map(summary::words).find(|words| !words.is_empty());
-    let text = given.map(|words| words.join(" ")).or_else(|| context.summary.take());
-    let state = summary::finished(text, &suffix, results, context.note);
+    let texts = summary::Texts { outcome: context.outcome.take(), default: context.summary.take() };
+    let state = summary::finished(texts.choose(&done, &description, &suffix), results, context.note);
     let hidden = context.decide(&config.hide_step_if, Some(results)).await?;
     Ok((state, hidden))
 }

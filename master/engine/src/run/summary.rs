@@ -23,11 +23,37 @@ pub(crate) fn current(description: &Value, suffix: &Value) -> String {
     text.join(" ")
 }
 
+/// What a step's kind has to say about its end.
+pub(crate) struct Texts {
+    /// Over everything that is configured.
+    pub(crate) outcome: Option<String>,
+    /// Where no `descriptionDone` is configured.
+    pub(crate) default: Option<String>,
+}
+
+impl Texts {
+    /// The words of a finished step; `None` when nobody has any.
+    pub(crate) fn choose(self, done: &Value, description: &Value, suffix: &Value) -> Option<String> {
+        let (done, description) = (words(done), words(description));
+        let mut text = match (self.outcome, self.default) {
+            (Some(outcome), _) => vec![outcome],
+            (None, _) if !done.is_empty() => done,
+            // A command speaks for itself: no suffix.
+            (None, Some(default)) => return Some(default),
+            (None, None) => description,
+        };
+        let suffix = words(suffix);
+        if text.is_empty() && !suffix.is_empty() {
+            text.push("finished".to_owned());
+        }
+        text.extend(suffix);
+        (!text.is_empty()).then(|| text.join(" "))
+    }
+}
+
 /// A finished step: its words, the result unless it is success, and why the worker ended it.
-pub(crate) fn finished(text: Option<String>, suffix: &Value, results: Results, note: Option<&str>) -> String {
-    let mut parts = vec![text.unwrap_or_else(|| "finished".to_owned())];
-    parts.extend(words(suffix));
-    let mut line = parts.join(" ");
+pub(crate) fn finished(text: Option<String>, results: Results, note: Option<&str>) -> String {
+    let mut line = text.unwrap_or_else(|| "finished".to_owned());
     if results != Results::Success {
         line.push_str(&format!(" ({results})"));
     }
@@ -86,7 +112,7 @@ mod tests {
     fn lines_are_buildbots() {
         let quoted = quoted_command(&["sleep".into(), "30".into()]);
         assert_eq!(
-            finished(quoted, &Value::Null, Results::Failure, Some("timed out")),
+            finished(quoted, Results::Failure, Some("timed out")),
             "'sleep 30' (failure) (timed out)"
         );
         assert_eq!(quoted_command(&["a".into(), "b".into(), "c".into()]).unwrap(), "'a b ...'");
@@ -98,6 +124,22 @@ mod tests {
             "cancelled (because) 'sleep 40' (cancelled)"
         );
         assert_eq!(build(Results::Success, None, &[]), "build successful");
+    }
+
+    #[test]
+    fn the_kind_of_a_step_speaks_where_nothing_is_configured() {
+        let choose = |outcome: Option<&str>, default: Option<&str>, done: Value, description: Value| {
+            let texts = Texts { outcome: outcome.map(str::to_owned), default: default.map(str::to_owned) };
+            texts.choose(&done, &description, &json!("x"))
+        };
+        let null = Value::Null;
+        assert_eq!(choose(Some("o"), Some("'c'"), json!("done"), null.clone()).unwrap(), "o x");
+        assert_eq!(choose(None, Some("'c'"), json!(["all", "done"]), null.clone()).unwrap(), "all done x");
+        assert_eq!(choose(None, Some("'c'"), null.clone(), json!("doing")).unwrap(), "'c'");
+        assert_eq!(choose(None, None, null.clone(), json!("doing")).unwrap(), "doing x");
+        assert_eq!(choose(None, None, null.clone(), null.clone()).unwrap(), "finished x");
+        let nothing = Texts { outcome: None, default: None };
+        assert_eq!(nothing.choose(&null, &null, &null), None);
     }
 
     #[test]

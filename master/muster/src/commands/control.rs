@@ -71,7 +71,9 @@ fn start_in(dir: &MasterDir, patience: Duration, quiet: bool) -> Result<ExitCode
     let ended = || Ok(child.try_wait().context("can't look at the new process")?.is_some());
     match follow(&mut log, patience, quiet, ended)? {
         Heard::Good => Ok(ExitCode::SUCCESS),
-        Heard::Bad | Heard::Ended => bail!("the master did not start; its log is {}", dir.log_file().display()),
+        Heard::Bad | Heard::Ended => {
+            bail!("the master did not start; its log is {}", dir.log_file().display())
+        }
         Heard::Nothing => bail!(
             "the master has not said within {} s that it runs; it may still be starting, see {}",
             patience.as_secs(),
@@ -108,7 +110,11 @@ fn stop_in(dir: &MasterDir, wait: bool, quiet: bool) -> Result<()> {
     let deadline = Instant::now() + STOP_PATIENCE;
     while pid_file::running(dir) == Some(pid) {
         if Instant::now() > deadline {
-            bail!("process {pid} has not stopped within {} s; see {}", STOP_PATIENCE.as_secs(), dir.log_file().display());
+            bail!(
+                "process {pid} has not stopped within {} s; see {}",
+                STOP_PATIENCE.as_secs(),
+                dir.log_file().display()
+            );
         }
         std::thread::sleep(POLL);
     }

@@ -33,7 +33,8 @@ pub fn run(options: &CreateMaster) -> Result<ExitCode> {
 }
 
 fn prepare(path: &Path, force: bool) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("can't create {}; choose another directory", path.display()))?;
+    fs::create_dir_all(path)
+        .with_context(|| format!("can't create {}; choose another directory", path.display()))?;
     let mut entries = fs::read_dir(path).with_context(|| format!("can't read {}", path.display()))?;
     // A directory that already is a master's is completed, so that the command can be repeated.
     let is_masters = path.join("master.cfg").exists() || path.join("master.cfg.sample").exists();
@@ -45,11 +46,8 @@ fn prepare(path: &Path, force: bool) -> Result<()> {
 
 /// The example holds passwords by its nature, so nobody else may read it.
 fn write_sample(path: &Path, db: &str) -> Result<()> {
-    let mut text = FIRST_CONFIG.to_owned();
-    if db != DEFAULT_DB_URL {
-        let quoted = serde_json::to_string(db).context("the database's URL can't be written")?;
-        text.push_str(&format!("\nc[\"db\"] = {{\"db_url\": {quoted}}}\n"));
-    }
+    let quoted = serde_json::to_string(db).context("the database's URL can't be written")?;
+    let text = FIRST_CONFIG.replace(&format!("\"{DEFAULT_DB_URL}\""), &quoted);
     let write = || -> std::io::Result<()> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -58,4 +56,33 @@ fn write_sample(path: &Path, db: &str) -> Result<()> {
         File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
     };
     write().with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_names_the_database_and_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.cfg.sample");
+        for url in [DEFAULT_DB_URL, "sqlite:////srv/other.sqlite"] {
+            write_sample(&path, url).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(&format!("{{\"db_url\": \"{url}\"}}")), "{text}");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(prepare(dir.path(), false).is_ok());
+        std::fs::write(dir.path().join("mine"), "").unwrap();
+        let error = prepare(dir.path(), false).unwrap_err().to_string();
+        assert!(error.contains("not empty") && error.contains("-f"), "{error}");
+        assert!(prepare(dir.path(), true).is_ok());
+    }
 }

@@ -15,7 +15,8 @@ pub fn run(options: &CreateWorker) -> Result<ExitCode> {
     let master = with_scheme(&options.master);
     master.parse::<MasterUrl>()?;
     let info = options.dir.join("info");
-    fs::create_dir_all(&info).with_context(|| format!("can't create {}; choose another directory", info.display()))?;
+    fs::create_dir_all(&info)
+        .with_context(|| format!("can't create {}; choose another directory", info.display()))?;
     let file = WorkerFile {
         masters: vec![master],
         name: Some(options.name.clone()),
@@ -27,7 +28,9 @@ pub fn run(options: &CreateWorker) -> Result<ExitCode> {
     if !options.quiet {
         let dir = options.dir.display();
         println!("created {dir}");
-        println!("next: say in {dir}/info/admin and {dir}/info/host whom to ask and what machine this is, and run");
+        println!(
+            "next: say in {dir}/info/admin and {dir}/info/host whom to ask and what machine this is, and run"
+        );
         println!("  muster worker {dir}");
     }
     Ok(ExitCode::SUCCESS)

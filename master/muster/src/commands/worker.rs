@@ -12,6 +12,8 @@ use super::worker_file::{self, WorkerFile};
 use crate::cli::Worker;
 use crate::{commands, logging};
 
+/// Holds the password, out of sight of the list of processes.
+const PASSWORD_VARIABLE: &str = "MUSTER_WORKER_PASSWORD";
 /// Longest password that is read from a file.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
@@ -19,7 +21,7 @@ const MAX_PASSWORD_BYTES: u64 = 4096;
 pub fn run(options: Worker) -> Result<ExitCode> {
     logging::to_terminal();
     let stop_at_eof = options.stop_at_eof;
-    let options = worker_options(options)?;
+    let options = worker_options(options, std::env::var(PASSWORD_VARIABLE).ok())?;
     commands::block_on(async move {
         let exit = if stop_at_eof {
             run_until_eof(options).await?
@@ -32,20 +34,23 @@ pub fn run(options: Worker) -> Result<ExitCode> {
 }
 
 /// Command line first, then the environment, then `worker.toml`.
-fn worker_options(options: Worker) -> Result<WorkerOptions> {
+fn worker_options(options: Worker, from_environment: Option<String>) -> Result<WorkerOptions> {
     let file = WorkerFile::read(&options.dir)?;
     let dir = options.dir.display();
     let masters = if options.masters.is_empty() { file.masters } else { options.masters };
     if masters.is_empty() {
-        bail!("no master is named; add --master ws://HOST:PORT, or write {dir}/{} with `muster create-worker`", worker_file::NAME);
+        bail!(
+            "no master is named; add --master ws://HOST:PORT, or write {dir}/{} with `muster create-worker`",
+            worker_file::NAME
+        );
     }
     let Some(name) = options.name.or(file.name) else {
         bail!("the worker has no name; add --name NAME, as master.cfg has it");
     };
     let from_file = options.password_file.as_deref().map(read_password).transpose()?;
-    let given = options.password.or(from_file).or(options.password_from_environment).or(file.password);
+    let given = options.password.or(from_file).or(from_environment).or(file.password);
     let Some(password) = given else {
-        bail!("worker {name} has no password; add --password-file FILE, or set MUSTER_WORKER_PASSWORD");
+        bail!("worker {name} has no password; add --password-file FILE, or set {PASSWORD_VARIABLE}");
     };
     let masters = masters.iter().map(|url| url.parse()).collect::<Result<Vec<MasterUrl>, _>>()?;
     Ok(WorkerOptions::new(options.dir, masters, name, Password::new(password)))
@@ -93,7 +98,7 @@ mod tests {
 
     fn options(arguments: &[&str]) -> Result<WorkerOptions> {
         match Cli::try_parse_from([&["muster", "worker"], arguments].concat())?.command {
-            Command::Worker(options) => worker_options(options),
+            Command::Worker(options) => worker_options(options, None),
             _ => bail!("another command"),
         }
     }

@@ -35,7 +35,8 @@ impl WorkerFile {
             Ok(found) if found.len() > MAX_BYTES => bail!("{} is too long", path.display()),
             _ => {}
         }
-        let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
         WorkerFile::parse(&text).with_context(|| path.display().to_string())
     }
 

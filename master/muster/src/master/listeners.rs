@@ -31,15 +31,22 @@ impl Listeners {
             let setting = "c['protocols']['session']['port']";
             match listen(&port, setting).await? {
                 Listener::Tcp(listener) => sessions.push(listener),
-                Listener::Unix(_) => bail!("{setting}: workers connect over TCP; write a port such as {SESSION_PORT}"),
+                Listener::Unix(_) => {
+                    bail!("{setting}: workers connect over TCP; write a port such as {SESSION_PORT}")
+                }
             }
         }
         Ok(Listeners { web, sessions })
     }
 
-    /// The TCP addresses of the web server.
-    pub fn web_addresses(&self) -> Vec<SocketAddr> {
-        self.web.iter().filter_map(Listener::tcp_address).collect()
+    /// Tells the log where everybody can come in.
+    pub fn log_addresses(&self) {
+        for address in self.web.iter().filter_map(Listener::tcp_address) {
+            tracing::info!("the pages are at http://{address}/");
+        }
+        for address in self.session_addresses() {
+            tracing::info!("workers connect to ws://{address}");
+        }
     }
 
     /// The addresses for workers.

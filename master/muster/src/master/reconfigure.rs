@@ -21,7 +21,7 @@ pub struct Reconfigure {
     dir: MasterDir,
     data: Data,
     master: MasterId,
-    host: Arc<Host>,
+    host: Host,
     active: watch::Sender<Arc<Active>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     hang_up: Signal,
@@ -33,7 +33,7 @@ impl Reconfigure {
         dir: MasterDir,
         data: Data,
         master: MasterId,
-        host: Arc<Host>,
+        host: Host,
         active: watch::Sender<Arc<Active>>,
         snapshot: watch::Sender<Arc<Snapshot>>,
     ) -> Result<Reconfigure> {
@@ -74,7 +74,9 @@ impl Reconfigure {
         config::evaluate(&self.dir).await?;
         let loaded = config::load(&self.host, &self.dir).await?;
         let old = self.snapshot.borrow().clone();
-        for warning in warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot)) {
+        for warning in
+            warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot))
+        {
             tracing::warn!("{warning}");
         }
         let host = Some(self.host.clone());
@@ -94,5 +96,7 @@ fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<String> {
         ("c['protocols']", session_port(old) != session_port(new)),
     ];
     let changed = differences.into_iter().filter(|(_, differs)| *differs);
-    changed.map(|(setting, _)| format!("{setting} has changed; this takes effect at the next restart")).collect()
+    changed
+        .map(|(setting, _)| format!("{setting} has changed; this takes effect at the next restart"))
+        .collect()
 }

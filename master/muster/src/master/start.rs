@@ -31,6 +31,7 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
     let data = Data::new(db, Bus::default());
     let listeners = Listeners::open(&loaded.snapshot).await?;
+    listeners.log_addresses();
     let incarnation = uuid::Uuid::new_v4().to_string();
     let version = env!("CARGO_PKG_VERSION");
     let id = data.master_starts(&dir.master_name(), &incarnation, version).await?;
@@ -46,7 +47,6 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
         id,
         incarnation: incarnation.clone(),
         snapshot: snapshot.clone(),
-        web: listeners.web_addresses(),
         sessions: listeners.session_addresses(),
         services: services.clone(),
         lease: lease.clone(),
@@ -71,7 +71,15 @@ pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     }
     services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
     let (tracker, stop) = services.lend();
-    Schedulers::start(data.clone(), Some(host.clone()), id, dir.path().to_owned(), snapshot.clone(), tracker, stop);
+    Schedulers::start(
+        data.clone(),
+        Some(host.clone()),
+        id,
+        dir.path().to_owned(),
+        snapshot.clone(),
+        tracker,
+        stop,
+    );
     if !listeners.web.is_empty() {
         let state = AppState::new(data.clone(), snapshot);
         services.spawn("the web server", |stop| async move {

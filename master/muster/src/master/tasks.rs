@@ -46,7 +46,10 @@ impl Tasks {
         *tasks.state().running.entry(name).or_default() += 1;
         self.0.tracker.spawn(async move {
             let outcome = AssertUnwindSafe(work).catch_unwind().await;
-            tasks.ended(name, outcome.unwrap_or_else(|_| Err(anyhow!("an internal error, see above in the log"))));
+            tasks.ended(
+                name,
+                outcome.unwrap_or_else(|_| Err(anyhow!("an internal error, see above in the log"))),
+            );
         });
     }
 
@@ -117,19 +120,18 @@ mod tests {
         assert!(!tasks.has_failed());
     }
 
+    async fn fails(end: fn() -> Result<()>, said: &str) {
+        let tasks = Tasks::default();
+        tasks.spawn("part", |_| async move { end() });
+        tasks.failed().await;
+        let failure = format!("{:#}", tasks.failure().unwrap());
+        assert!(failure.starts_with("part failed: ") && failure.contains(said), "{failure}");
+    }
+
     #[tokio::test]
     async fn failures_ends_and_panics_fail_the_group_under_the_tasks_name() {
-        let outcomes: [(&str, fn() -> Result<()>); 3] = [
-            ("refused", || Err(anyhow!("refused"))),
-            ("nobody told it to", || Ok(())),
-            ("internal error", || panic!("a test's own")),
-        ];
-        for (said, end) in outcomes {
-            let tasks = Tasks::default();
-            tasks.spawn("part", |_| async move { end() });
-            tasks.failed().await;
-            let failure = format!("{:#}", tasks.failure().unwrap());
-            assert!(failure.starts_with("part failed: ") && failure.contains(said), "{failure}");
-        }
+        fails(|| Err(anyhow!("refused")), "refused").await;
+        fails(|| Ok(()), "nobody told it to").await;
+        fails(|| panic!("a test's own"), "internal error").await;
     }
 }

@@ -187,18 +187,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_over_its_time_ends_with_its_children() {
+    async fn a_command_over_its_time_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = Git::new("git", directory.path());
+        let run = git.run(&["-c", "alias.hang=!sleep 600", "hang"], Duration::from_millis(50)).await;
+        assert!(matches!(run, Err(GitError::Timeout { .. })), "{run:?}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_nobody_waits_for_ends_with_its_children() {
         let directory = tempfile::tempdir().unwrap();
         let pid_file = directory.path().join("pid");
         // A git command that is a shell with a child, as a fetch over ssh is.
         let alias = format!("alias.hang=!sleep 600 & echo $! > '{}'; wait", pid_file.display());
         let git = Git::new("git", directory.path());
-        let run = git.run(&["-c", &alias, "hang"], Duration::from_millis(500)).await;
-        assert!(matches!(run, Err(GitError::Timeout { .. })), "{run:?}");
-        let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
-        let pid = Pid::from_raw(pid).unwrap();
+        let started = async {
+            loop {
+                let written = std::fs::read_to_string(&pid_file).unwrap_or_default();
+                if let Ok(pid) = written.trim().parse() {
+                    return Pid::from_raw(pid).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let child = tokio::select! {
+            run = git.run(&["-c", &alias, "hang"], LIMIT) => panic!("{run:?}"),
+            child = started => child,
+        };
         let gone = async {
-            while is_running(pid) {
+            while is_running(child) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

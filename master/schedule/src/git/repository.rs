@@ -62,7 +62,7 @@ impl Repository {
             RemoteRefs::All => Vec::new(),
             RemoteRefs::Branches(names) => names.iter().map(|name| format!("refs/heads/{name}")).collect(),
         };
-        let mut arguments = vec!["ls-remote", "--refs", &self.url];
+        let mut arguments = vec!["ls-remote", "--refs", "--", &self.url];
         arguments.extend(patterns.iter().map(String::as_str));
         let output = self.git.run(&arguments, COMMAND_LIMIT).await?;
         let refs = output.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name.to_owned());
@@ -74,7 +74,7 @@ impl Repository {
 
     /// The branch behind HEAD, or `HEAD` itself where the remote doesn't tell.
     async fn head(&self) -> Result<String, GitError> {
-        let output = self.git.run(&["ls-remote", "--symref", &self.url, "HEAD"], COMMAND_LIMIT).await?;
+        let output = self.git.run(&["ls-remote", "--symref", "--", &self.url, "HEAD"], COMMAND_LIMIT).await?;
         let symref = output.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
         Ok(symref.unwrap_or("HEAD").to_owned())
     }
@@ -84,7 +84,7 @@ impl Repository {
         for part in refs.chunks(REFS_PER_FETCH) {
             let specs: Vec<String> =
                 part.iter().map(|name| format!("+{name}:{}", self.kept_as(name))).collect();
-            let mut arguments = vec!["fetch", "--quiet", "--no-tags", &self.url];
+            let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--", &self.url];
             arguments.extend(specs.iter().map(String::as_str));
             self.git.run(&arguments, FETCH_LIMIT).await?;
         }

@@ -6,7 +6,7 @@ use muster_store::query;
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{World, snapshot};
+use crate::testing::World;
 
 /// A repository that somebody works in.
 struct Upstream(TempDir);
@@ -83,8 +83,7 @@ fn poller(world: &World, config: GitPollerConfig) -> GitPoller {
         source: SourceRef::default(),
     };
     let (making, data) = (Arc::default(), world.data.clone());
-    let snapshot = snapshot(Vec::new(), Vec::new());
-    GitPoller::new(&source, config, &snapshot, world.directory.path(), making, data, Callables::default())
+    GitPoller::new(&source, config, None, world.directory.path(), making, data, Callables::default())
 }
 
 async fn changes(world: &World, ids: &[ChangeId]) -> Vec<Change> {

@@ -34,7 +34,8 @@ fn from_row(row: &Row) -> Result<Builder> {
 
 /// Builders that `select` names, with their tags and masters.
 pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Builder>> {
-    let mut builders: Vec<Builder> = rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
+    let mut builders: Vec<Builder> =
+        rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
     let ids: Vec<i64> = builders.iter().map(|builder| builder.id.0).collect();
     let tags = "SELECT bt.builderid, t.name FROM builders_tags bt JOIN tags t ON t.id = bt.tagid \
                 WHERE bt.builderid IN (??) ORDER BY bt.id";

@@ -41,7 +41,8 @@ fn from_row(row: &Row) -> Result<Buildset> {
 
 /// Buildsets that `select` names, with their source versions.
 pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Buildset>> {
-    let mut buildsets: Vec<Buildset> = rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
+    let mut buildsets: Vec<Buildset> =
+        rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
     let ids: Vec<i64> = buildsets.iter().map(|buildset| buildset.id.0).collect();
     let mut sources = sourcestamps::of_buildsets(tx, &ids).await?;
     for buildset in &mut buildsets {

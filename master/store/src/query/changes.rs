@@ -76,8 +76,9 @@ impl Beside {
             files: files.iter().map(|row| row.text(1)).collect::<Result<_>>()?,
             properties: self.properties.get(&id).cloned().unwrap_or_default(),
             parent: row.opt_int(13)?.map(ChangeId),
-            sourcestamp: sourcestamp
-                .ok_or_else(|| Error::Data(format!("change {id} names sourcestamp {source}, which isn't there")))?,
+            sourcestamp: sourcestamp.ok_or_else(|| {
+                Error::Data(format!("change {id} names sourcestamp {source}, which isn't there"))
+            })?,
         })
     }
 }
@@ -147,7 +148,8 @@ async fn chain(tx: &Tx, newest: ChangeId, stop: Option<ChangeId>) -> Result<Vec<
         if stop.is_none() {
             break;
         }
-        let row = tx.query_opt("SELECT parent_changeids FROM changes WHERE changeid = ?", params![change]).await?;
+        let row =
+            tx.query_opt("SELECT parent_changeids FROM changes WHERE changeid = ?", params![change]).await?;
         next = row.map(|row| row.opt_int(0)).transpose()?.flatten().map(ChangeId);
     }
     Ok(found)

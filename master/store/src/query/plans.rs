@@ -7,8 +7,9 @@ async fn plan(table: &Table, select: &Select) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::upgrade(&DbUrl::Sqlite(directory.path().join("state.sqlite"))).await.unwrap();
     let (text, params) = select.build(table);
-    let rows: Result<Vec<Row>> =
-        db.read("plan", |tx| async move { tx.query(&format!("EXPLAIN QUERY PLAN {text}"), params).await }).await;
+    let rows: Result<Vec<Row>> = db
+        .read("plan", |tx| async move { tx.query(&format!("EXPLAIN QUERY PLAN {text}"), params).await })
+        .await;
     rows.unwrap().iter().map(|row| row.text(3)).collect::<std::result::Result<_, Error>>().unwrap()
 }
 

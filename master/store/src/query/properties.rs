@@ -29,7 +29,9 @@ pub struct RawProperty {
 
 /// The properties of a build, in the order in which they were first set.
 pub async fn raw_of_build(tx: &Tx, build: BuildId) -> Result<Vec<RawProperty>> {
-    let rows = tx.query("SELECT name, value, source FROM build_properties WHERE buildid = ?", params![build]).await?;
+    let rows = tx
+        .query("SELECT name, value, source FROM build_properties WHERE buildid = ?", params![build])
+        .await?;
     rows.iter()
         .map(|row| Ok(RawProperty { name: row.text(0)?, value: row.text(1)?, source: row.text(2)? }))
         .collect()
@@ -45,7 +47,8 @@ pub async fn of_builds(tx: &Tx, builds: &[i64], wanted: &Wanted) -> Result<BTree
     let statement = "SELECT buildid, name, value, source FROM build_properties WHERE buildid IN (??)";
     read(tx, statement, "name", builds, wanted, |row| {
         let text = row.text(2)?;
-        let value = serde_json::from_str(&text).map_err(|error| Error::Data(format!("property {text:?}: {error}")))?;
+        let value = serde_json::from_str(&text)
+            .map_err(|error| Error::Data(format!("property {text:?}: {error}")))?;
         Ok((row.text(1)?, Property(value, row.text(3)?)))
     })
     .await
@@ -60,7 +63,10 @@ pub async fn of_buildset(tx: &Tx, buildset: BuildsetId) -> Result<Properties> {
 pub async fn of_buildsets(tx: &Tx, buildsets: &[i64], wanted: &Wanted) -> Result<BTreeMap<i64, Properties>> {
     let statement =
         "SELECT buildsetid, property_name, property_value FROM buildset_properties WHERE buildsetid IN (??)";
-    read(tx, statement, "property_name", buildsets, wanted, |row| Ok((row.text(1)?, property(&row.text(2)?)?))).await
+    read(tx, statement, "property_name", buildsets, wanted, |row| {
+        Ok((row.text(1)?, property(&row.text(2)?)?))
+    })
+    .await
 }
 
 /// The properties of a change.
@@ -70,9 +76,12 @@ pub async fn of_change(tx: &Tx, change: ChangeId) -> Result<Properties> {
 
 /// The properties of each of these changes.
 pub async fn of_changes(tx: &Tx, changes: &[i64]) -> Result<BTreeMap<i64, Properties>> {
-    let statement = "SELECT changeid, property_name, property_value FROM change_properties WHERE changeid IN (??)";
-    read(tx, statement, "property_name", changes, &Wanted::All, |row| Ok((row.text(1)?, property(&row.text(2)?)?)))
-        .await
+    let statement =
+        "SELECT changeid, property_name, property_value FROM change_properties WHERE changeid IN (??)";
+    read(tx, statement, "property_name", changes, &Wanted::All, |row| {
+        Ok((row.text(1)?, property(&row.text(2)?)?))
+    })
+    .await
 }
 
 async fn read(

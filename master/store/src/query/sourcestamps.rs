@@ -90,7 +90,10 @@ pub async fn of_buildsets(tx: &Tx, buildsets: &[i64]) -> Result<BTreeMap<Buildse
 }
 
 /// Where the sources of a buildset come from: (codebase, repository, branch) of each.
-pub(super) async fn places_of(tx: &Tx, buildset: BuildsetId) -> Result<BTreeSet<(String, String, Option<String>)>> {
+pub(super) async fn places_of(
+    tx: &Tx,
+    buildset: BuildsetId,
+) -> Result<BTreeSet<(String, String, Option<String>)>> {
     let rows = tx
         .query(
             "SELECT s.codebase, s.repository, s.branch FROM buildset_sourcestamps bss \

@@ -33,9 +33,11 @@ fn from_row(row: &Row) -> Result<Worker> {
 
 /// Workers that `select` names, with the masters they are connected to and the builders they are configured on.
 pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Worker>> {
-    let mut workers: Vec<Worker> = rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
+    let mut workers: Vec<Worker> =
+        rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
     let ids: Vec<i64> = workers.iter().map(|worker| worker.id.0).collect();
-    let connected = "SELECT workerid, masterid FROM connected_workers WHERE workerid IN (??) ORDER BY masterid";
+    let connected =
+        "SELECT workerid, masterid FROM connected_workers WHERE workerid IN (??) ORDER BY masterid";
     let configured = "SELECT cw.workerid, bm.masterid, bm.builderid FROM configured_workers cw \
                       JOIN builder_masters bm ON bm.id = cw.buildermasterid \
                       WHERE cw.workerid IN (??) ORDER BY bm.masterid, bm.builderid";

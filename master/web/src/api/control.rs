@@ -40,7 +40,8 @@ pub(super) async fn carry_out(
 /// `[buildset, {"builder": request}]`.
 pub(super) fn added(added: &AddedBuildset) -> Value {
     let requests = added.requests.iter();
-    let requests: Params = requests.map(|(builder, request)| (builder.to_string(), request.0.into())).collect();
+    let requests: Params =
+        requests.map(|(builder, request)| (builder.to_string(), request.0.into())).collect();
     json!([added.id.0, requests])
 }
 
@@ -48,7 +49,9 @@ async fn build(state: &AppState, args: &Args, method: &str, params: &Params) -> 
     if !matches!(method, "stop" | "rebuild") {
         return Err(Failure::unsupported(method));
     }
-    let Some(id) = state.data.build_at(args).await? else { return Err(Failure::not_found("there is no such build")) };
+    let Some(id) = state.data.build_at(args).await? else {
+        return Err(Failure::not_found("there is no such build"));
+    };
     if method == "stop" {
         stored(state.data.stop_build(id, reason(params)).await)?;
         return Ok(Value::Null);
@@ -91,7 +94,9 @@ async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) ->
         "unpause" => WorkerOrder::Unpause,
         _ => return Err(Failure::unsupported(method)),
     };
-    let Some(worker) = state.data.worker_at(args).await? else { return Err(Failure::not_found("there is no such worker")) };
+    let Some(worker) = state.data.worker_at(args).await? else {
+        return Err(Failure::not_found("there is no such worker"));
+    };
     stored(state.data.control_worker(worker, order, reason(params)).await)?;
     Ok(Value::Null)
 }

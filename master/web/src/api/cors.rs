@@ -52,7 +52,8 @@ fn allowed_origins(config: &Snapshot) -> Vec<String> {
         return origins.iter().map(|origin| origin.to_lowercase()).collect();
     }
     let url: Option<Uri> = config.buildbot_url.parse().ok();
-    let own = url.and_then(|url| Some(format!("{}://{}", url.scheme_str()?, url.authority()?).to_lowercase()));
+    let own =
+        url.and_then(|url| Some(format!("{}://{}", url.scheme_str()?, url.authority()?).to_lowercase()));
     own.into_iter().collect()
 }
 

@@ -7,7 +7,11 @@ use super::{control::added, rpc::Failure};
 use crate::AppState;
 
 /// Makes the buildset that the form asks for. Nobody logs in yet, so the form's user name is the owner.
-pub(super) async fn force(state: &AppState, scheduler: &str, params: Map<String, Value>) -> Result<Value, Failure> {
+pub(super) async fn force(
+    state: &AppState,
+    scheduler: &str,
+    params: Map<String, Value>,
+) -> Result<Value, Failure> {
     let forced = muster_schedule::force(&state.data, &state.config(), scheduler, None, params).await;
     forced.map(|buildset| added(&buildset)).map_err(|error| match error {
         ForceError::Fields(texts) => {

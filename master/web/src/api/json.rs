@@ -23,7 +23,8 @@ pub(crate) fn text(value: Value, layout: Layout) -> String {
     }
     let mut bytes = Vec::new();
     let indented = layout == Layout::Indented;
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Python { indented, depth: 0, filled: false });
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut bytes, Python { indented, depth: 0, filled: false });
     let written = value.serialize(&mut serializer);
     written.expect("a JSON value is written to memory without errors");
     String::from_utf8(bytes).expect("the serializer writes UTF-8")
@@ -132,7 +133,8 @@ mod tests {
         let value = || json!({"b": [1, {}], "a": {"d": [], "c": null}});
         assert_eq!(text(value(), Layout::Compact), r#"{"a":{"c":null,"d":[]},"b":[1,{}]}"#);
         assert_eq!(text(value(), Layout::Spaced), r#"{"a": {"c": null, "d": []}, "b": [1, {}]}"#);
-        let indented = "{\n  \"a\": {\n    \"c\": null, \n    \"d\": []\n  }, \n  \"b\": [\n    1, \n    {}\n  ]\n}";
+        let indented =
+            "{\n  \"a\": {\n    \"c\": null, \n    \"d\": []\n  }, \n  \"b\": [\n    1, \n    {}\n  ]\n}";
         assert_eq!(text(value(), Layout::Indented), indented);
     }
 }

@@ -81,7 +81,9 @@ async fn post_reply(state: &AppState, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     match axum::body::to_bytes(body, MAX_BODY).await {
         Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body).await,
-        Err(_) => error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes")),
+        Err(_) => {
+            error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes"))
+        }
     }
 }
 
@@ -121,7 +123,10 @@ fn path_of(uri: &Uri) -> Vec<String> {
 pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name), decode(value))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
 }
 
 fn read_error(error: &Error) -> Response {
@@ -137,8 +142,11 @@ fn read_error(error: &Error) -> Response {
 }
 
 pub(crate) fn json_reply(status: StatusCode, value: Value, layout: Layout) -> Response {
-    let media_type =
-        if layout == Layout::Indented { "text/plain; charset=utf-8" } else { "application/json; charset=utf-8" };
+    let media_type = if layout == Layout::Indented {
+        "text/plain; charset=utf-8"
+    } else {
+        "application/json; charset=utf-8"
+    };
     (status, [(CONTENT_TYPE, media_type)], json::text(value, layout)).into_response()
 }
 

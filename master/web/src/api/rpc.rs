@@ -119,7 +119,11 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Call, Failure> {
     };
     let version = take("jsonrpc", Value::is_string, "a string")?;
     let method = take("method", Value::is_string, "a string")?;
-    let id = take("id", |id| id.is_string() || id.is_i64() || id.is_u64() || id.is_null(), "a string, number, or null")?;
+    let id = take(
+        "id",
+        |id| id.is_string() || id.is_i64() || id.is_u64() || id.is_null(),
+        "a string, number, or null",
+    )?;
     let params = take("params", Value::is_object, "an object")?;
     if version != "2.0" {
         return Err(Failure::request("only JSONRPC 2.0 is supported"));

@@ -23,15 +23,16 @@ const THEME_SECONDS: u32 = 365 * 86_400;
 pub(super) async fn stop(
     State(state): State<AppState>,
     page: PageRequest,
-    Path((builder, number)): Path<(String, i64)>,
+    Path((builder, number)): Path<(String, String)>,
     body: String,
 ) -> Response {
     let answer = async {
         page.check_same_site()?;
-        let found = build::find(&state, &builder, number).await?;
+        let found = build::find(&state, &builder, &number).await?;
         let fields = Fields::parse(&body);
         state.data.stop_build(found.id, fields.text("reason").unwrap_or("stopped on the page")).await?;
-        PageResult::Ok(page.redirect(&format!("{}/builds/{number}", builder_path(found.builder.id.0, &found.builder.name))))
+        let builder = builder_path(found.builder.id.0, &found.builder.name);
+        PageResult::Ok(page.redirect(&format!("{builder}/builds/{}", found.number)))
     };
     page.finish(answer.await)
 }
@@ -39,11 +40,11 @@ pub(super) async fn stop(
 pub(super) async fn rebuild(
     State(state): State<AppState>,
     page: PageRequest,
-    Path((builder, number)): Path<(String, i64)>,
+    Path((builder, number)): Path<(String, String)>,
 ) -> Response {
     let answer = async {
         page.check_same_site()?;
-        let found = build::find(&state, &builder, number).await?;
+        let found = build::find(&state, &builder, &number).await?;
         let added = state.data.rebuild(found.id).await?;
         let gone = || PageError::NotFound("The request of this build is gone, so it can't be repeated.".to_owned());
         added.ok_or_else(gone)?;

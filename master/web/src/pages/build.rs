@@ -11,19 +11,19 @@ use muster_data::views::{BuildPage, Excerpt};
 
 use super::{
     ansi, builders,
-    request::{PageError, PageRequest, PageResult},
+    request::{self, PageError, PageRequest, PageResult},
 };
 use crate::state::AppState;
 
 pub(super) async fn page(
     State(state): State<AppState>,
     page: PageRequest,
-    Path((builder, number)): Path<(String, i64)>,
+    Path((builder, number)): Path<(String, String)>,
 ) -> Response {
-    page.finish(show(&state, &page, &builder, number).await)
+    page.finish(show(&state, &page, &builder, &number).await)
 }
 
-async fn show(state: &AppState, page: &PageRequest, builder: &str, number: i64) -> PageResult {
+async fn show(state: &AppState, page: &PageRequest, builder: &str, number: &str) -> PageResult {
     let mut build = find(state, builder, number).await?;
     let steps = build.steps.iter_mut();
     let excerpts: BTreeMap<i64, Value> =
@@ -42,8 +42,8 @@ fn excerpt(excerpt: Excerpt) -> Value {
 }
 
 /// The build that an address names.
-pub(super) async fn find(state: &AppState, builder: &str, number: i64) -> Result<BuildPage, PageError> {
-    let builder = builders::find(state, builder).await?;
+pub(super) async fn find(state: &AppState, builder: &str, number: &str) -> Result<BuildPage, PageError> {
+    let (builder, number) = (builders::find(state, builder).await?, request::number(number)?);
     let missing = format!("The builder {} has no build {number}.", builder.name);
     state.data.build_page(builder, number).await?.ok_or(PageError::NotFound(missing))
 }

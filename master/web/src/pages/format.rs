@@ -19,13 +19,13 @@ pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter("exact", |at: i64| formatted(at, "%Y-%m-%d %H:%M:%S UTC"));
     environment.add_filter("result", result_name);
     environment.add_filter("glyph", |name: &str| glyph(name));
-    environment.add_filter("segment", |text: &str| segment(text));
+    environment.add_filter("segment", |text: &str| Value::from_safe_string(segment(text)));
     environment.add_filter("plural", |count: i64, one: &str, many: &str| {
         format!("{count} {}", if count == 1 { one } else { many })
     });
     environment.add_filter("short_revision", |revision: &str| short_revision(revision));
     environment.add_filter("author_name", |author: &str| author_name(author).to_owned());
-    environment.add_function("builder_path", |id: i64, name: &str| builder_path(id, name));
+    environment.add_function("builder_path", |id: i64, name: &str| Value::from_safe_string(builder_path(id, name)));
     environment.add_function("progress", |elapsed: i64, usual: i64| progress(elapsed, usual));
     environment.add_function("remaining", |elapsed: i64, usual: i64| remaining(elapsed, usual));
 }

@@ -14,7 +14,7 @@ use regex::Regex;
 use super::{
     ansi, builders,
     forms::Fields,
-    request::{PageError, PageRequest, PageResult},
+    request::{self, PageError, PageRequest, PageResult},
 };
 use crate::state::AppState;
 
@@ -35,10 +35,11 @@ const ERROR_WINDOW: i64 = 1_000;
 pub(super) async fn page(
     State(state): State<AppState>,
     page: PageRequest,
-    Path((builder, number, step, slug)): Path<(String, i64, i64, String)>,
+    Path((builder, number, step, slug)): Path<(String, String, String, String)>,
 ) -> Response {
     let answer = async {
         let builder = builders::find(&state, &builder).await?;
+        let (number, step) = (request::number(&number)?, request::number(&step)?);
         let missing = format!("Step {step} of {} #{number} has no log {slug}.", builder.name);
         let log = state.data.log_page(builder, number, step, &slug).await?;
         show(&state, &page, log.ok_or(PageError::NotFound(missing))?).await

@@ -67,6 +67,3 @@ async fn secure(mut response: Response) -> Response {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
-
-#[cfg(test)]
-mod tests;

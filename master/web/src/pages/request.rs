@@ -105,7 +105,7 @@ impl PageRequest {
         };
         let site = context! { title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str() };
         let base = context! {
-            layout, site, root => self.root.as_str(), path => self.path.as_str(), theme => self.theme, now => muster_data::now().0,
+            layout, site, root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.theme, now => muster_data::now().0,
         };
         let html = self.templates.render(&self.snapshot, name, context! { ..context, ..base })?;
         let fresh = [(header::CACHE_CONTROL, "no-store"), (header::VARY, "cookie")];
@@ -119,9 +119,11 @@ impl PageRequest {
             PageError::Refused(detail) => (StatusCode::FORBIDDEN, "Refused", detail),
             PageError::Failed(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail),
         };
-        let page = self.with_status(status, "error.html", context! { what, detail => detail.as_str(), code => status.as_u16() });
-        // The error page itself may be overridden and broken.
-        page.unwrap_or_else(|_| (status, format!("{what}: {detail}\n")).into_response())
+        let page = self.with_status(status, "error.html", context! { nav => "", what, detail => detail.as_str(), code => status.as_u16() });
+        page.unwrap_or_else(|broken| {
+            tracing::error!(error = %broken, "the page for errors could not be made");
+            (status, format!("{what}: {detail}\n")).into_response()
+        })
     }
 
     /// Answers, with a page for an error, too.
@@ -145,6 +147,11 @@ impl PageRequest {
     pub(super) fn redirect(&self, to: &str) -> Response {
         (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{}{to}", self.root))]).into_response()
     }
+}
+
+/// A number in an address.
+pub(super) fn number(text: &str) -> Result<i64, PageError> {
+    text.parse().map_err(|_| PageError::NotFound(format!("“{text}” is not a number.")))
 }
 
 /// An address that nobody knows.

@@ -16,7 +16,7 @@ async fn call(server: &Server, path: &str, method: &str, params: Value) -> Reply
     post(server, path, &body.to_string()).await
 }
 
-/// Calls of the golden index whose answers are the same to the last word: everything that is refused before a method
+/// Calls of the golden index, in its order, whose answers are the same to the last word: everything that is refused before a method
 /// runs, and what the methods answer on success.
 const EXACT: &[&str] = &[
     "rpc_bad_content_type.json",
@@ -35,8 +35,14 @@ const EXACT: &[&str] = &[
     "rpc_collection_method.json",
     "rpc_builder_method.json",
     "rpc_force_unknown_method.json",
+    "rpc_force_unknown_param.json",
+    "rpc_force_validation_errors.json",
+    "rpc_force_ok_skipper.json",
+    "rpc_force_ok_by_names.json",
+    "rpc_force_anonymous_no_username.json",
     "rpc_stop_missing.json",
     "rpc_stop_by_number.json",
+    "rpc_rebuild_ok.json",
     "rpc_cancel_missing.json",
     "rpc_scheduler_enable.json",
     "rpc_scheduler_enable_missing.json",
@@ -74,6 +80,8 @@ async fn other_failures_have_their_codes() {
     assert!(parse.json()["error"]["message"].as_str().unwrap().starts_with("JSON parse error: "));
     assert_eq!(parse.json().get("id"), None);
     let cases = [
+        ("/api/v2/forceschedulers/nosuch", "force", json!({}), 500, -32_603),
+        ("/api/v2/forceschedulers/simple", "force", json!({"builderNames": ["zzz"]}), 500, -32_603),
         ("/api/v2/builds/999", "rebuild", json!({}), 500, -32_603),
         ("/api/v2/buildrequests/1", "bogus", json!({}), 500, -32_603),
         ("/api/v2/buildrequests/18", "set_priority", json!({}), 500, -32_603),

@@ -13,18 +13,18 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungsten
 
 use crate::{client::get, fixture::Server};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn connect(server: &Server) -> Socket {
+pub async fn connect(server: &Server) -> Socket {
     connect_async(format!("ws://{}/ws", server.address)).await.unwrap().0
 }
 
-async fn ask(socket: &mut Socket, frame: Value) -> Value {
+pub async fn ask(socket: &mut Socket, frame: Value) -> Value {
     socket.send(Message::text(frame.to_string())).await.unwrap();
     next(socket).await
 }
 
-async fn next(socket: &mut Socket) -> Value {
+pub async fn next(socket: &mut Socket) -> Value {
     let frame = socket.next().await.unwrap().unwrap();
     serde_json::from_str(frame.to_text().unwrap()).unwrap()
 }
@@ -44,7 +44,10 @@ async fn a_listener_gets_the_events_of_its_paths() {
     assert_eq!(ask(&mut socket, stop.clone()).await, json!({"msg": "OK", "code": 200, "_id": "two"}));
     server.data.set_scheduler_enabled(SchedulerId(2), true).await.unwrap();
     let answer = ask(&mut socket, stop).await;
-    assert_eq!(answer, json!({"error": "path was not consumed 'schedulers/*/updated'", "code": 400, "_id": "two"}));
+    assert_eq!(
+        answer,
+        json!({"error": "path was not consumed 'schedulers/*/updated'", "code": 400, "_id": "two"})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +105,8 @@ async fn a_slow_browser_is_dropped_and_the_others_are_served() {
 async fn a_stream_tells_its_id_and_then_its_events() {
     let server = Server::golden().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let request = format!("GET /sse/listen/schedulers/*/updated HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let request =
+        format!("GET /sse/listen/schedulers/*/updated HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut lines = BufReader::new(stream).lines();
     let mut data = async || loop {

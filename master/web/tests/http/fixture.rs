@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority, SchedulerConfig,
-    SchedulerKind, Snapshot, SourceRef, WwwConfig,
+    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority,
+    SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
 };
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
@@ -103,7 +103,8 @@ async fn insert_all(tx: &Tx, table: &str, items: &[Value], renamed: &[(&str, &st
     for item in items {
         let mut row: Vec<(&str, Value)> = Vec::new();
         for (key, value) in item.as_object().unwrap() {
-            let column = renamed.iter().find(|(known, _)| known == key).map_or(key.as_str(), |(_, column)| column);
+            let column =
+                renamed.iter().find(|(known, _)| known == key).map_or(key.as_str(), |(_, column)| column);
             if !column.is_empty() {
                 row.push((column, value.clone()));
             }
@@ -114,7 +115,13 @@ async fn insert_all(tx: &Tx, table: &str, items: &[Value], renamed: &[(&str, &st
 
 async fn fill(tx: &Tx) {
     insert_all(tx, "masters", &hashed(items("masters.json", "masters")), &[("masterid", "id")]).await;
-    insert_all(tx, "projects", &hashed(items("projects.json", "projects")), &[("projectid", "id"), ("active", "")]).await;
+    insert_all(
+        tx,
+        "projects",
+        &hashed(items("projects.json", "projects")),
+        &[("projectid", "id"), ("active", "")],
+    )
+    .await;
     fill_builders(tx).await;
     fill_workers(tx).await;
     fill_owned(tx).await;
@@ -137,11 +144,17 @@ async fn fill_builders(tx: &Tx) {
     insert_all(tx, "builders", &builders, &renamed).await;
     for builder in &builders {
         let id = &builder["builderid"];
-        insert(tx, "builder_masters", &[("id", id.clone()), ("builderid", id.clone()), ("masterid", json!(1))]).await;
+        insert(
+            tx,
+            "builder_masters",
+            &[("id", id.clone()), ("builderid", id.clone()), ("masterid", json!(1))],
+        )
+        .await;
         for tag in builder["tags"].as_array().unwrap() {
             let hash = name_hash(tag.as_str().unwrap());
             insert(tx, "tags", &[("name", tag.clone()), ("name_hash", hash.clone().into())]).await;
-            let text = "INSERT INTO builders_tags (builderid, tagid) SELECT ?, id FROM tags WHERE name_hash = ?";
+            let text =
+                "INSERT INTO builders_tags (builderid, tagid) SELECT ?, id FROM tags WHERE name_hash = ?";
             tx.execute(text, vec![sql(id), Sql::Text(hash)]).await.unwrap();
         }
     }
@@ -157,7 +170,10 @@ async fn fill_workers(tx: &Tx) {
             insert(tx, "connected_workers", &row).await;
         }
         for configured in worker["configured_on"].as_array().unwrap() {
-            let row = [("buildermasterid", configured["builderid"].clone()), ("workerid", worker["workerid"].clone())];
+            let row = [
+                ("buildermasterid", configured["builderid"].clone()),
+                ("workerid", worker["workerid"].clone()),
+            ];
             insert(tx, "configured_workers", &row).await;
         }
     }
@@ -204,8 +220,11 @@ async fn fill_sources(tx: &Tx) {
             insert(tx, "change_files", &[("changeid", id.clone()), ("filename", file.clone())]).await;
         }
         for (name, value) in change["properties"].as_object().unwrap() {
-            let row =
-                [("changeid", id.clone()), ("property_name", json!(name)), ("property_value", value.to_string().into())];
+            let row = [
+                ("changeid", id.clone()),
+                ("property_name", json!(name)),
+                ("property_value", value.to_string().into()),
+            ];
             insert(tx, "change_properties", &row).await;
         }
         let mut row = change.clone();
@@ -217,7 +236,8 @@ async fn fill_sources(tx: &Tx) {
 
 async fn fill_requests(tx: &Tx) {
     for buildset in items("buildsets.json", "buildsets") {
-        insert_all(tx, "buildsets", std::slice::from_ref(&buildset), &[("bsid", "id"), ("sourcestamps", "")]).await;
+        insert_all(tx, "buildsets", std::slice::from_ref(&buildset), &[("bsid", "id"), ("sourcestamps", "")])
+            .await;
         for source in buildset["sourcestamps"].as_array().unwrap() {
             let row = [("buildsetid", buildset["bsid"].clone()), ("sourcestampid", source["ssid"].clone())];
             insert(tx, "buildset_sourcestamps", &row).await;
@@ -252,8 +272,11 @@ async fn fill_requests(tx: &Tx) {
 }
 
 async fn buildset_property(tx: &Tx, buildset: i64, name: &Value, pair: &Value) {
-    let row =
-        [("buildsetid", json!(buildset)), ("property_name", name.clone()), ("property_value", pair.to_string().into())];
+    let row = [
+        ("buildsetid", json!(buildset)),
+        ("property_name", name.clone()),
+        ("property_value", pair.to_string().into()),
+    ];
     insert(tx, "buildset_properties", &row).await;
 }
 
@@ -282,8 +305,12 @@ async fn fill_builds(tx: &Tx) {
 }
 
 async fn build_property(tx: &Tx, build: i64, name: &Value, value: &Value, source: &Value) {
-    let row =
-        [("buildid", json!(build)), ("name", name.clone()), ("value", value.clone()), ("source", source.clone())];
+    let row = [
+        ("buildid", json!(build)),
+        ("name", name.clone()),
+        ("value", value.clone()),
+        ("source", source.clone()),
+    ];
     insert(tx, "build_properties", &row).await;
 }
 
@@ -295,11 +322,18 @@ async fn fill_steps(tx: &Tx) {
     let logs = [
         ("logs.32.json", "logs.32.contents.json"),
         ("logs.33.json", "logs.33.contents.json"),
-        ("builders.2.builds.1.steps.2.logs.stdio.json", "builders.2.builds.1.steps.2.logs.stdio.contents.json"),
+        (
+            "builders.2.builds.1.steps.2.logs.stdio.json",
+            "builders.2.builds.1.steps.2.logs.stdio.contents.json",
+        ),
     ];
     for (log, contents) in logs {
         let log = items(log, "logs").remove(0);
-        let text = items(contents, "logchunks").remove(0)["content"].as_str().unwrap().trim_end_matches('\n').to_owned();
+        let text = items(contents, "logchunks").remove(0)["content"]
+            .as_str()
+            .unwrap()
+            .trim_end_matches('\n')
+            .to_owned();
         let row = [
             ("logid", log["logid"].clone()),
             ("first_line", json!(0)),
@@ -386,7 +420,8 @@ fn force_field(recorded: &Value) -> ForceField {
         default: recorded["default"].clone(),
         required: recorded["required"] == true,
         multiple: recorded["multiple"] == true,
-        regex: None,
+        // Compiled patterns are not in the recorded answers.
+        regex: (recorded["name"] == "pull_url").then(|| "^$|^https?://".to_owned()),
         maxsize: recorded["maxsize"].as_u64(),
         choices: serde_json::from_value(recorded["choices"].clone()).unwrap_or_default(),
         strict: recorded["strict"] == true,

@@ -18,7 +18,8 @@ const DIFFERENT: &[(&str, u16, &str)] = &[
 ];
 
 /// Resources that this version doesn't have yet.
-const ABSENT: &[&str] = &["/codebases", "/commits", "/branches", "/test_result_sets", "/data", "/application.spec"];
+const ABSENT: &[&str] =
+    &["/codebases", "/commits", "/branches", "/test_result_sets", "/data", "/application.spec"];
 /// Their types.
 const ABSENT_TYPES: &[&str] =
     &["branch", "build_data", "codebase", "commit", "commit_graph", "test_result", "test_result_set"];
@@ -84,10 +85,10 @@ fn forget_what_moves(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(forget_what_moves),
         Value::Object(members) => {
             members.remove("last_active");
-            if let Some(Value::String(text)) = members.get_mut("error") {
-                if text.starts_with("not found") {
-                    text.truncate("not found while getting from endpoint for".len());
-                }
+            if let Some(Value::String(text)) = members.get_mut("error")
+                && text.starts_with("not found")
+            {
+                text.truncate("not found while getting from endpoint for".len());
             }
             members.values_mut().for_each(forget_what_moves);
         }

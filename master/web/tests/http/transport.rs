@@ -28,12 +28,17 @@ async fn people_get_indented_text_and_programs_compact_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn latest_is_v2_and_api_names_the_versions() {
     let server = Server::golden().await;
-    assert_eq!(get(server.address, "/api/latest/builds/1").await.body, get(server.address, "/api/v2/builds/1").await.body);
+    assert_eq!(
+        get(server.address, "/api/latest/builds/1").await.body,
+        get(server.address, "/api/v2/builds/1").await.body
+    );
     let versions = get(server.address, "/api").await.json();
     assert_eq!(versions, json!({"api_versions": {"v2": "http://127.0.0.1:8010/api/v2"}}));
     let root = get(server.address, "/api/v2").await.json();
     let names = root["rootlinks"].as_array().unwrap();
-    assert!(names.contains(&json!({"name": "builds"})) && !names.contains(&json!({"name": "application.spec"})));
+    assert!(
+        names.contains(&json!({"name": "builds"})) && !names.contains(&json!({"name": "application.spec"}))
+    );
     assert_eq!(get(server.address, "/api/v2/").await.status, 404);
 }
 
@@ -86,7 +91,10 @@ async fn names_are_decoded_part_by_part() {
     let server = Server::golden().await;
     assert_eq!(get(server.address, "/api/v2/builders/build%20fail").await.status, 200);
     assert_eq!(get(server.address, "/api/v2/builders/2%2Fbuilds").await.status, 404);
-    assert_eq!(get(server.address, "/api/v2/builds?state_string__contains=build+successful").await.json()["meta"]["total"], 9);
+    assert_eq!(
+        get(server.address, "/api/v2/builds?state_string__contains=build+successful").await.json()["meta"]["total"],
+        9
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +104,10 @@ async fn the_user_interface_is_told_who_and_where_it_is() {
     assert_eq!(reply.header("cache-control"), Some("public,max-age=0"));
     let config = reply.json();
     assert_eq!(config["user"], json!({"anonymous": true}));
-    assert_eq!((&config["title"], &config["buildbotURL"]), (&json!("Demo"), &json!("http://127.0.0.1:8010/")));
+    assert_eq!(
+        (&config["title"], &config["buildbotURL"]),
+        (&json!("Demo"), &json!("http://127.0.0.1:8010/"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,7 +95,7 @@ class BuilderConfig(util.ComparableMixin):
             workernames = [workernames]
         if workernames is not None and not isinstance(workernames, (list, tuple)):
             error(f"builder '{self._shown}': workernames must be a list or a string")
-            workernames = []
+            return []
         workernames = list(workernames or [])
         if workername is not None and not isinstance(workername, str):
             error(f"builder '{self._shown}': workername must be a string but it is {workername!r}")

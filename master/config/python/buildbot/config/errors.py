@@ -12,6 +12,7 @@ class ConfigErrors(Exception):
         super().__init__()
         self.errors = []
         self.locations = []
+        self.warnings = []
         for text in errors:
             self.addError(text)
 
@@ -43,6 +44,13 @@ def error(text, always_raise=False, location=None):
     raised = ConfigErrors()
     raised.addError(text, location)
     raise raised
+
+
+def warn(text):
+    """Reports something that is good, but that the user should know."""
+    if _collecting is not None:
+        location = caller()
+        _collecting.warnings.append(f"{text} ({location.file}:{location.line})" if location.file else text)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Force forms: builds that people start, and what they are asked."""
 
-from buildbot.config.errors import error
+from buildbot.config.errors import error, warn
 from buildbot.schedulers.base import BaseScheduler
 from buildbot.util.identifiers import isIdentifier
 
@@ -52,12 +52,11 @@ class BaseParameter:
         self.label = name if label is None else label
         self.tablabel = self.label if tablabel is None else tablabel
         self.regex = regex
-        unknown = [key for key in kw if not hasattr(type(self), key)]
-        if unknown:
-            error(f"{type(self).__name__} '{name}': unknown argument(s) {', '.join(unknown)}")
         for key, value in kw.items():
-            if key not in unknown:
-                setattr(self, key, value)
+            if not hasattr(type(self), key):
+                # Buildbot keeps every argument as an attribute, and configurations rely on it.
+                warn(f"{type(self).__name__} '{name}': the argument {key} has no effect")
+            setattr(self, key, value)
         self._refuse_behaviour()
 
     def _refuse_behaviour(self):
@@ -212,9 +211,7 @@ class NestedParameter(BaseParameter):
         super().__init__(fields=fields, name=name, **kwargs)
         if self.columns is None:
             visible = [field for field in fields if not field.hide]
-            self.columns = min(2 if len(visible) >= 4 else 1, 4)
-            if self.layout == "tabs":
-                self.columns = 1
+            self.columns = 2 if len(visible) >= 4 else 1
 
     def setParent(self, parent):
         super().setParent(parent)
@@ -263,7 +260,6 @@ class CodebaseParameter(NestedParameter):
 
     kind = "codebase"
     codebase = ""
-    columns = 1
 
     _DEFAULT = object()
 
@@ -283,9 +279,11 @@ class CodebaseParameter(NestedParameter):
         given = {"branch": branch, "revision": revision, "repository": repository, "project": project}
         fields = [self._field(key, value) for key, value in given.items()] + ([patch] if patch is not None else [])
         fields = sorted((field for field in fields if field is not None), key=self._order)
-        super().__init__(
-            name or codebase, fields=fields, label=codebase if label is None and codebase else label or "", **kwargs
-        )
+        if label is None and codebase:
+            label = f"Codebase: {codebase}"
+        if patch is not None:
+            kwargs.setdefault("columns", 1)
+        super().__init__(name or codebase, fields=fields, label=label, **kwargs)
 
     def _field(self, key, value):
         if value is self._DEFAULT:
@@ -381,7 +379,7 @@ class ForceScheduler(BaseScheduler):
 
     def _checked_properties(self, properties):
         if properties is None:
-            return [NestedParameter(name="", fields=[AnyPropertyParameter(f"property{i}") for i in range(1, 5)])]
+            return []
         if not isinstance(properties, list) or not all(isinstance(field, BaseParameter) for field in properties):
             error(f"ForceScheduler {self.name!r}: properties must be a list of BaseParameters: {properties!r}")
             return []

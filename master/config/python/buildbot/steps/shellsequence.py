@@ -43,7 +43,6 @@ class ShellSequence(ShellMixin, BuildStep):
     """Runs commands one after the other, each with its own log."""
 
     kind = "ShellSequence"
-    name = "shell"
     arguments = ("commands",)
     renderables = ["commands"]
 

@@ -1,0 +1,24 @@
+//! Shell commands (`compat/behaviour-5-steps.md` 5.2 and 5.3).
+
+mod arguments;
+mod command_line;
+mod property;
+mod sequence;
+
+use muster_core::{LogKind, Results};
+
+use crate::run::{StepContext, StepEnd};
+
+pub(super) use arguments::{Collect, ShellArguments};
+pub(super) use command_line::CommandText;
+pub(super) use property::{set_property_from_command, tree_size};
+pub(super) use sequence::shell_sequence;
+
+/// `ShellCommand`, and those that are nothing but a default command.
+pub(super) async fn shell_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+    let arguments = ShellArguments::read(context).await?;
+    let command = ShellArguments::command(context).await?;
+    let stdio = context.add_log("stdio", LogKind::Stdio)?;
+    let result = arguments.run(context, command, &stdio, Collect::default(), None).await?;
+    Ok(arguments.results(&result))
+}

@@ -1,0 +1,10 @@
+//! The pages over real sockets, on a database that Buildbot 4.3.0 wrote.
+
+#[path = "../http/client.rs"]
+#[allow(dead_code)]
+mod client;
+mod fixture;
+mod forms;
+mod log;
+mod render;
+mod screenshots;

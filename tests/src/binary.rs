@@ -1,0 +1,60 @@
+//! The `muster` binary of this build.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The path of the binary: `MUSTER_BIN`, or the one beside this program, which is brought up to date first.
+pub fn muster() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("MUSTER_BIN") {
+        Some(given) => given.into(),
+        None => built(),
+    })
+}
+
+/// A command that runs `muster` with a quiet environment.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(muster());
+    command.args(arguments).env_remove("MUSTER_LOG").env_remove("MUSTER_PYTHON").env_remove("MUSTER_WORKER_PASSWORD");
+    command
+}
+
+fn built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let beside = own.parent().unwrap();
+    let profile_dir = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
+    build_once(profile_dir);
+    profile_dir.join("muster")
+}
+
+/// Each test is a process of its own; the first one of a run builds, the others wait for it and find its note.
+fn build_once(profile_dir: &Path) {
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let note = profile_dir.join("muster-tests.run");
+    let mut note = File::options().read(true).write(true).create(true).truncate(false).open(note).unwrap();
+    flock(&note, FlockOperation::LockExclusive).unwrap();
+    let mut noted = String::new();
+    note.read_to_string(&mut noted).unwrap();
+    if noted != run {
+        build(profile_dir);
+        note.set_len(0).unwrap();
+        note.rewind().unwrap();
+        note.write_all(run.as_bytes()).unwrap();
+    }
+}
+
+fn build(profile_dir: &Path) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "muster"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("CARGO_TARGET_DIR", profile_dir.parent().unwrap());
+    if profile_dir.ends_with("release") {
+        command.arg("--release");
+    }
+    assert!(command.status().unwrap().success(), "the binary `muster` can't be built; the compiler's words stand above");
+}
