@@ -35,20 +35,22 @@ fn built() -> PathBuf {
 /// Each test is a process of its own; the first one of a run builds, the others wait for it and find its note.
 fn build_once(profile_dir: &Path) {
     let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let (built, failed) = (format!("{run} built"), format!("{run} failed"));
     let note = profile_dir.join("muster-tests.run");
     let mut note = File::options().read(true).write(true).create(true).truncate(false).open(note).unwrap();
     flock(&note, FlockOperation::LockExclusive).unwrap();
     let mut noted = String::new();
     note.read_to_string(&mut noted).unwrap();
-    if noted != run {
-        build(profile_dir);
+    if noted != built && noted != failed {
+        noted = if build(profile_dir) { built } else { failed.clone() };
         note.set_len(0).unwrap();
         note.rewind().unwrap();
-        note.write_all(run.as_bytes()).unwrap();
+        note.write_all(noted.as_bytes()).unwrap();
     }
+    assert!(noted != failed, "the binary `muster` can't be built; see what `cargo build -p muster` says");
 }
 
-fn build(profile_dir: &Path) {
+fn build(profile_dir: &Path) -> bool {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "muster"]).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -56,5 +58,5 @@ fn build(profile_dir: &Path) {
     if profile_dir.ends_with("release") {
         command.arg("--release");
     }
-    assert!(command.status().unwrap().success(), "the binary `muster` can't be built; the compiler's words stand above");
+    command.status().unwrap().success()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::until;
+use crate::wait::until_ok;
 
 /// How long another process may write.
 const BUSY: Duration = Duration::from_secs(10);
@@ -53,18 +53,11 @@ impl Database {
     /// Waits until no row of unfinished work is left.
     #[track_caller]
     pub fn wait_until_idle(&self) {
-        let open = || {
-            let counts = OPEN_WORK.map(|(kind, query)| (kind, self.number(query)));
-            counts.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>()
-        };
         // The master may just be writing the last of it.
-        let mut left = Vec::new();
-        let idle = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until("no unfinished row in the database", || {
-                left = open();
-                left.is_empty().then_some(())
-            })
-        }));
-        assert!(idle.is_ok(), "rows are stuck: {left:?}");
+        until_ok(|| {
+            let counts = OPEN_WORK.map(|(kind, query)| (kind, self.number(query)));
+            let left: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("no unfinished rows; there are {left:?}")) }
+        });
     }
 }

@@ -12,12 +12,21 @@ const POLL: Duration = Duration::from_millis(20);
 /// When there is nothing within [`PATIENCE`].
 #[track_caller]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    until_ok(|| look().ok_or_else(|| what.to_owned()))
+}
+
+/// Tries until it succeeds.
+///
+/// # Panics
+/// With the last error, when it fails for longer than [`PATIENCE`].
+#[track_caller]
+pub fn until_ok<T>(mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        match attempt() {
+            Ok(seen) => return seen,
+            Err(missing) => assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {missing}"),
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
         std::thread::sleep(POLL);
     }
 }

@@ -34,5 +34,5 @@ mod transfer;
 
 pub use error::WorkerError;
 pub use launch::Launcher;
-pub use options::{Limits, WorkerOptions};
+pub use options::{Limits, PASSWORD_VARIABLE, WorkerOptions};
 pub use run::{Exit, Stops, run, run_until_signal};

@@ -28,6 +28,9 @@ const LOGFILE_POLL: Duration = Duration::from_millis(500);
 /// How long a program may live on after the signal that was meant to end it, as in Buildbot's worker.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The variable that may hold the worker's password. Commands don't see it: headers of logs list the environment.
+pub const PASSWORD_VARIABLE: &str = "MUSTER_WORKER_PASSWORD";
+
 /// Everything a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {

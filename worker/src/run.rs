@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::PASSWORD_VARIABLE;
 use crate::commands::Commands;
 use crate::execute::Surroundings;
 use crate::home::WorkerHome;
@@ -81,7 +82,7 @@ pub async fn run(options: WorkerOptions, stops: Stops) -> Result<Exit, WorkerErr
     let boot_id = BootId::fresh();
     let around = Surroundings {
         base: home.dir().to_owned(),
-        environment: std::env::vars_os().collect(),
+        environment: std::env::vars_os().filter(|(name, _)| name != PASSWORD_VARIABLE).collect(),
         launcher: options.launcher.clone(),
         limits: options.limits.clone(),
     };

@@ -33,11 +33,17 @@ pub fn find_config(path: &Path) -> Result<MasterDirectory, String> {
         return from_directory(path);
     }
     if !path.exists() {
-        return Err(format!("{} does not exist; give a configuration file or the directory of a master", path.display()));
+        return Err(format!(
+            "{} does not exist; give a configuration file or the directory of a master",
+            path.display()
+        ));
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(MasterDirectory::plain(parent.unwrap_or(Path::new(".")), name.unwrap_or_else(|| DEFAULT_CONFIG.into())))
+    Ok(MasterDirectory::plain(
+        parent.unwrap_or(Path::new(".")),
+        name.unwrap_or_else(|| DEFAULT_CONFIG.into()),
+    ))
 }
 
 impl MasterDirectory {
@@ -63,7 +69,10 @@ fn from_directory(directory: &Path) -> Result<MasterDirectory, String> {
     }
     let text = std::fs::read_to_string(&tac).map_err(unreadable)?;
     if !text.contains("Application('buildmaster')") && !text.contains("Application(\"buildmaster\")") {
-        return Err(format!("{} is not the directory of a build master: see its buildbot.tac", directory.display()));
+        return Err(format!(
+            "{} is not the directory of a build master: see its buildbot.tac",
+            directory.display()
+        ));
     }
     Ok(parse_tac(directory, &text))
 }

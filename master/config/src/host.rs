@@ -143,7 +143,9 @@ impl Host {
 /// # Errors
 /// As [`Host::load`].
 pub async fn evaluate(program: &Path, basedir: &Path, config_file: &str) -> Result<Loaded, HostError> {
-    start_and_load(program.to_owned(), basedir.to_owned(), config_file.to_owned()).await.map(|(_, loaded)| loaded)
+    start_and_load(program.to_owned(), basedir.to_owned(), config_file.to_owned())
+        .await
+        .map(|(_, loaded)| loaded)
 }
 
 /// The configuration that answers.
@@ -187,7 +189,9 @@ impl HostDriver {
         loop {
             match self.next().await {
                 Next::Order(None) => return,
-                Next::Order(Some(Order::Load { config_file, reply })) => self.begin_load(config_file, Some(reply)),
+                Next::Order(Some(Order::Load { config_file, reply })) => {
+                    self.begin_load(config_file, Some(reply))
+                }
                 Next::Order(Some(Order::Ask(question))) => self.ask(question).await,
                 Next::Event(Event::Message(message)) => self.answer(*message),
                 Next::Event(Event::Gone(reason)) => self.process_gone(&reason),
@@ -303,7 +307,9 @@ impl HostDriver {
         if abandoned < MAX_ABANDONED || self.process.is_none() {
             return;
         }
-        tracing::warn!("{abandoned} functions of the configuration never returned; the Python host is replaced");
+        tracing::warn!(
+            "{abandoned} functions of the configuration never returned; the Python host is replaced"
+        );
         self.waiting.retain(|_, question| !question.reply.is_closed());
         // Those that wait are not to blame: being moved does not count as an attempt.
         self.waiting.values_mut().for_each(|question| question.attempts = 0);
@@ -346,12 +352,9 @@ impl HostDriver {
 impl QuestionBody {
     fn request(&self) -> RequestBody<'_> {
         match self {
-            QuestionBody::Call { callable, args, kwargs } => RequestBody::Call {
-                handle: &callable.handle,
-                digest: &callable.source.digest,
-                args,
-                kwargs,
-            },
+            QuestionBody::Call { callable, args, kwargs } => {
+                RequestBody::Call { handle: &callable.handle, digest: &callable.source.digest, args, kwargs }
+            }
             QuestionBody::Secret(name) => RequestBody::Secret { name },
         }
     }
@@ -373,10 +376,8 @@ async fn start_and_load(
 ) -> Result<(Process, Loaded), HostError> {
     let mut process = Process::start(&program, &basedir).await?;
     let loaded = tokio::time::timeout(LOAD_LIMIT, load(&mut process, &basedir, &config_file)).await;
-    let snapshot = loaded.map_err(|_| HostError::TimedOut {
-        what: format!("loading {config_file}"),
-        limit: LOAD_LIMIT,
-    })??;
+    let snapshot = loaded
+        .map_err(|_| HostError::TimedOut { what: format!("loading {config_file}"), limit: LOAD_LIMIT })??;
     let text = serde_json::to_vec(&snapshot).map_err(|e| broken(&format!("bad snapshot: {e}")))?;
     let digest = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((process, Loaded { snapshot: Arc::new(snapshot), digest }))

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 pub const OLDEST: (u32, u32) = (3, 9);
 
 /// Names that are tried, in this order.
-const NAMES: [&str; 7] = ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9", "python"];
+const NAMES: [&str; 7] =
+    ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9", "python"];
 
 /// The first interpreter in the directories of `path` (the value of `PATH`); `python3` by name when there is none, so
 /// that starting it gives the error.

@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 use muster_core::render::{Callable, Renderable};
 use serde::{Deserialize, Serialize};
 
-pub use build::{BuilderConfig, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig};
+pub use build::{
+    BuilderConfig, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig,
+};
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
 pub use schedule::{
-    Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind, ForceConfig,
-    ForceField, GitBranches, GitPollerConfig, NightlyConfig, PeriodicConfig, Priority, SchedulerConfig,
-    SchedulerKind, SourceStampSchedulerConfig,
+    Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind,
+    ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PeriodicConfig, Priority,
+    SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
 };
 pub use site::{DbConfig, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WorkerConfig, WwwConfig};
 

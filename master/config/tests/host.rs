@@ -288,12 +288,10 @@ async fn functions_are_called_with_the_objects_they_expect() {
         argument::worker_for_builder(id, name, &Properties::new(), &info)
     };
     let workers = vec![worker(1, "w1", "nt"), worker(2, "w2", "posix")];
-    let args = vec![argument::builder(7, "b", workers.clone()), json!(workers), argument::request(Map::new())];
+    let args =
+        vec![argument::builder(7, "b", workers.clone()), json!(workers), argument::request(Map::new())];
     let chosen = host.call(&next_worker, args, Map::new(), LIMIT).await.unwrap();
-    assert_eq!(
-        Reference::from_result(&chosen),
-        Some(Reference { kind: "worker_for_builder".into(), id: 2 })
-    );
+    assert_eq!(Reference::from_result(&chosen), Some(Reference { kind: "worker_for_builder".into(), id: 2 }));
 }
 
 #[tokio::test]
@@ -380,8 +378,10 @@ async fn a_failed_load_leaves_the_old_configuration_in_force() {
 
 #[tokio::test]
 async fn secrets_come_from_the_first_provider_that_has_them() {
-    let directory = directory(&config("c['secretsProviders'] = [secrets.SecretInAFile('secrets')]\n")
-        .replace("import changes,", "import changes, secrets,"));
+    let directory = directory(
+        &config("c['secretsProviders'] = [secrets.SecretInAFile('secrets')]\n")
+            .replace("import changes,", "import changes, secrets,"),
+    );
     let secrets = directory.path().join("secrets");
     std::fs::create_dir(&secrets).unwrap();
     std::fs::write(secrets.join("w1-password"), "sesame\n").unwrap();

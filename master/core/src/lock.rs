@@ -25,7 +25,8 @@ pub fn is_available(queue: &[Queued], position: usize, max_count: i64) -> bool {
     if claim.exclusive {
         return !others().any(|other| other.held) && ahead.is_empty();
     }
-    let blocked = others().any(|other| other.held && other.exclusive) || ahead.iter().any(|other| other.exclusive);
+    let blocked =
+        others().any(|other| other.held && other.exclusive) || ahead.iter().any(|other| other.exclusive);
     let held: i64 = others().filter(|other| other.held).map(|other| other.units).sum();
     let waiting: i64 = ahead.iter().filter(|other| !other.held).map(|other| other.units).sum();
     !blocked && held + waiting + claim.units <= max_count

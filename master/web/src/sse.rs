@@ -20,9 +20,13 @@ use futures_util::{Stream, StreamExt, stream};
 use muster_bus::{Event, Received, Subscription};
 use muster_core::TopicFilter;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::{AppState, ws::MISSED};
+use crate::{
+    AppState,
+    ws::{MISSED, too_many_listeners},
+};
 
 /// Paths that one stream may listen to; more are refused.
 const MAX_PATHS: usize = 1_000;
@@ -37,10 +41,10 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id).map(change)
     }
 
-    fn open(&self, paths: Vec<String>) -> OpenStream {
+    fn open(&self, paths: Vec<String>, permit: OwnedSemaphorePermit) -> OpenStream {
         let id = Uuid::new_v4();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, paths);
-        OpenStream { id, streams: self.clone() }
+        OpenStream { id, streams: self.clone(), _permit: permit }
     }
 }
 
@@ -48,6 +52,7 @@ impl Streams {
 struct OpenStream {
     id: Uuid,
     streams: Streams,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl OpenStream {
@@ -90,8 +95,9 @@ async fn listen_to(state: State<AppState>, Path(path): Path<String>) -> Response
 }
 
 fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
+    let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
     let subscription = state.data.bus().subscribe();
-    let open = state.streams.open(path.into_iter().collect());
+    let open = state.streams.open(path.into_iter().collect(), permit);
     let handshake = sse::Event::default().event("handshake").data(open.id.to_string());
     let events = stream::once(async { handshake }).chain(told(subscription, open));
     let ending = state.ending.clone();

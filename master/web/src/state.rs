@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use muster_config::snapshot::Snapshot;
 use muster_data::Data;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::sse::Streams;
+
+/// Open WebSockets and event streams in all; one more is answered with 503. Each holds a queue and a connection.
+pub const MAX_LISTENERS: usize = 4_096;
 
 /// What every request sees. Clones are the same state.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ pub struct AppState {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Open event streams that can be told to add paths.
     pub(crate) streams: Streams,
+    /// One permit for each open WebSocket and event stream.
+    pub(crate) listeners: Arc<Semaphore>,
     /// Cancelled when the server is to end: no new connections, open streams are closed.
     pub(crate) ending: CancellationToken,
 }
@@ -25,7 +30,13 @@ pub struct AppState {
 impl AppState {
     /// The state of a server on `data`, configured by the newest snapshot.
     pub fn new(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>) -> AppState {
-        AppState { data, snapshot, streams: Streams::default(), ending: CancellationToken::new() }
+        AppState {
+            data,
+            snapshot,
+            streams: Streams::default(),
+            listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            ending: CancellationToken::new(),
+        }
     }
 
     /// The configuration as it is now.

@@ -19,7 +19,7 @@ use muster_core::TopicFilter;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use crate::AppState;
+use crate::{AppState, state::MAX_LISTENERS};
 
 /// Frames that wait for one client; with the next one it is dropped. A build makes about 150 frames.
 const CLIENT_QUEUE: usize = 2_048;
@@ -38,7 +38,17 @@ pub(crate) async fn upgrade(
     let Ok(upgrade) = upgrade else {
         return (StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket").into_response();
     };
-    upgrade.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(state, socket))
+    let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
+    upgrade.max_message_size(MAX_FRAME).on_upgrade(move |socket| async move {
+        serve(state, socket).await;
+        drop(permit);
+    })
+}
+
+/// The answer to one listener too many.
+pub(crate) fn too_many_listeners() -> Response {
+    let text = format!("{MAX_LISTENERS} pages listen to events already; close some, or try again later\n");
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 /// Serves one client until it goes, lags, talks nonsense, or the server ends.

@@ -65,10 +65,10 @@ function swap(old, fresh) {
     const same = fresh.querySelector("#" + CSS.escape(box.id));
     if (same) same.checked = true;
   }
-  const scrolled = [...old.querySelectorAll(".log")].map((log) => log.scrollHeight - log.scrollTop - log.clientHeight > 8 ? log.scrollTop : null);
+  const scrolled = [...old.querySelectorAll(".log")].map((log) => log.scrollTop);
   const focus = old.contains(document.activeElement) ? pathOf(old, document.activeElement) : null;
   old.replaceWith(fresh);
-  [...fresh.querySelectorAll(".log")].forEach((log, index) => { log.scrollTop = scrolled[index] ?? log.scrollHeight; });
+  [...fresh.querySelectorAll(".log")].forEach((log, index) => { log.scrollTop = scrolled[index] ?? 0; });
   if (focus) elementAt(fresh, focus)?.focus({ preventScroll: true });
 }
 
@@ -109,7 +109,6 @@ export function startLive() {
     const details = event.target.closest?.("summary")?.parentElement;
     if (details?.id) setTimeout(() => chosen.set(details.id, details.open));
   });
-  for (const log of document.querySelectorAll(".log.excerpt")) log.scrollTop = log.scrollHeight;
   const topics = () => (main.dataset.topics ?? "").split(/\s+/).filter(Boolean);
   if (topics().length === 0) return;
   let planned = false;

@@ -3,8 +3,9 @@ import { fetchFragment, subscribe } from "./live.js";
 
 const MAX_WINDOWS = 8; // kept in the page; those far away are dropped, so that millions of lines fit
 const log = document.getElementById("log");
+const lines = document.getElementById("lines");
 const follow = document.getElementById("follow");
-const windows = () => [...log.querySelectorAll(".window")];
+const windows = () => [...lines.querySelectorAll(".window")];
 const number = (element, name) => Number(element.dataset[name]);
 
 function paint(root) {
@@ -38,7 +39,7 @@ async function show() {
     const fresh = content?.querySelector(".window");
     if (!fresh) return;
     windows().forEach((old) => old.remove());
-    log.append(fresh);
+    lines.append(fresh);
     added(fresh);
     line = document.getElementById("L" + wanted[0]);
   }
@@ -68,8 +69,8 @@ function link(kind, query, text) {
   log.querySelector(`.more[rel=${kind}]`)?.remove();
   if (!query) return;
   const more = Object.assign(document.createElement("a"), { className: "more", rel: kind, href: "?" + new URLSearchParams(query), textContent: text });
-  if (kind === "prev") log.prepend(more);
-  else log.append(more);
+  if (kind === "prev") lines.prepend(more);
+  else lines.append(more);
   sight.observe(more);
 }
 
@@ -92,7 +93,7 @@ function added(fresh) {
 
 const sight = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) load(entry.target);
-}, { rootMargin: "600px" });
+}, { root: log, rootMargin: "600px" });
 
 async function load(more) {
   if (loading) return;
@@ -102,39 +103,47 @@ async function load(more) {
   const fresh = content?.querySelector(".window");
   if (fresh) {
     const before = more.rel === "prev";
-    const height = document.documentElement.scrollHeight;
+    const height = log.scrollHeight;
     more.remove();
-    if (before) log.prepend(fresh);
-    else log.append(fresh);
+    if (before) lines.prepend(fresh);
+    else lines.append(fresh);
     const all = windows();
-    if (all.length > MAX_WINDOWS) drop(before ? all[all.length - 1] : all[0], before);
-    if (before) scrollBy(0, document.documentElement.scrollHeight - height);
     added(fresh);
+    if (before) log.scrollTop += log.scrollHeight - height;
+    if (windows().length > MAX_WINDOWS) drop(before);
   }
   loading = false;
 }
 
 // What is dropped can be scrolled back to: its neighbour's link leads there.
-function drop(window, atEnd) {
-  const height = window.getBoundingClientRect().height;
-  const neighbour = atEnd ? window.previousElementSibling : window.nextElementSibling;
-  window.remove();
+function drop(atEnd) {
+  const all = windows();
+  const [gone, neighbour] = atEnd ? [all[all.length - 1], all[all.length - 2]] : all;
+  const height = log.scrollHeight;
+  gone.remove();
   if (atEnd) {
     neighbour.dataset.next = number(neighbour, "last") + 1;
-    return;
+  } else {
+    const first = number(neighbour, "first");
+    neighbour.dataset.previous = Math.max(1, first - 500);
+    neighbour.dataset.previousCount = first - neighbour.dataset.previous;
   }
-  const first = number(neighbour, "first");
-  neighbour.dataset.previous = Math.max(1, first - 500);
-  neighbour.dataset.previousCount = first - neighbour.dataset.previous;
-  scrollBy(0, -height);
+  ends();
+  if (!atEnd) log.scrollTop -= height - log.scrollHeight;
 }
 
 // Growth: an event says that there is more; it is fetched from behind the last line that is here.
 let atTail = true;
 
+const follows = () => follow.getAttribute("aria-pressed") === "true";
+
 function setFollow(on) {
   follow.setAttribute("aria-pressed", String(on));
-  if (on) document.getElementById("end").scrollIntoView({ block: "end" });
+  if (on) toEnd();
+}
+
+function toEnd() {
+  log.scrollTop = log.scrollHeight;
 }
 
 async function grow() {
@@ -147,12 +156,13 @@ async function grow() {
   loading = false;
   const fresh = content?.querySelector(".window");
   if (!fresh || number(fresh, "last") < number(fresh, "first")) return;
+  const following = follows();
   document.getElementById("empty")?.remove();
-  log.append(fresh);
+  lines.append(fresh);
   if (windows().length > MAX_WINDOWS) join();
   added(fresh);
   document.getElementById("total").textContent = fresh.dataset.total;
-  if (follow.getAttribute("aria-pressed") === "true") setFollow(true);
+  if (following) toEnd();
   if (number(fresh, "next") || !atTail) { atTail = true; await grow(); }
 }
 
@@ -167,14 +177,20 @@ function join() {
     if (last.dataset.next) before.dataset.next = last.dataset.next;
     last.remove();
   } else {
-    drop(all[0], false);
+    drop(false);
   }
 }
 
 function startGrowing() {
   follow.hidden = false;
-  follow.addEventListener("click", () => setFollow(follow.getAttribute("aria-pressed") !== "true"));
-  addEventListener("wheel", (event) => event.deltaY < 0 && setFollow(false), { passive: true });
+  follow.addEventListener("click", () => setFollow(!follows()));
+  // Who scrolls up wants to read; who comes back to the end wants to follow.
+  let before = log.scrollTop;
+  log.addEventListener("scroll", () => {
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 4;
+    if (atEnd || log.scrollTop < before) follow.setAttribute("aria-pressed", String(atEnd));
+    before = log.scrollTop;
+  }, { passive: true });
   if (!range() && !log.dataset.wanted) setFollow(true);
   const id = log.dataset.log;
   const socket = subscribe(() => [`logs/${id}/append`, `logs/${id}/finished`], (event) => {
@@ -195,7 +211,7 @@ for (const choice of document.querySelectorAll("[data-hide]")) {
     const address = new URL(location.href);
     address.searchParams.set("hide", choice.dataset.hide);
     history.replaceState(null, "", address);
-    log.className = `log whole hide-${choice.dataset.hide || "none"}`;
+    log.classList.replace([...log.classList].find((name) => name.startsWith("hide-")), `hide-${choice.dataset.hide || "none"}`);
     document.querySelectorAll("[data-hide]").forEach((other) => other.removeAttribute("aria-current"));
     choice.setAttribute("aria-current", "true");
   });
@@ -206,5 +222,5 @@ ends();
 addEventListener("hashchange", show);
 if (range()) show();
 else if (log.dataset.wanted) document.getElementById("L" + log.dataset.wanted)?.scrollIntoView({ block: "center" });
-else if (!log.dataset.grows && !new URL(location.href).searchParams.has("from")) document.getElementById("end").scrollIntoView({ block: "end" });
+else if (log.classList.contains("at-end")) toEnd();
 if ("grows" in log.dataset) startGrowing();

@@ -85,7 +85,7 @@ class Encoder:
 
     def at(self, *names):
         """The encoder for a place below."""
-        return Encoder(self._functions, "/".join([self._path, *map(str, names)]) if self._path else str(names[0]))
+        return Encoder(self._functions, "/".join([*filter(None, [self._path]), *map(str, names)]))
 
     def callable(self, function):
         """A function by its handle."""

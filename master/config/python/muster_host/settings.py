@@ -3,7 +3,7 @@
 import datetime
 from types import SimpleNamespace
 
-from buildbot.config.errors import error
+from buildbot.config.errors import error, warn
 from buildbot.interfaces import IRenderable
 from muster_host.encode import NotEncodable
 from muster_host.not_yet import StandIn
@@ -227,7 +227,18 @@ def read_www(values):
     for name in _WWW_NOT_YET:
         if www.get(name):
             error(f"c['www']['{name}'] is not supported by Muster yet")
+    _read_plugins(www.get("plugins") or {})
     return www
+
+
+def _read_plugins(plugins):
+    if not isinstance(plugins, dict):
+        error("c['www']['plugins'] must be a dictionary")
+        return
+    if plugins.get("wsgi_dashboards"):
+        error("c['www']['plugins']['wsgi_dashboards'] is not supported by Muster yet")
+    for name in plugins:
+        warn(f"c['www']['plugins']['{name}'] has no effect: Muster's pages are its own")
 
 
 def www_data(www, encode):

@@ -72,15 +72,15 @@ pub enum Found {
     },
 }
 
-/// What the configuration knows and the database doesn't.
-pub trait Configured: Sync {
-    /// The force schedulers, in REST's shape; whether they are enabled is looked up.
-    fn force_schedulers(&self) -> Vec<Value>;
+/// The force schedulers, which the configuration knows and the database doesn't.
+pub trait ForceSchedulers: Sync {
+    /// They, in REST's shape; whether they are enabled is looked up.
+    fn specs(&self) -> Vec<Value>;
 }
 
-/// No configuration: no force schedulers.
-impl Configured for () {
-    fn force_schedulers(&self) -> Vec<Value> {
+/// Without a configuration there are none.
+impl ForceSchedulers for () {
+    fn specs(&self) -> Vec<Value> {
         Vec::new()
     }
 }
@@ -94,7 +94,7 @@ impl Data {
         &self,
         path: &[String],
         query: &[(String, String)],
-        configured: &dyn Configured,
+        configured: &dyn ForceSchedulers,
     ) -> Result<Found, Error> {
         let (endpoint, args) = find(path).ok_or_else(|| Error::InvalidPath(path.join("/")))?;
         let schema = endpoint.resource.schema();
@@ -171,7 +171,7 @@ impl Data {
         resource: Resource,
         args: &Args,
         spec: &ResultSpec,
-        configured: &dyn Configured,
+        configured: &dyn ForceSchedulers,
     ) -> Result<Page, Error> {
         let items = match resource {
             Resource::RootLink => paths::root_links().into_iter().map(|name| json!({"name": name})).collect(),
@@ -198,10 +198,10 @@ impl Data {
 
 impl Data {
     /// The configured force schedulers, with their switches from the database.
-    async fn force_schedulers(&self, configured: &dyn Configured) -> Result<Vec<Value>, Error> {
+    async fn force_schedulers(&self, configured: &dyn ForceSchedulers) -> Result<Vec<Value>, Error> {
         let known = |tx| async move { query::masters::schedulers(&tx, &query::Select::all()).await };
         let known = self.db().read("force_scheduler_switches", known).await?;
-        let mut all = configured.force_schedulers();
+        let mut all = configured.specs();
         for item in &mut all {
             if let Some(row) = known.iter().find(|row| item["name"] == row.name.as_str()) {
                 item["enabled"] = row.enabled.into();

@@ -28,7 +28,6 @@ use crate::{callables::Callables, locks, sessions::Slot};
 
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
 pub(crate) use context::truth;
-pub(crate) use context::truth;
 pub use context::{HaltReason, StepContext, StepEnd};
 pub use execute::LineObserver;
 pub(crate) use facts::Facts;

@@ -5,15 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use muster_session::{MasterUrl, Password};
-use muster_worker::{Stops, WorkerOptions};
+use muster_worker::{PASSWORD_VARIABLE, Stops, WorkerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::worker_file::{self, WorkerFile};
 use crate::cli::Worker;
 use crate::{commands, logging};
 
-/// Holds the password, out of sight of the list of processes.
-const PASSWORD_VARIABLE: &str = "MUSTER_WORKER_PASSWORD";
 /// Longest password that is read from a file.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 

@@ -1,6 +1,9 @@
 //! What the log says about a configuration that is good, but not all of it in force or not safe.
 
+use std::net::IpAddr;
+
 use muster_config::snapshot::Snapshot;
+use muster_core::strports::ListenAddress;
 
 /// One text for each.
 pub fn about(snapshot: &Snapshot) -> Vec<String> {
@@ -17,14 +20,42 @@ pub fn about(snapshot: &Snapshot) -> Vec<String> {
 
 fn about_web(snapshot: &Snapshot) -> Vec<String> {
     let Some(port) = &snapshot.www.port else { return Vec::new() };
+    let mut warnings = Vec::new();
+    if is_reachable_from_elsewhere(port) {
+        warnings.push(format!(
+            "everybody who reaches the web port ({port}) can start and stop builds: there is no log-in yet. To close \
+             it, listen on this machine only, c['www']['port'] = 'tcp:8010:interface=127.0.0.1', behind a proxy that \
+             asks who comes"
+        ));
+    }
     let given = |name: &str| snapshot.www.raw.get(name).is_some_and(|value| !value.is_null());
-    let mut warnings = vec![format!(
-        "everybody who reaches the web port ({port}) can start and stop builds: there is no log-in yet. To close it, \
-         listen on this machine only, c['www']['port'] = 'tcp:8010:interface=127.0.0.1', behind a proxy that asks \
-         who comes"
-    )];
     if ["auth", "authz"].into_iter().any(given) {
         warnings.push("c['www']['auth'] and ['authz'] are not supported yet and have NO effect".to_owned());
     }
     warnings
+}
+
+/// Names of interfaces may mean anything, so they count.
+fn is_reachable_from_elsewhere(port: &str) -> bool {
+    match port.parse() {
+        Ok(ListenAddress::Tcp { interface, .. }) => {
+            interface != "localhost" && !interface.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        Ok(ListenAddress::Unix { .. }) | Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_needs_no_warning() {
+        for port in ["8010", "tcp:8010", r"tcp:8010:interface=\:\:", "tcp:80:interface=ci.example.org"] {
+            assert!(is_reachable_from_elsewhere(port), "{port}");
+        }
+        for port in ["tcp:8010:interface=127.0.0.1", r"tcp6:8010:interface=\:\:1", "unix:/run/muster.sock"] {
+            assert!(!is_reachable_from_elsewhere(port), "{port}");
+        }
+    }
 }

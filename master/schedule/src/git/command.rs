@@ -210,8 +210,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
+        let arguments = ["-c", alias.as_str(), "hang"];
         let child = tokio::select! {
-            run = git.run(&["-c", &alias, "hang"], LIMIT) => panic!("{run:?}"),
+            run = git.run(&arguments, LIMIT) => panic!("{run:?}"),
             child = started => child,
         };
         let gone = async {

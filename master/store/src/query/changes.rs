@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::{Build, BuildId, Change, ChangeId, Properties, Property, SourceStampId};
+use muster_core::{Build, BuildId, Change, ChangeId, Properties, SourceStampId};
 
 use super::{Column, Op, Select, Table, builds, grouped, properties, rows, sourcestamps};
 use crate::{Error, Result, Row, Tx, params};
@@ -153,9 +153,4 @@ async fn chain(tx: &Tx, newest: ChangeId, stop: Option<ChangeId>) -> Result<Vec<
         next = row.map(|row| row.opt_int(0)).transpose()?.flatten().map(ChangeId);
     }
     Ok(found)
-}
-
-/// `[value, source]` as the change's table keeps it.
-pub(super) fn property(text: &str) -> Result<Property> {
-    serde_json::from_str(text).map_err(|error| Error::Data(format!("property {text:?}: {error}")))
 }

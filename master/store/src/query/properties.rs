@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_core::{BuildId, BuildsetId, ChangeId, Properties, Property};
 
-use super::{IDS_PER_STATEMENT, changes::property};
-use crate::{Error, Result, Row, Tx, Value, executor::expand_list, params};
+use super::IDS_PER_STATEMENT;
+use crate::{Result, Row, Tx, Value, executor::expand_list, params};
 
 /// Which properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +46,7 @@ pub async fn of_build(tx: &Tx, build: BuildId) -> Result<Properties> {
 pub async fn of_builds(tx: &Tx, builds: &[i64], wanted: &Wanted) -> Result<BTreeMap<i64, Properties>> {
     let statement = "SELECT buildid, name, value, source FROM build_properties WHERE buildid IN (??)";
     read(tx, statement, "name", builds, wanted, |row| {
-        let text = row.text(2)?;
-        let value = serde_json::from_str(&text)
-            .map_err(|error| Error::Data(format!("property {text:?}: {error}")))?;
-        Ok((row.text(1)?, Property(value, row.text(3)?)))
+        Ok((row.text(1)?, Property(value(&row.text(2)?), row.text(3)?)))
     })
     .await
 }
@@ -63,10 +60,8 @@ pub async fn of_buildset(tx: &Tx, buildset: BuildsetId) -> Result<Properties> {
 pub async fn of_buildsets(tx: &Tx, buildsets: &[i64], wanted: &Wanted) -> Result<BTreeMap<i64, Properties>> {
     let statement =
         "SELECT buildsetid, property_name, property_value FROM buildset_properties WHERE buildsetid IN (??)";
-    read(tx, statement, "property_name", buildsets, wanted, |row| {
-        Ok((row.text(1)?, property(&row.text(2)?)?))
-    })
-    .await
+    read(tx, statement, "property_name", buildsets, wanted, |row| Ok((row.text(1)?, property(&row.text(2)?))))
+        .await
 }
 
 /// The properties of a change.
@@ -79,7 +74,7 @@ pub async fn of_changes(tx: &Tx, changes: &[i64]) -> Result<BTreeMap<i64, Proper
     let statement =
         "SELECT changeid, property_name, property_value FROM change_properties WHERE changeid IN (??)";
     read(tx, statement, "property_name", changes, &Wanted::All, |row| {
-        Ok((row.text(1)?, property(&row.text(2)?)?))
+        Ok((row.text(1)?, property(&row.text(2)?)))
     })
     .await
 }
@@ -105,4 +100,28 @@ async fn read(
         }
     }
     Ok(found.into_iter().map(|(id, properties)| (id, properties.into_iter().collect())).collect())
+}
+
+/// The value that a column's text holds. Python also writes NaN and Infinity, which are no JSON: such a value is shown
+/// as null, as one of them must not hide all the others.
+fn value(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// `[value, source]`, as buildsets and changes keep it.
+fn property(text: &str) -> Property {
+    serde_json::from_str(text).unwrap_or_else(|_| Property(serde_json::Value::Null, "Unknown".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_json_is_null() {
+        assert_eq!(value("[1, \"a\"]"), serde_json::json!([1, "a"]));
+        assert_eq!(value("NaN"), serde_json::Value::Null);
+        assert_eq!(property("[42, \"Change\"]"), Property(serde_json::json!(42), "Change".to_owned()));
+        assert_eq!(property("[NaN, \"Change\"]").value(), &serde_json::Value::Null);
+    }
 }

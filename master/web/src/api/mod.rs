@@ -19,7 +19,7 @@ use axum::{
     routing::any,
 };
 use json::Layout;
-use muster_data::read::{Configured, Error, Found, LogText};
+use muster_data::read::{Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -107,8 +107,8 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
 /// Force schedulers live in the configuration only.
 struct FromSnapshot<'a>(&'a AppState);
 
-impl Configured for FromSnapshot<'_> {
-    fn force_schedulers(&self) -> Vec<Value> {
+impl ForceSchedulers for FromSnapshot<'_> {
+    fn specs(&self) -> Vec<Value> {
         self.0.config().schedulers.iter().filter_map(|scheduler| force_spec(scheduler, true)).collect()
     }
 }

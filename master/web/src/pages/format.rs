@@ -24,6 +24,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         format!("{count} {}", if count == 1 { one } else { many })
     });
     environment.add_filter("short_revision", |revision: &str| short_revision(revision));
+    environment.add_filter("short_reason", |reason: &str| short_reason(reason));
     environment.add_filter("author_name", |author: &str| author_name(author).to_owned());
     environment.add_function("builder_path", |id: i64, name: &str| Value::from_safe_string(builder_path(id, name)));
     environment.add_function("progress", |elapsed: i64, usual: i64| progress(elapsed, usual));
@@ -106,6 +107,15 @@ fn short_revision(revision: &str) -> String {
     revision.chars().take(if is_hash { 10 } else { 24 }).collect()
 }
 
+/// Most builds are started by schedulers, and all say so in the same long sentence: their name is enough.
+fn short_reason(reason: &str) -> String {
+    let name = reason.strip_prefix("The ").and_then(|rest| rest.strip_suffix("' triggered this build"));
+    match name.and_then(|rest| rest.split_once(" scheduler named '")) {
+        Some((_, name)) => format!("scheduler {name}"),
+        None => reason.to_owned(),
+    }
+}
+
 /// The name in `Name <mail@example.org>`.
 fn author_name(author: &str) -> &str {
     let name = author.split('<').next().unwrap_or(author).trim();
@@ -151,6 +161,12 @@ mod tests {
         assert!(points[399] <= 1000);
         assert_eq!(remaining(40, 100), "about 1 min left");
         assert_eq!(remaining(130, 100), "30 s over its usual time");
+    }
+
+    #[test]
+    fn the_sentence_of_schedulers_becomes_their_name() {
+        assert_eq!(short_reason("The Nightly scheduler named 'all' triggered this build"), "scheduler all");
+        assert_eq!(short_reason("The sun shines"), "The sun shines");
     }
 
     #[test]

@@ -52,6 +52,7 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
     let found = search(state, &page.query, &log, kind).await?;
     let count = page.query.number("count").unwrap_or(WINDOW).clamp(1, MAX_WINDOW);
     let wanted = wanted_line(&page.query).or(first_match(found.as_ref()));
+    let at_end = wanted.is_none() && page.query.get("from").is_none();
     let from = page.query.number("from").unwrap_or_else(|| first_line(&log, wanted, count)).max(1);
     let lines = state.data.log_window(log.id, kind, from, count).await?;
     let last = lines.last().map_or(from - 1, |line| line.number);
@@ -63,7 +64,7 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
     }
     let first_error = if kind == LogKind::Stdio { first_error(state, &log).await? } else { None };
     let context = context! {
-        nav => "builders", wanted, first_error,
+        nav => "builders", wanted, at_end, first_error,
         hide => page.query.text("hide").unwrap_or_default(),
         query => page.query.text("q").unwrap_or_default(),
         found => Serde(found),

@@ -24,6 +24,8 @@ use axum::{
     routing::{get, post},
 };
 
+use tower_http::compression::CompressionLayer;
+
 use crate::state::AppState;
 use render::Templates;
 
@@ -56,6 +58,7 @@ pub fn router() -> Router<AppState> {
         .route("/static/{*file}", get(assets::file))
         .fallback(request::not_found)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(CompressionLayer::new())
         .layer(map_response(secure))
         .layer(Extension(Templates::default()))
 }

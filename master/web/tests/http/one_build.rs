@@ -33,7 +33,8 @@ fn add(shapes: &mut Shapes, frame: &Value) {
 
 /// What was recorded, but for resources that this version doesn't have and logs of other names.
 fn recorded() -> Shapes {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/ws-one-build.jsonl");
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/ws-one-build.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
     let mut shapes = Shapes::new();
     for line in text.lines() {
@@ -80,7 +81,7 @@ async fn build_once(server: &Server) {
     let buildset = NewBuildset {
         scheduler: "force".to_owned(),
         reason: "a test".to_owned(),
-        sources: vec![SourceOf::New(NewSourceStamp::default().into())],
+        sources: vec![SourceOf::New(NewSourceStamp::default())],
         builders: vec![BuilderId(2)],
         ..NewBuildset::default()
     };
@@ -98,7 +99,12 @@ async fn build_once(server: &Server) {
     let url = StepUrl { name: "more".to_owned(), url: "https://example.org/".to_owned() };
     let property = Property(json!("hello"), "test".to_owned());
     let writes = [
-        RunWrite::StepStarted { step: 0, name: "compile".to_owned(), state: "compiling".to_owned(), at: now() },
+        RunWrite::StepStarted {
+            step: 0,
+            name: "compile".to_owned(),
+            state: "compiling".to_owned(),
+            at: now(),
+        },
         RunWrite::BuildState("compiling".to_owned()),
         RunWrite::BuildAnnounced,
         RunWrite::Property { name: "greeting".to_owned(), property },
@@ -113,7 +119,11 @@ async fn build_once(server: &Server) {
             state: "compiled".to_owned(),
             at: now(),
         },
-        RunWrite::BuildFinished { results: Results::Success, state: "build successful".to_owned(), at: now() },
+        RunWrite::BuildFinished {
+            results: Results::Success,
+            state: "build successful".to_owned(),
+            at: now(),
+        },
     ];
     data.commit_run(&started.key, started.request, &writes).await.unwrap();
 }

@@ -40,6 +40,9 @@ async fn latest_is_v2_and_api_names_the_versions() {
         names.contains(&json!({"name": "builds"})) && !names.contains(&json!({"name": "application.spec"}))
     );
     assert_eq!(get(server.address, "/api/v2/").await.status, 404);
+    let page = get(server.address, "/api/").await;
+    assert_eq!(page.status, 404);
+    assert!(page.header("content-type").is_some_and(|media_type| media_type.starts_with("text/html")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

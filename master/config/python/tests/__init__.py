@@ -1,0 +1,1 @@
+"""Tests of the host and of the package that configurations import. They need no master."""

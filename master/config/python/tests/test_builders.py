@@ -1,0 +1,83 @@
+"""Builders and locks."""
+
+import unittest
+
+from buildbot.plugins import util
+from tests.support import errors_of
+
+
+def builder(**kwargs):
+    arguments = {"name": "x", "factory": util.BuildFactory(), "workername": "w", **kwargs}
+    return util.BuilderConfig(**{name: value for name, value in arguments.items() if value is not ...})
+
+
+class Builders(unittest.TestCase):
+    def check(self, expected, **kwargs):
+        self.assertEqual(errors_of(lambda: builder(**kwargs)), expected)
+
+    def test_directories(self):
+        made = builder(name="a b.c/d-e")
+        self.assertEqual((made.builddir, made.workerbuilddir), ("a_b_c_d-e", "a_b_c_d-e"))
+        self.assertEqual(builder(builddir="d").workerbuilddir, "d")
+
+    def test_workers(self):
+        self.assertEqual(builder(workernames=["v"]).workernames, ["v", "w"])
+        self.assertEqual(builder(workername=..., workernames="v").workernames, ["v"])
+
+    def test_what_is_required(self):
+        self.assertEqual(
+            errors_of(lambda: util.BuilderConfig()),
+            [
+                "builder's name is required",
+                "builder '<unknown>': has no factory",
+                "builder '<unknown>': at least one workername is required",
+            ],
+        )
+
+    def test_names(self):
+        self.check(["builder names must not start with an underscore: '_x'"], name="_x")
+        self.check(["builder's name is required"], name=3)
+
+    def test_tags(self):
+        self.check(["builder 'x': tags must be a list"], tags="t")
+        self.check(["builder 'x': tags list contains something that is not a string"], tags=["t", 3])
+        self.check(["builder 'x': tags list contains duplicate tags: t"], tags=["t", "t"])
+
+    def test_functions(self):
+        self.check(["nextWorker must be a callable"], nextWorker=3)
+        self.check(["builder's env must be a dictionary"], env=3)
+
+    def test_descriptions(self):
+        self.check(['builder description format must be None or "markdown"'], description_format="html")
+
+    def test_names_of_properties(self):
+        (error,) = errors_of(lambda: builder(properties={"p" * 257: 1}))
+        self.assertTrue(error.endswith("exceeds maximum length of 256"))
+
+    def test_unknown_arguments(self):
+        with self.assertRaisesRegex(TypeError, "category"):
+            builder(category="c")
+
+    def test_they_can_be_looked_into(self):
+        self.assertEqual(builder(tags=["t"])["tags"], ["t"])
+
+
+class Locks(unittest.TestCase):
+    def test_accesses(self):
+        lock = util.MasterLock("l", maxCount=3)
+        self.assertEqual(lock.access("counting", 2).as_data(), {"lock": "l", "mode": "counting", "count": 2})
+        self.assertEqual(lock.defaultAccess().mode, "exclusive")
+
+    def test_bad_accesses(self):
+        lock = util.MasterLock("l")
+        for arguments in (("shared",), ("exclusive", 2), ("counting", -1), ("counting", "x")):
+            with self.subTest(arguments), self.assertRaises(ValueError):
+                lock.access(*arguments)
+
+    def test_equal_locks(self):
+        self.assertEqual(util.WorkerLock("l", 2), util.WorkerLock("l", 2))
+        self.assertNotEqual(util.WorkerLock("l", 2), util.WorkerLock("l", 3))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,226 @@
+"""Whole configurations: what is read, what is refused, in which order and where."""
+
+import os
+import sys
+import unittest
+
+from buildbot.config.errors import ConfigErrors
+from muster_host import evaluate
+from muster_host.encode import Functions
+from tests.support import ConfigTestCase
+
+
+class Good(ConfigTestCase):
+    def test_defaults(self):
+        snapshot = self.load()
+        self.assertEqual(snapshot["title"], "Buildbot")
+        self.assertEqual(snapshot["buildbot_url"], "http://localhost:8080/")
+        self.assertEqual(snapshot["db"], {"db_url": "sqlite:///state.sqlite"})
+        self.assertEqual(snapshot["collapse_requests"], "default")
+        self.assertIsNone(snapshot["www"]["port"])
+        self.assertFalse(snapshot["has_callables"])
+
+    def test_addresses_end_with_a_slash(self):
+        self.assertEqual(self.load("c['buildbotURL'] = 'http://ci'")["buildbot_url"], "http://ci/")
+
+    def test_session_port(self):
+        self.assertEqual(self.load()["protocols"], {"session": {"port": "9990"}})
+        self.assertEqual(self.load("c['protocols'] = {'session': {}}")["protocols"]["session"]["port"], "9990")
+        strports = "tcp:9991:interface=127.0.0.1"
+        snapshot = self.load(f"c['protocols'] = {{'session': {{'port': '{strports}'}}}}")
+        self.assertEqual(snapshot["protocols"]["session"]["port"], strports)
+
+    def test_basedir_and_file_are_known_and_are_the_working_directory(self):
+        self.load(
+            """
+            import os
+            assert os.path.samefile(basedir, os.getcwd())
+            assert os.path.samefile(__file__, 'master.cfg')
+            assert __builtins__
+            """
+        )
+
+    def test_modules_beside_the_file_can_be_imported_and_the_path_is_restored(self):
+        self.write("VALUE = 'from beside'", "beside_master_cfg.py")
+        self.addCleanup(sys.modules.pop, "beside_master_cfg", None)
+        before = sys.path[:]
+        snapshot = self.load("import beside_master_cfg; c['title'] = beside_master_cfg.VALUE")
+        self.assertEqual(snapshot["title"], "from beside")
+        self.assertEqual(sys.path, before)
+
+    def test_builders_may_be_dictionaries(self):
+        snapshot = self.load("c['builders'] = [dict(name='b', workername='w1', factory=factory)]")
+        self.assertEqual(snapshot["builders"][0]["worker_names"], ["w1"])
+
+    def test_configurators_may_add(self):
+        snapshot = self.load(
+            """
+            class More:
+                def configure(self, config_dict):
+                    config_dict['title'] = 'configured'
+            c['configurators'] = [More()]
+            """
+        )
+        self.assertEqual(snapshot["title"], "configured")
+
+    def test_all_locks_are_listed_once(self):
+        snapshot = self.load(
+            """
+            lock = util.WorkerLock('one', maxCount=2, maxCountForWorker={'w1': 3})
+            c['builders'][0].locks = [lock.access('counting')]
+            factory.addStep(steps.ShellCommand(command='x', locks=[lock.access('exclusive')]))
+            """
+        )
+        self.assertEqual(
+            snapshot["locks"],
+            [{"name": "one", "kind": "worker", "max_count": 2, "max_count_for_worker": {"w1": 3}}],
+        )
+        step = snapshot["builders"][0]["factory"]["steps"][1]
+        self.assertEqual(step["locks"], {"accesses": [{"lock": "one", "mode": "exclusive", "count": 1}]})
+
+    def test_functions_make_the_host_stay(self):
+        snapshot = self.load("c['prioritizeBuilders'] = lambda master, builders: builders")
+        self.assertTrue(snapshot["has_callables"])
+        self.assertEqual(snapshot["prioritize_builders"]["handle"], "prioritizeBuilders")
+
+    def test_values_without_effect_are_warned_about(self):
+        snapshot = self.load("c['logMaxSize'] = 1000")
+        self.assertEqual(len(snapshot["warnings"]), 1)
+
+
+class Bad(ConfigTestCase):
+    def test_no_directory(self):
+        with self.assertRaises(ConfigErrors) as raised:
+            evaluate.load("/nowhere/at/all", "master.cfg", Functions())
+        self.assertEqual(raised.exception.errors, ["basedir '/nowhere/at/all' does not exist"])
+
+    def test_no_file(self):
+        with self.assertRaises(ConfigErrors) as raised:
+            evaluate.load(self.basedir, "master.cfg", Functions())
+        path = os.path.join(self.basedir, "master.cfg")
+        self.assertEqual(raised.exception.errors, [f"configuration file '{path}' does not exist"])
+
+    def test_no_dictionary(self):
+        with self.assertRaises(ConfigErrors) as raised:
+            self.load_text("pass")
+        expected = "Configuration file 'master.cfg' does not define 'BuildmasterConfig'"
+        self.assertEqual(raised.exception.errors, [expected])
+
+    def test_syntax_error(self):
+        ((text, line),) = self.located_errors("if:\n")
+        self.assertTrue(text.startswith("encountered a SyntaxError while parsing config file:"))
+        self.assertEqual(line, 1)
+
+    def test_exception(self):
+        errors = self.located_errors("x = 1\n1 / 0")
+        self.assertEqual(errors, [("error while parsing config file: division by zero (traceback in logfile)", 2)])
+
+    def test_exit_is_an_error_too(self):
+        self.assertEqual(self.errors("exit(3)"), ["error while parsing config file: 3 (traceback in logfile)"])
+
+    def test_unknown_keys_are_sorted(self):
+        self.assertEqual(self.errors("c['foo'] = 1"), ["Unknown BuildmasterConfig key foo"])
+        self.assertEqual(self.errors("c['foo'] = c['bar'] = 1"), ["Unknown BuildmasterConfig keys bar, foo"])
+
+    def test_constructor_errors_come_first_with_their_lines(self):
+        errors = self.located_errors(
+            """
+            c['title'] = 3
+            steps.Git()
+            steps.SetPropertyFromCommand(
+                command='x')
+            """
+        )
+        self.assertEqual(
+            errors[:2], [("Git: must provide repourl.", 3), ("Exactly one of property and extract_fn must be set", 4)]
+        )
+        self.assertEqual(errors[2][0], "c['title'] must be a string")
+
+    def test_cross_checks(self):
+        self.assertEqual(
+            self.errors("c['builders'][0].workernames = ['w2', 'w3']"), ["builder 'b' uses unknown workers 'w2', 'w3'"]
+        )
+        self.assertEqual(self.errors("c['schedulers'] = []"), ["builder(s) b have no schedulers to drive them"])
+        self.assertEqual(
+            self.errors("c['schedulers'].append(schedulers.Triggerable(name='t', builderNames=['q']))"),
+            ["Unknown builder 'q' in scheduler 't'"],
+        )
+        self.assertEqual(self.errors("del c['protocols']"), ["workers are configured, but c['protocols'] not"])
+
+    def test_one_bad_worker_drops_all(self):
+        self.assertEqual(
+            self.errors("c['workers'].append(worker.Worker('a b', 'x'))"),
+            [
+                "worker name 'a b' is not an identifier",
+                "no workers are configured",
+                "builder 'b' uses unknown workers 'w1'",
+            ],
+        )
+
+    def test_duplicates(self):
+        self.assertEqual(
+            self.errors("c['builders'].append(c['builders'][0])"),
+            ["duplicate builder name 'b'", "duplicate builder builddir 'b'"],
+        )
+        self.assertEqual(
+            self.errors("c['schedulers'].append(c['schedulers'][0])"), ["scheduler name 's' used multiple times"]
+        )
+        two = "c['builders'][0].locks = [util.MasterLock('l').access('counting'), util.MasterLock('l').access('counting')]"
+        self.assertEqual(self.errors(two), ["Two locks share the same name, 'l'"])
+
+    def test_multi_master_needs_no_workers(self):
+        snapshot = self.load("c['multiMaster'] = True; c['workers'] = []; c['builders'] = []; c['schedulers'] = []")
+        self.assertTrue(snapshot["multi_master"])
+
+    def test_www(self):
+        self.assertEqual(self.errors("c['www'] = {'foo': 1}"), ["unknown www configuration parameter(s) foo"])
+
+    def test_values_that_can_not_leave_python(self):
+        errors = self.errors("c['properties'] = {'x': object()}")
+        self.assertEqual(errors, ["properties/x: object can't be used here"])
+
+
+class NotYet(ConfigTestCase):
+    def test_all_are_named_and_the_load_goes_on(self):
+        errors = self.located_errors(
+            """
+            from buildbot.plugins import reporters
+            from buildbot.www.authz.roles import RolesFromGroups
+            c['services'] = [reporters.MailNotifier(fromaddr='x')]
+            c['www'] = {'authz': util.Authz(allowRules=[], roleMatchers=[RolesFromGroups()])}
+            c['foo'] = 1
+            """
+        )
+        self.assertEqual(
+            errors[:3],
+            [
+                ("buildbot.www.authz.roles.RolesFromGroups is not supported by Muster yet", 3),
+                ("reporters.MailNotifier is not supported by Muster yet", 4),
+                ("util.Authz is not supported by Muster yet", 5),
+            ],
+        )
+        self.assertEqual(errors[3][0], "Unknown BuildmasterConfig key foo")
+
+    def test_unknown_names_are_attribute_errors(self):
+        expected = "error while parsing config file: Unknown component name: Nonsense (traceback in logfile)"
+        self.assertEqual(self.errors("util.Nonsense"), [expected])
+
+    def test_stock_worker_protocols(self):
+        (error,) = self.errors("c['protocols'] = {'pb': {'port': 9989}}")
+        self.assertIn("c['protocols']['pb'] is not supported by Muster yet", error)
+
+    def test_custom_steps(self):
+        errors = self.located_errors(
+            """
+            class Mine(steps.BuildStep):
+                def run(self):
+                    return util.SUCCESS
+            factory.addStep(Mine())
+            """
+        )
+        expected = "step class Mine defines run(): custom steps are not supported by Muster yet"
+        self.assertEqual(errors, [(expected, 5)])
+
+
+if __name__ == "__main__":
+    unittest.main()

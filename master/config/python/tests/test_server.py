@@ -1,0 +1,109 @@
+"""The conversation with the master, with a real process."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+from tests.support import BASE, ConfigTestCase
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Conversation(ConfigTestCase):
+    def setUp(self):
+        super().setUp()
+        self.host = subprocess.Popen(
+            [sys.executable, PACKAGE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.basedir,
+        )
+        self.addCleanup(self.stop)
+        self.hello = self.read()
+
+    def stop(self):
+        self.host.stdin.close()
+        self.host.wait(timeout=10)
+        self.host.stdout.close()
+        self.host.stderr.close()
+
+    def read(self):
+        return json.loads(self.host.stdout.readline())
+
+    def ask(self, **request):
+        self.host.stdin.write(json.dumps({"id": 1, **request}).encode() + b"\n")
+        self.host.stdin.flush()
+        return self.read()
+
+    def load_in_host(self, more):
+        self.write(BASE + more)
+        return self.ask(load={"basedir": self.basedir, "config_file": "master.cfg"})
+
+    def call(self, handle, *args):
+        return self.ask(call={"handle": handle, "args": args})
+
+    def test_greeting(self):
+        self.assertEqual(self.hello["hello"]["protocol"], 1)
+
+    def test_what_the_configuration_prints_is_no_message(self):
+        answer = self.load_in_host("import os\nprint('hello')\nos.system('echo hello')\n")
+        self.assertIn("loaded", answer)
+
+    def test_errors_have_places(self):
+        (error,) = self.load_in_host("steps.Git()\n")["errors"]
+        self.assertEqual(error["text"], "Git: must provide repourl.")
+        self.assertEqual(os.path.basename(error["file"]), "master.cfg")
+
+    def test_functions_see_the_objects_of_the_master(self):
+        self.load_in_host(
+            "def important(change):\n"
+            "    return any(f.endswith('.c') for f in change.files) and change.properties['x'] == 1\n"
+            "c['schedulers'][0].fileIsImportant = important\n"
+        )
+        change = {"$a": "change", "files": ["a.c"], "properties": {"x": [1, "Change"]}}
+        self.assertEqual(self.call("schedulers/s/fileIsImportant", change), {"id": 1, "value": True})
+
+    def test_steps_know_their_build(self):
+        self.load_in_host(
+            "def wanted(step):\n"
+            "    return step.build.getProperty('run') and step.getProperty('run') and step.worker.name\n"
+            "factory.addStep(steps.ShellCommand(command='x', doStepIf=wanted))\n"
+        )
+        step = {"$a": "step", "name": "x", "build": {"properties": {"run": [True, "t"]}, "workername": "w1"}}
+        self.assertEqual(self.call("builders/b/steps/1/doStepIf", step)["value"], "w1")
+
+    def test_exceptions_carry_their_traceback(self):
+        self.load_in_host("c['codebaseGenerator'] = lambda change: change['nothing']\n")
+        failed = self.call("codebaseGenerator", {})["exception"]
+        self.assertEqual((failed["type"], failed["text"]), ("KeyError", "nothing"))
+        self.assertIn("lambda", failed["traceback"])
+
+    def test_unknown_attributes_are_named(self):
+        self.load_in_host("c['codebaseGenerator'] = lambda build: build.conn\n")
+        failed = self.call("codebaseGenerator", {"$a": "build"})["exception"]
+        self.assertEqual(failed["text"], "Build.conn is not supported by Muster yet")
+
+    def test_changed_functions_are_refused(self):
+        self.load_in_host("c['codebaseGenerator'] = lambda change: ''\n")
+        answer = self.ask(call={"handle": "codebaseGenerator", "digest": "another", "args": [{}]})
+        self.assertIn("has changed since the build began", answer["exception"]["text"])
+
+    def test_exit_ends_the_call_only(self):
+        self.load_in_host("import sys\nc['codebaseGenerator'] = lambda change: sys.exit(3)\n")
+        self.assertEqual(self.call("codebaseGenerator", {})["exception"]["type"], "SystemExit")
+        self.assertEqual(self.call("codebaseGenerator", {})["exception"]["type"], "SystemExit")
+
+    def test_secrets(self):
+        os.mkdir(os.path.join(self.basedir, "s"), 0o700)
+        path = self.write("sesame\n", "s/key")
+        os.chmod(path, 0o600)
+        self.load_in_host("c['secretsProviders'] = [secrets.SecretInAFile('s')]\n")
+        self.assertEqual(self.ask(secret={"name": "key"})["value"], "sesame")
+        self.assertIn("not found in any provider", self.ask(secret={"name": "other"})["exception"]["text"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,144 @@
+"""Steps: arguments, checks, subclasses."""
+
+import unittest
+
+from buildbot.plugins import steps, util
+from buildbot.steps.shell import Compile, ShellCommand
+from muster_host.encode import Encoder, Functions
+from tests.support import errors_of
+
+
+def data(step):
+    return step.as_data(Encoder(Functions(), "step"))
+
+
+class Arguments(unittest.TestCase):
+    def test_defaults_of_commands(self):
+        made = data(steps.ShellCommand(command=["make"]))
+        self.assertEqual(made["kind"], "ShellCommand")
+        self.assertEqual(made["name"], "shell")
+        self.assertEqual(made["args"]["timeout"], 1200)
+        self.assertEqual(made["args"]["interruptSignal"], "KILL")
+        self.assertEqual(made["args"]["decodeRC"], {"$r": "dict", "items": [[0, 0]]})
+        self.assertIsNone(made["args"]["usePTY"])
+
+    def test_flags(self):
+        made = data(steps.ShellCommand(command="x", haltOnFailure=True, flunkOnFailure=False))["flags"]
+        self.assertTrue(made["halt_on_failure"])
+        self.assertFalse(made["flunk_on_failure"])
+
+    def test_conditions(self):
+        self.assertEqual(data(steps.ShellCommand(command="x"))["do_step_if"], {"fixed": True})
+        made = data(steps.ShellCommand(command="x", doStepIf=util.Property("p"), hideStepIf=lambda results, step: True))
+        self.assertEqual(made["do_step_if"]["renderable"]["$r"], "property")
+        self.assertEqual(made["hide_step_if"]["callable"]["handle"], "step/hideStepIf")
+
+    def test_git(self):
+        made = data(steps.Git("git@example.org:group/project.git", mode="full", method="fresh", codebase="lib"))
+        self.assertEqual(made["name"], "git-lib")
+        self.assertEqual(made["args"]["repourl"], "ssh://git@example.org:22/group/project.git")
+        self.assertEqual(made["args"]["method"], "fresh")
+
+    def test_transfers(self):
+        made = data(steps.FileUpload(workersrc="a", masterdest=util.Interpolate("%(prop:b)s")))
+        self.assertEqual(made["args"]["blocksize"], 256 * 1024)
+        self.assertEqual(made["args"]["masterdest"]["$r"], "interpolate")
+
+    def test_json_of_plain_values_is_written_at_once(self):
+        plain = data(steps.JSONStringDownload({"a": 1}, workerdest="x"))
+        self.assertEqual(plain["args"]["s"], '{"a": 1}')
+        later = data(steps.JSONStringDownload({"a": util.Property("p")}, workerdest="x"))
+        self.assertEqual(later["args"]["s"]["$r"], "transform")
+
+    def test_compile_keeps_patterns_as_text(self):
+        made = data(steps.Compile(warningPattern=r"^(.*):(\d+): (.*)$", warningExtractor=Compile.warnExtractFromRegexpGroups))
+        self.assertEqual(made["args"]["warningExtractor"], "warnExtractFromRegexpGroups")
+        self.assertEqual(made["args"]["warningPattern"], r"^(.*):(\d+): (.*)$")
+
+    def test_trigger(self):
+        made = data(steps.Trigger(schedulerNames=["t"], copy_properties=["p"], set_properties={"q": 1}))["args"]
+        self.assertTrue(made["updateSourceStamp"])
+        self.assertEqual(made["set_properties"]["p"]["name"], "p")
+
+    def test_shell_sequence(self):
+        made = data(steps.ShellSequence(commands=[util.ShellArg(command=["a"], logname="l", haltOnFailure=True)]))
+        self.assertEqual(made["args"]["commands"][0]["command"], ["a"])
+        self.assertTrue(made["args"]["commands"][0]["haltOnFailure"])
+
+
+class Subclasses(unittest.TestCase):
+    def test_attributes_and_constructor(self):
+        class Lint(ShellCommand):
+            name = "lint"
+            warnOnFailure = True
+            flunkOnFailure = False
+            command = ["lint"]
+
+            def __init__(self, target, **kwargs):
+                super().__init__(command=["lint", target], **kwargs)
+
+        made = data(Lint("src"))
+        self.assertEqual((made["kind"], made["name"], made["args"]["command"]), ("ShellCommand", "lint", ["lint", "src"]))
+        self.assertTrue(made["flags"]["warn_on_failure"])
+
+    def test_behaviour_is_refused(self):
+        class Mine(ShellCommand):
+            def evaluateCommand(self, cmd):
+                return util.SUCCESS
+
+        (error,) = errors_of(lambda: Mine(command="x"))
+        self.assertIn("Mine defines evaluateCommand()", error)
+
+
+class Errors(unittest.TestCase):
+    def check(self, function, *expected):
+        self.assertEqual(errors_of(function), list(expected))
+
+    def test_shell_command(self):
+        self.check(lambda: steps.ShellCommand(), "ShellCommand's `command' argument is not specified")
+        self.check(
+            lambda: steps.ShellCommand(command="x", foo=1),
+            "Invalid argument(s) passed to ShellCommand: foo",
+            "invalid ShellCommand argument foo",
+        )
+        self.check(
+            lambda: steps.ShellCommand(command="x", timeout="soon", logEnviron=3),
+            "ShellCommand argument timeout must be an instance of int or float or None",
+            "ShellCommand argument logEnviron must be an instance of bool",
+        )
+
+    def test_names_have_a_limit(self):
+        (error,) = errors_of(lambda: steps.ShellCommand(command="x", name="n" * 51))
+        self.assertTrue(error.endswith("exceeds maximum length of 50"))
+
+    def test_git(self):
+        self.check(lambda: steps.Git(), "Git: must provide repourl.")
+        self.check(lambda: steps.Git("x", mode="fast"), "Git: mode must be full or incremental")
+        self.check(lambda: steps.Git("x", mode="full", method="magic"), "Git: invalid method for mode 'full'.")
+        self.check(
+            lambda: steps.Git("x", foo=1),
+            "<class 'buildbot.process.buildstep.Git'>.__init__ got unexpected keyword argument(s) ['foo']",
+        )
+
+    def test_transfers(self):
+        self.check(lambda: steps.FileUpload("a", "b", mode="rw"), "mode must be an integer or None")
+        with self.assertRaisesRegex(TypeError, "takes at least 3 arguments"):
+            steps.FileUpload("a")
+
+    def test_trigger(self):
+        self.check(lambda: steps.Trigger(), "You must specify a scheduler to trigger")
+
+    def test_factories_take_steps_only(self):
+        with self.assertRaisesRegex(TypeError, "step must be an instance of a BuildStep"):
+            util.BuildFactory().addStep("make")
+
+    def test_secrets_in_files(self):
+        factory = util.BuildFactory()
+        with factory.withSecrets([("/tmp/key", util.Secret("key"))]):
+            factory.addStep(steps.ShellCommand(command="x"))
+        kinds = [step.buildStep().kind for step in factory.steps]
+        self.assertEqual(kinds, ["DownloadSecretsToWorker", "ShellCommand", "RemoveWorkerFileSecret"])
+
+
+if __name__ == "__main__":
+    unittest.main()

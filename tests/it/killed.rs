@@ -1,0 +1,201 @@
+//! Any process may be killed at any moment: the builds go on, or begin again, and nothing is stuck.
+
+use std::time::Duration;
+
+use muster_tests::{Master, Rest, Results, Site, rest::id, until};
+use serde_json::json;
+
+/// Writes numbered lines to its log and to a file, until the test opens the gate; ends by itself when it never does.
+const COUNTING: &str = r#"
+builder(
+    "count",
+    sh("echo before", name="before"),
+    sh(
+        f"echo start >> {SITE}/starts; for i in $(seq 600); do [ -e {SITE}/gate ] && break; "
+        f"echo line $i; echo line $i >> {SITE}/lines; sleep 0.1; done; echo the end",
+        name="count",
+    ),
+    sh(f"wc -l < {SITE}/lines", name="after"),
+)
+"#;
+
+/// A build that counts, and what it left behind.
+struct Counting<'a> {
+    site: &'a Site,
+    rest: Rest,
+    build: i64,
+    request: i64,
+}
+
+impl Counting<'_> {
+    fn begin(site: &Site, rest: Rest) -> Counting<'_> {
+        let request = rest.force("count", json!({}));
+        let build = rest.running_build(request);
+        rest.wait_for_line(build, "count", "line 2");
+        Counting { site, rest, build, request }
+    }
+
+    fn read(&self, name: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.site.path(name)).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets the command write some more lines.
+    fn goes_on(&self) {
+        let before = self.read("lines").len();
+        until("the command goes on", || (self.read("lines").len() > before + 2).then_some(()));
+    }
+
+    /// Lets it end, and checks that the build is whole: the same build, each line once, the command run once.
+    fn ends_whole(self, master: &Master) {
+        self.site.write("gate", "");
+        let build = self.rest.built(self.request, Results::Success);
+        assert_eq!(build, self.build, "the same build went on");
+        assert_eq!(self.read("starts"), ["start"], "the command ran once");
+        let mut expected = self.read("lines");
+        let count = expected.len();
+        assert_eq!(expected, (1..=count).map(|number| format!("line {number}")).collect::<Vec<_>>());
+        expected.push("the end".to_owned());
+        assert_eq!(self.rest.lines(build, "count", 'o'), expected, "each line once");
+        assert_eq!(self.rest.lines(build, "before", 'o'), ["before"]);
+        assert_eq!(self.rest.lines(build, "after", 'o'), [count.to_string()]);
+        assert_eq!(self.rest.steps(build).len(), 3);
+        master.database().wait_until_idle();
+    }
+}
+
+#[test]
+fn a_build_outlives_a_killed_master() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    master.kill();
+    counting.goes_on();
+    master.start();
+    counting.goes_on();
+    counting.ends_whole(&master);
+}
+
+#[test]
+fn a_build_outlives_a_stopped_master() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    assert!(master.stop().success());
+    counting.goes_on();
+    master.start();
+    counting.ends_whole(&master);
+}
+
+#[test]
+fn a_command_may_end_while_its_master_is_away() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let mut worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    master.kill();
+    site.write("gate", "");
+    // It has written its last line when nothing of it runs any more.
+    let command = format!("{}/count/build", worker.dir().display());
+    until("the command's end", || (!runs_in(&command)).then_some(()));
+    assert!(worker.process().is_running());
+    master.start();
+    counting.ends_whole(&master);
+}
+
+#[test]
+fn a_build_outlives_a_master_that_is_killed_again_and_again() {
+    const ROUNDS: usize = 5;
+    const SEED: u64 = 20_260;
+    let seed = std::env::var("MUSTER_TEST_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    eprintln!("MUSTER_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    for _ in 0..ROUNDS {
+        master.kill();
+        master.launch();
+        // Any moment is meant: while it reads its configuration, takes up the build, or follows the command.
+        std::thread::sleep(Duration::from_millis(random.u64(0..1500)));
+    }
+    master.kill();
+    master.start();
+    counting.ends_whole(&master);
+}
+
+#[test]
+fn a_killed_worker_has_its_build_retried() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let mut worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    worker.kill();
+    site.write("gate", "");
+    worker.start();
+
+    let builds = rest.builds_of(counting.request);
+    let results: Vec<_> = builds.iter().map(|build| build["results"].clone()).collect();
+    assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)], "{builds:?}");
+    let lost = rest.step(counting.build, "count");
+    assert_eq!(lost["results"], json!(Results::Retry as i64), "{lost}");
+    assert_eq!(counting.read("starts").len(), 2, "the second build ran the command again");
+    assert_eq!(rest.lines(id(&builds[1], "buildid"), "count", 'o'), ["the end"]);
+    master.database().wait_until_idle();
+}
+
+#[test]
+fn the_commands_of_a_killed_worker_are_ended_by_its_next_life() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let mut worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    worker.kill();
+    counting.goes_on();
+    worker.start();
+    // The orphan and the command of the second build would both write.
+    let retried = |build: &serde_json::Value| id(build, "buildid") != counting.build;
+    let path = format!("builds?buildrequestid={}", counting.request);
+    let second = id(&rest.wait_for("the second build", &path, retried), "buildid");
+    rest.wait_for_line(second, "count", "line 3");
+    site.write("gate", "");
+    rest.builds_of(counting.request);
+    let lines = counting.read("lines");
+    let again = lines.iter().rposition(|line| line == "line 1").unwrap();
+    let second_life: Vec<_> = (1..=lines.len() - again).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines[again..], second_life, "nobody else wrote");
+    master.database().wait_until_idle();
+}
+
+#[test]
+fn master_and_worker_killed_together_have_the_build_retried() {
+    let site = Site::new();
+    let mut master = Master::new(&site, COUNTING);
+    let rest = master.start();
+    let mut worker = master.start_worker(&site);
+    let counting = Counting::begin(&site, rest);
+    master.kill();
+    worker.kill();
+    site.write("gate", "");
+    master.start();
+    worker.start();
+    let builds = rest.builds_of(counting.request);
+    let results: Vec<_> = builds.iter().map(|build| build["results"].clone()).collect();
+    assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)], "{builds:?}");
+    master.database().wait_until_idle();
+}
+
+/// Whether a process works in `dir`.
+fn runs_in(dir: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.map(|entry| entry.path().join("cwd")).any(|cwd| std::fs::read_link(cwd).is_ok_and(|cwd| cwd.starts_with(dir)))
+}

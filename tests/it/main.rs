@@ -1,0 +1,14 @@
+//! Masters, workers and browsers as processes of their own.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_config;
+mod bad_start;
+mod bad_words;
+mod browser;
+mod building;
+mod control;
+mod demo;
+mod devtools;
+mod killed;
+mod reconfiguring;
