@@ -180,7 +180,7 @@ pub struct HostDriver {
 enum Next {
     Order(Option<Order>),
     Event(Event),
-    Loaded(LoadEnd),
+    Loaded(Box<LoadEnd>),
 }
 
 impl HostDriver {
@@ -195,7 +195,7 @@ impl HostDriver {
                 Next::Order(Some(Order::Ask(question))) => self.ask(question).await,
                 Next::Event(Event::Message(message)) => self.answer(*message),
                 Next::Event(Event::Gone(reason)) => self.process_gone(&reason),
-                Next::Loaded(end) => self.end_load(end).await,
+                Next::Loaded(end) => self.end_load(*end).await,
             }
         }
     }
@@ -215,7 +215,7 @@ impl HostDriver {
             }
         };
         tokio::select! {
-            end = loaded => Next::Loaded(end),
+            end = loaded => Next::Loaded(Box::new(end)),
             event = event => Next::Event(event),
             order = orders.recv() => Next::Order(order),
         }

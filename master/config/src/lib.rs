@@ -2,9 +2,9 @@
 //! out of it.
 //!
 //! ```text
-//! Host::start ─► load(file) ─► Snapshot ─► everything else
-//!                    │
-//!                call(handle, …), secret(name): answered by the same Python process as long as it is needed
+//! Host::new ─► load(file) ─► Snapshot ─► everything else
+//!                  │
+//!              call(function, …), secret(name): answered by a Python process as long as there are any
 //! ```
 
 pub mod argument;

@@ -59,6 +59,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C in a terminal is for the master, which then ends the host itself.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| spawn_error(&shown, basedir, &e))?;

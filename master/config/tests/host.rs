@@ -1,4 +1,5 @@
 //! Real configurations in temporary directories, evaluated by a real interpreter.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

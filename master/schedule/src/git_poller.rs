@@ -52,7 +52,7 @@ pub(crate) struct GitPoller {
     callables: Callables,
     /// What the function for branches said about refs that are still there.
     wanted: HashMap<String, bool>,
-    /// Refs whose commits can't be read, and why: told once.
+    /// Refs that did not become changes, and why: told once.
     failing: BTreeMap<String, String>,
 }
 
@@ -194,21 +194,16 @@ impl GitPoller {
             if before.is_empty() {
                 continue;
             }
-            match self.new_commits(repository, found, &known).await {
-                Ok(commits) => {
-                    for commit in commits {
-                        changes.push(self.change(url, found, commit).await?);
-                    }
+            match self.new_changes(repository, url, found, &known).await {
+                Ok(new) => {
+                    changes.extend(new);
                     known.insert(found.key.clone(), found.revision.clone());
                 }
                 Err(error) => {
                     let error = error.to_string();
                     if self.failing.get(&found.name) != Some(&error) {
-                        tracing::error!(
-                            "GitPoller '{}': {}: {error}; it will be tried again",
-                            self.name,
-                            found.name
-                        );
+                        let (poller, name) = (&self.name, &found.name);
+                        tracing::error!("GitPoller '{poller}': {name}: {error}; it will be tried again");
                     }
                     failing.insert(found.name.clone(), error);
                     // Its old position stays, so that nothing of it is left out.
@@ -227,6 +222,21 @@ impl GitPoller {
             tracing::info!("GitPoller '{}': {} new changes", self.name, changes.len());
         }
         Ok(self.data.add_polled_changes(changes, &state, &json!(after)).await?)
+    }
+
+    async fn new_changes(
+        &self,
+        repository: &Repository,
+        url: &str,
+        found: &Found,
+        known: &Positions,
+    ) -> Result<Vec<NewChange>, PollError> {
+        let commits = self.new_commits(repository, found, known).await?;
+        let mut changes = Vec::with_capacity(commits.len());
+        for commit in commits {
+            changes.push(self.change(url, found, commit).await?);
+        }
+        Ok(changes)
     }
 
     async fn new_commits(

@@ -114,7 +114,8 @@ class Build(_WithProperties):
         self.workerforbuilder = WorkerForBuilder(
             {"$a": "worker_for_builder", "name": given.get("workername"), "info": given.get("worker")}, host
         )
-        self.executedSteps = [Step({"$a": "step", **step, "build": None}, host, self) for step in given.get("steps", ())]
+        steps = given.get("steps", ())
+        self.executedSteps = [Step({"$a": "step", **step, "build": None}, host, self) for step in steps]
 
     @property
     def _props(self):

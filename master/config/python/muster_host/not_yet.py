@@ -1,7 +1,7 @@
 """Names that Buildbot has and Muster doesn't yet.
 
-Using one is a configuration error, not an end of the load: the user sees all of them at once. What stands in for the name
-accepts everything, so that the load can go on to find more.
+Using one is a configuration error, not an end of the load: the user sees all of them at once. What stands in for the
+name accepts everything, so that the load can go on to find more.
 """
 
 import importlib.abc
@@ -67,9 +67,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self):
         self._modules = {module: names.split() for module, names in NOT_YET_IN_MODULES.items()}
-        self._packages = {
-            ".".join(parts[:end]) for parts in (module.split(".") for module in self._modules) for end in range(1, len(parts))
-        }
+        paths = [module.split(".") for module in self._modules]
+        self._packages = {".".join(path[:end]) for path in paths for end in range(1, len(path))}
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname not in self._modules and fullname not in self._packages:

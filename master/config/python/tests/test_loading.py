@@ -165,7 +165,7 @@ class Bad(ConfigTestCase):
         self.assertEqual(
             self.errors("c['schedulers'].append(c['schedulers'][0])"), ["scheduler name 's' used multiple times"]
         )
-        two = "c['builders'][0].locks = [util.MasterLock('l').access('counting'), util.MasterLock('l').access('counting')]"
+        two = "c['builders'][0].locks = [util.MasterLock('l').access('counting') for _ in range(2)]"
         self.assertEqual(self.errors(two), ["Two locks share the same name, 'l'"])
 
     def test_multi_master_needs_no_workers(self):

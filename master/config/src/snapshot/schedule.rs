@@ -59,6 +59,7 @@ pub enum Priority {
 /// What a scheduler does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of them, and they are never moved")]
 pub enum SchedulerKind {
     /// Changes of one branch, with one timer.
     SingleBranch(SourceStampSchedulerConfig),

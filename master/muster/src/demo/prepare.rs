@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use muster_store::{Db, DbUrl};
+use muster_worker::PASSWORD_VARIABLE;
 
 use crate::cli::Demo;
 use crate::commands;
 use crate::config::{DEFAULT_DB_URL, FIRST_CONFIG};
-use muster_store::{Db, DbUrl};
+
+/// Variables of the demo that its worker, and so the commands of builds, must not see: a demo inside a build of a demo
+/// would take them for its own.
+pub const PRIVATE: [&str; 6] = [DIR, REPOSITORY, BRANCH, WEB_PORT, SESSION_PORT, URL];
 
 const DIR: &str = "MUSTER_DEMO_DIR";
 // The names that `docs/first-master.cfg` reads.
@@ -56,7 +61,6 @@ fn prepare(options: &Demo) -> Result<Command> {
     let branch = branch(&repository)?;
     let port = free_port(options.port)?;
     let dir = directory(options)?;
-    fill(&dir)?;
     let program = std::env::current_exe().context("can't find this program's own file")?;
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1));
@@ -64,7 +68,7 @@ fn prepare(options: &Demo) -> Result<Command> {
     again
         .env(WEB_PORT, format!("tcp:{port}:interface=127.0.0.1"))
         .env(URL, format!("http://127.0.0.1:{port}/"));
-    again.env(SESSION_PORT, "tcp:0:interface=127.0.0.1").env(PASSWORD, uuid::Uuid::new_v4().to_string());
+    again.env(SESSION_PORT, "tcp:0:interface=127.0.0.1").env(PASSWORD_VARIABLE, uuid::Uuid::new_v4().to_string());
     Ok(again)
 }
 
@@ -112,13 +116,18 @@ fn free_port(wanted: u16) -> Result<u16> {
 }
 
 fn directory(options: &Demo) -> Result<PathBuf> {
-    if let Some(dir) = &options.dir {
-        std::fs::create_dir_all(dir)
-            .with_context(|| format!("can't create {}; choose another --dir", dir.display()))?;
-        return dir.canonicalize().with_context(|| format!("can't use {}", dir.display()));
-    }
-    let temporary = tempfile::Builder::new().prefix("muster-demo-").tempdir();
-    Ok(temporary.context("can't create a temporary directory; choose one with --dir")?.keep())
+    let Some(dir) = &options.dir else {
+        let temporary = tempfile::Builder::new().prefix("muster-demo-").tempdir();
+        let temporary = temporary.context("can't create a temporary directory; choose one with --dir")?;
+        fill(temporary.path())?;
+        // From here on, whoever runs the demo removes it.
+        return Ok(temporary.keep());
+    };
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("can't create {}; choose another --dir", dir.display()))?;
+    let dir = dir.canonicalize().with_context(|| format!("can't use {}", dir.display()))?;
+    fill(&dir)?;
+    Ok(dir)
 }
 
 /// The master's directory as `create-master` makes it, with the example as its configuration.
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_example_reads_every_variable_that_the_demo_sets() {
-        for name in [REPOSITORY, BRANCH, WEB_PORT, SESSION_PORT, URL, PASSWORD] {
+        for name in [REPOSITORY, BRANCH, WEB_PORT, SESSION_PORT, URL, PASSWORD_VARIABLE] {
             assert!(FIRST_CONFIG.contains(&format!("\"{name}\"")), "{name}");
         }
     }

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
+use super::prepare;
 use super::progress::Progress;
 
 /// How long the worker may take to end its commands and itself; then it is killed.
@@ -36,6 +37,9 @@ impl WorkerProcess {
         let mut command = Command::new(program);
         command.arg("worker").arg(dir).arg("--stop-at-eof");
         command.args(["--name", "worker-1", "--master", &format!("ws://{master}")]);
+        prepare::PRIVATE.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         // A group of its own: Ctrl-C reaches the demo alone, which then stops things in order.
         command
             .process_group(0)

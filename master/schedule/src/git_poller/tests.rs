@@ -287,3 +287,22 @@ async fn a_running_poll_ends_with_its_task() {
     upstream.commit("second");
     assert_eq!(polled(&world, &mut poller).await, on("main", &["second"]));
 }
+
+#[tokio::test]
+async fn a_branch_that_fails_keeps_its_position_until_it_works() {
+    let (world, upstream) = (World::new().await, Upstream::new());
+    let mut poller = poller(&world, config(&upstream.url(), names(&["main"])));
+    polled(&world, &mut poller).await;
+    // A function that nobody answers, as while the Python host is being replaced.
+    let callable = Callable { handle: "category".into(), source: Default::default() };
+    poller.config.category = Renderable::Callable { callable, args: Vec::new(), kwargs: Vec::new() };
+    let before = last_rev(&world).await;
+    upstream.commit("second");
+    assert_eq!(polled(&world, &mut poller).await, []);
+    assert_eq!(last_rev(&world).await, before);
+    assert_eq!(poller.failing.len(), 1);
+
+    poller.config.category = Renderable::NONE;
+    assert_eq!(polled(&world, &mut poller).await, on("main", &["second"]));
+    assert!(poller.failing.is_empty());
+}

@@ -44,7 +44,7 @@ async fn colours_are_classes_and_streams_are_told_apart() {
     assert!(page.contains("<div class=\"l h\" id=\"L1\">"));
     assert!(page.contains("data-fg=\"#ff8700\""));
     assert!(!page.contains('\u{1b}'));
-    assert!(server.page(&format!("{LOG}?hide=he")).await.contains("class=\"log whole hide-he\""));
+    assert!(server.page(&format!("{LOG}?hide=he")).await.contains("class=\"log whole hide-he at-end\""));
 }
 
 #[tokio::test]

@@ -73,8 +73,8 @@ class BuildStep(util.ComparableMixin):
     renderables = [*_FLAGS, "description", "descriptionDone", "descriptionSuffix", "doStepIf", "hideStepIf", "workdir"]
 
     parms = [
-        *_FLAGS, "description", "descriptionDone", "descriptionSuffix", "doStepIf", "hideStepIf", "locks", "logEncoding",
-        "name", "progressMetrics", "updateBuildSummaryPolicy", "useProgress", "workdir",
+        *_FLAGS, "description", "descriptionDone", "descriptionSuffix", "doStepIf", "hideStepIf", "locks",
+        "logEncoding", "name", "progressMetrics", "updateBuildSummaryPolicy", "useProgress", "workdir",
     ]  # fmt: skip
 
     def __init__(self, **kwargs):

@@ -67,7 +67,13 @@ class Periodic(Timed):
         return {"period": self.periodicBuildTimer, **super().own_data(encode)}
 
 
-_FIELDS = {"minute": "minute", "hour": "hour", "dayOfMonth": "day_of_month", "month": "month", "dayOfWeek": "day_of_week"}
+_FIELDS = {
+    "minute": "minute",
+    "hour": "hour",
+    "dayOfMonth": "day_of_month",
+    "month": "month",
+    "dayOfWeek": "day_of_week",
+}
 _CRON_TEXT = re.compile(r"^(\*|[\w-]+)(/\d+)?(,(\*|[\w-]+)(/\d+)?)*$")
 
 
