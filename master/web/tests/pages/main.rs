@@ -8,3 +8,4 @@ mod forms;
 mod log;
 mod render;
 mod screenshots;
+mod zz;
