@@ -24,4 +24,4 @@ check:
 	@checks/test format clippy rules
 
 bench: build
-	cargo run --release --locked -p muster-tests --bin bench -- $(ARGS)
+	cargo run --release --locked --quiet -p muster-bench

@@ -80,6 +80,11 @@ impl Master {
         facts.iter().fold(COMMON.to_owned() + config, |text, (name, fact)| text.replace(name, fact))
     }
 
+    /// The line in `master.cfg` where the `number`th line of a test's own text stands.
+    pub fn line_of_own(number: usize) -> usize {
+        COMMON.lines().count() + number
+    }
+
     /// A path in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

@@ -56,12 +56,12 @@ pub enum HostError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// No interpreter was found.
-    #[error("Python was not found: {0} is no program here. Install Python 3.9 or newer, or say where it is")]
+    #[error("Python was not found: {0} is no program here. Install Python 3.9 or newer, or set MUSTER_PYTHON to its path")]
     PythonMissing(String),
     /// It is there, but too old.
     #[error(
         "{program} is Python {version}, but Muster needs 3.9 or newer to evaluate master.cfg. \
-         Install a newer one, or say where it is"
+         Install a newer one, or set MUSTER_PYTHON to its path"
     )]
     PythonTooOld {
         /// What was started.
@@ -80,6 +80,10 @@ pub enum HostError {
     /// A function of the configuration raised an exception.
     #[error(transparent)]
     Call(#[from] CallFailure),
+    /// The configuration in force has no such function, or another one at that place: whoever asks began under another
+    /// configuration. Asking again is of no use.
+    #[error("{0}")]
+    NoSuchFunction(String),
     /// A function, or the whole configuration, took too long.
     #[error("{what} took longer than {} s", .limit.as_secs_f64())]
     TimedOut {

@@ -327,6 +327,7 @@ impl HostDriver {
         let answer = match body {
             AnswerBody::Value(value) => Ok(value),
             AnswerBody::Exception(failure) => Err(HostError::Call(failure)),
+            AnswerBody::Refused(reason) => Err(HostError::NoSuchFunction(reason)),
             AnswerBody::Loaded(_) | AnswerBody::Errors(_) => Err(broken("it answered another question")),
         };
         respond(question.reply, answer);

@@ -54,6 +54,7 @@ pub(crate) enum AnswerBody {
     Errors(Vec<WireError>),
     Value(Renderable),
     Exception(CallFailure),
+    Refused(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +77,7 @@ impl Message {
             "loaded" => AnswerBody::Loaded(serde_json::from_value(value)?),
             "errors" => AnswerBody::Errors(serde_json::from_value(value)?),
             "exception" => AnswerBody::Exception(serde_json::from_value(value)?),
+            "refused" => AnswerBody::Refused(serde_json::from_value(value)?),
             "value" => AnswerBody::Value(serde_json::from_value(value)?),
             other => return Err(serde::de::Error::custom(format!("unknown answer '{other}'"))),
         };

@@ -72,6 +72,11 @@ impl Callables {
         plain(self.call(callable, vec![argument::build(&view(properties, facts))], Map::new()).await?)
     }
 
+    /// The answer of a function that gets plain values and gives one.
+    pub(crate) async fn ask_plainly(&self, callable: &Callable, args: &[Value]) -> Result<Value, String> {
+        plain(self.call(callable, args.to_vec(), Map::new()).await?)
+    }
+
     /// Calls a function with arguments made by [`argument`].
     pub(crate) async fn call(
         &self,

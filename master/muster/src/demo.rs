@@ -58,8 +58,7 @@ async fn start_master(path: &Path) -> Result<RunningMaster> {
     let lock = PidFile::take(&dir)?;
     logging::of_master(&dir, false)?;
     logging::log_panics();
-    let started = master::start(&dir, lock).await;
-    started.inspect_err(|error| tracing::error!("{}: {error:#}", master::said::START_FAILED))
+    master::start(&dir, lock).await
 }
 
 async fn with_master(

@@ -18,6 +18,9 @@ impl MasterDir {
     /// The directory at `path`, which must hold a configuration.
     pub fn open(path: &Path) -> Result<MasterDir> {
         let dir = MasterDir::at(path)?;
+        if path.is_file() {
+            bail!("{} is a file, not a master's directory", path.display());
+        }
         if !dir.path().is_dir() {
             bail!("{} is not a directory; create it with `muster create-master {0}`", dir.path().display());
         }

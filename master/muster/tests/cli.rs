@@ -1,5 +1,7 @@
 //! The commands as a user runs them: what they print, and with what they end.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -154,7 +154,7 @@ impl Basic {
             return self.record(id, Classification::Ignored).await;
         }
         match self.compose(std::slice::from_ref(&change)).await {
-            Ok(set) => self.record(id, Classification::Built(set)).await,
+            Ok(set) => self.record(id, Classification::Built(Box::new(set))).await,
             Err(ComposeError::Configuration { what, reason }) => {
                 let name = &self.config.name;
                 tracing::error!("scheduler '{name}' can't build change {id}: {what}: {reason}");

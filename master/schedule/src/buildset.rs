@@ -280,7 +280,7 @@ impl<'a> Stamp<'a> {
     fn into_source(self) -> SourceOf {
         match self {
             Stamp::OfChange(change) => SourceOf::Id(change.sourcestamp.id),
-            Stamp::New(stamp) => SourceOf::New(*stamp),
+            Stamp::New(stamp) => SourceOf::New(stamp),
         }
     }
 

@@ -113,6 +113,10 @@ impl Supervisor {
                 wait_for_end(running).await;
             }
         }
+        let names: Vec<String> = snapshot.schedulers.iter().map(|scheduler| scheduler.name.clone()).collect();
+        if let Err(error) = self.shared.data.keep_schedulers(&names).await {
+            tracing::warn!("can't forget the schedulers that are gone from the configuration: {error}");
+        }
         for (name, job) in wanted {
             if !self.running.contains_key(&name) {
                 let running = self.begin(job);

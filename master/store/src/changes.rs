@@ -158,3 +158,17 @@ pub async fn any_of_sourcestamp(tx: &Tx, stamp: SourceStampId) -> Result<bool> {
     let query = "SELECT 1 FROM changes WHERE sourcestampid = ? LIMIT 1";
     Ok(tx.query_opt(query, params![stamp]).await?.is_some())
 }
+
+/// Forgets which changes were classified by schedulers that are not among `names`: one that comes back later begins
+/// at the end of the changes, as a new one does.
+pub async fn forget_schedulers_except(tx: &Tx, names: &[String]) -> Result<()> {
+    let query = "SELECT s.id, s.name FROM muster_change_marks m JOIN schedulers s ON s.id = m.schedulerid";
+    for row in tx.query(query, params![]).await? {
+        let (id, name) = (row.int(0)?, row.text(1)?);
+        if !names.contains(&name) {
+            tx.execute("DELETE FROM muster_change_marks WHERE schedulerid = ?", params![id]).await?;
+            tx.execute("DELETE FROM muster_change_seen WHERE schedulerid = ?", params![id]).await?;
+        }
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ pub enum Error {
     /// The URL can't be used.
     #[error("db_url {url:?}: {reason}")]
     Url {
-        /// The URL as configured.
+        /// The URL as configured, without its password.
         url: String,
         /// What is wrong and what to write instead.
         reason: String,
@@ -28,6 +28,17 @@ pub enum Error {
     /// The engine asks to run the whole transaction again.
     #[error("{0}")]
     Transient(String),
+    /// The connection to the database is gone. Nothing of the transaction was committed.
+    #[error("the database can't be reached: {0}")]
+    Lost(String),
+    /// The connection broke while a commit was under way, and nobody could say what became of it.
+    #[error("it is unknown whether the transaction {name} was committed: {reason}")]
+    Unknown {
+        /// The transaction's name.
+        name: &'static str,
+        /// What happened.
+        reason: String,
+    },
     /// The engine refused the statement.
     #[error("database: {message} (in {statement:?})")]
     Statement {
@@ -42,6 +53,9 @@ pub enum Error {
     /// The run is owned by somebody else now; nothing was written.
     #[error("build {0} is owned by another master now")]
     Fenced(muster_core::BuildId),
+    /// Somebody else has one of the requests that were to be claimed together; none of them was.
+    #[error("another master has claimed one of these requests")]
+    Claimed,
     /// A handle of a transaction was used after its end.
     #[error("the transaction {0} is over")]
     Over(&'static str),
@@ -50,7 +64,7 @@ pub enum Error {
 impl Error {
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Transient(_))
+        matches!(self, Error::Transient(_) | Error::Lost(_))
     }
 }
 

@@ -9,20 +9,34 @@ const LAST_RETRY = 20000;
 const main = document.getElementById("content");
 const chosen = new Map(); // details that the reader opened or closed, by id
 
-/** Calls back for every event of these topics, and with null after each reconnection: then everything may be new. */
+/**
+ * Calls back for every event of these topics, and with null after each connection: what happened before it is unknown.
+ * Answers a function that subscribes to topics which came since.
+ */
 export function subscribe(topics, onEvent) {
   let wait = FIRST_RETRY;
   let lost = false;
+  let socket;
+  let sent;
   const address = new URL(document.body.dataset.root + "ws", location.href);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  function consume() {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    for (const path of topics()) {
+      if (sent.has(path)) continue;
+      sent.add(path);
+      socket.send(JSON.stringify({ cmd: "startConsuming", path, _id: sent.size }));
+    }
+  }
   function connect() {
-    const socket = new WebSocket(address);
+    socket = new WebSocket(address);
+    sent = new Set();
     socket.onopen = () => {
       wait = FIRST_RETRY;
-      topics().forEach((path, index) => socket.send(JSON.stringify({ cmd: "startConsuming", path, _id: index + 1 })));
+      consume();
       tell("");
-      if (lost) onEvent(null);
       lost = false;
+      onEvent(null);
     };
     socket.onmessage = (message) => {
       const event = JSON.parse(message.data);
@@ -34,9 +48,9 @@ export function subscribe(topics, onEvent) {
       setTimeout(connect, wait * (0.7 + Math.random() * 0.6));
       wait = Math.min(wait * 2, LAST_RETRY);
     };
-    return socket;
   }
-  return connect();
+  connect();
+  return consume;
 }
 
 function tell(text) {
@@ -87,6 +101,9 @@ const written = new Map(); // what the server last wrote for each part; our own 
 async function refresh() {
   const content = await fetchFragment("content");
   if (!content) return;
+  const meta = content.querySelector("meta[name=topics]");
+  main.dataset.topics = meta.content;
+  meta.remove();
   const parts = [...content.querySelectorAll("[data-live][id]")];
   const known = [...main.querySelectorAll("[data-live][id]")];
   if (parts.map((part) => part.id).join() !== known.map((part) => part.id).join()) {
@@ -122,8 +139,9 @@ export function startLive() {
       planned = false;
       last = Date.now();
       await refresh().catch(() => {}); // the server is away: the next event or the reconnection asks again
+      consume();
     }, Math.max(DEBOUNCE, last + AT_MOST_EVERY - Date.now()));
   };
   document.addEventListener("visibilitychange", () => { if (dirty && !document.hidden) { dirty = false; plan(); } });
-  subscribe(topics, plan);
+  const consume = subscribe(topics, plan);
 }

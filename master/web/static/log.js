@@ -82,7 +82,7 @@ function ends() {
   const previous = number(first, "previous");
   link("prev", previous && { from: previous, count: number(first, "previousCount") }, `Lines ${previous} to ${number(first, "first") - 1}`);
   const next = number(last, "next");
-  link("next", next && { from: next }, `Lines from ${next} on, of ${number(last, "total")}`);
+  link("next", next && { from: next }, `Lines from ${next} on`);
 }
 
 function added(fresh) {
@@ -101,7 +101,7 @@ async function load(more) {
   const query = Object.fromEntries(new URL(more.href).searchParams);
   const content = await fetchFragment("lines", query).catch(() => null);
   const fresh = content?.querySelector(".window");
-  if (fresh) {
+  if (fresh && more.isConnected) { // else a jump to another place was faster
     const before = more.rel === "prev";
     const height = log.scrollHeight;
     more.remove();
@@ -113,6 +113,7 @@ async function load(more) {
     if (windows().length > MAX_WINDOWS) drop(before);
   }
   loading = false;
+  catchUp();
 }
 
 // What is dropped can be scrolled back to: its neighbour's link leads there.
@@ -133,7 +134,7 @@ function drop(atEnd) {
 }
 
 // Growth: an event says that there is more; it is fetched from behind the last line that is here.
-let atTail = true;
+let missed = false; // an event came while something was loading
 
 const follows = () => follow.getAttribute("aria-pressed") === "true";
 
@@ -146,37 +147,44 @@ function toEnd() {
   log.scrollTop = log.scrollHeight;
 }
 
+function catchUp() {
+  if (!missed) return;
+  missed = false;
+  grow();
+}
+
 async function grow() {
   const all = windows();
   const last = all[all.length - 1];
   if (!last || number(last, "next")) return; // the end is not on the page
-  if (loading) { atTail = false; return; }
+  if (loading) { missed = true; return; }
   loading = true;
   const content = await fetchFragment("lines", { from: number(last, "last") + 1, count: 1000 }).catch(() => null);
   loading = false;
   const fresh = content?.querySelector(".window");
-  if (!fresh || number(fresh, "last") < number(fresh, "first")) return;
+  if (!fresh || number(fresh, "last") < number(fresh, "first")) return catchUp();
   const following = follows();
   document.getElementById("empty")?.remove();
   lines.append(fresh);
-  if (windows().length > MAX_WINDOWS) join();
-  added(fresh);
+  paint(fresh);
+  join();
+  mark();
+  ends();
   document.getElementById("total").textContent = fresh.dataset.total;
   if (following) toEnd();
-  if (number(fresh, "next") || !atTail) { atTail = true; await grow(); }
+  if (number(fresh, "next")) await grow();
+  else catchUp();
 }
 
-// Growth comes in small pieces: the last ones become one window until it is large enough to be dropped.
+// Growth comes in small pieces: they become part of the last window until that is large.
 function join() {
-  const all = windows();
-  const [before, last] = all.slice(-2);
+  const [before, last] = windows().slice(-2);
   if (number(last, "last") - number(before, "first") < 1000) {
     before.append(...last.children);
     for (const name of ["last", "total"]) before.dataset[name] = last.dataset[name];
-    delete before.dataset.next;
     if (last.dataset.next) before.dataset.next = last.dataset.next;
     last.remove();
-  } else {
+  } else if (windows().length > MAX_WINDOWS) {
     drop(false);
   }
 }
@@ -193,7 +201,7 @@ function startGrowing() {
   }, { passive: true });
   if (!range() && !log.dataset.wanted) setFollow(true);
   const id = log.dataset.log;
-  const socket = subscribe(() => [`logs/${id}/append`, `logs/${id}/finished`], (event) => {
+  subscribe(() => [`logs/${id}/append`, `logs/${id}/finished`], (event) => {
     grow();
     if (event?.k.endsWith("/finished")) {
       document.getElementById("growing")?.replaceChildren("finished");
@@ -201,7 +209,6 @@ function startGrowing() {
       follow.hidden = true;
     }
   });
-  socket.addEventListener("open", grow);
 }
 
 // Only what the page shows changes, so the address can say it without another question.

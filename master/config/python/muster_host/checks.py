@@ -64,10 +64,12 @@ def _builder_names(loaded):
 
 
 def _check_single_master(loaded):
-    if not loaded.workers:
+    if not loaded.workers and "workers" not in loaded.incomplete:
         error("no workers are configured")
-    if not loaded.builders:
+    if not loaded.builders and "builders" not in loaded.incomplete:
         error("no builders are configured")
+    if "schedulers" in loaded.incomplete:
+        return
     undriven = {builder.name for builder in loaded.builders}
     for _scheduler, names in _builder_names(loaded):
         if names is None:
@@ -78,7 +80,7 @@ def _check_single_master(loaded):
 
 
 def _check_schedulers(loaded):
-    if loaded.settings.multi_master:
+    if loaded.settings.multi_master or "builders" in loaded.incomplete:
         return
     known = {builder.name for builder in loaded.builders}
     for scheduler in loaded.schedulers:
@@ -130,7 +132,7 @@ def _check_builders(loaded):
     names, directories = set(), set()
     for builder in loaded.builders:
         unknown = sorted(set(builder.workernames) - workers)
-        if unknown:
+        if unknown and "workers" not in loaded.incomplete:
             shown = ", ".join(repr(name) for name in unknown)
             error(f"builder '{builder.name}' uses unknown workers {shown}", location=builder.location)
         if builder.name in names:

@@ -61,6 +61,8 @@ class _Loaded:
 
     def __init__(self, config_file, values):
         self.config_file, self.values = config_file, values
+        #: Keys of which a part was refused: what others miss there is no error of its own.
+        self.incomplete = {key for key in ("workers", "builders", "schedulers") if _has_stand_ins(values.get(key))}
         self.settings = settings.read_global(values)
         self.db = settings.read_db(values)
         self.mq = settings.read_mq(values)
@@ -158,6 +160,10 @@ class _Loaded:
                 error("c['change_source'] must be a list of change sources")
                 return []
         return checks.last_of_each(sources, "change source", self.settings.warnings)
+
+
+def _has_stand_ins(items):
+    return isinstance(items, (list, tuple)) and any(isinstance(item, StandIn) for item in items)
 
 
 def _without_stand_ins(items):

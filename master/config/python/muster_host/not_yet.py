@@ -27,7 +27,8 @@ def stand_in(name):
     """A class that accepts everything."""
 
     def accept(self, *args, **kwargs):
-        pass
+        # Configurations look up workers and builders by their names.
+        self.name = self.workername = kwargs.get("name", args[0] if args else "")
 
     def attribute(self, wanted):
         if wanted.startswith("__"):
@@ -46,8 +47,8 @@ class StandIn:
 
 
 def refuse(shown, name):
-    """Reports the name; gives what stands in for it."""
-    errors.error(f"{shown} is not supported by Muster yet", location=caller())
+    """Reports the name, once for each line that uses it; gives what stands in for it."""
+    errors.error_once(f"{shown} is not supported by Muster yet", caller())
     return stand_in(name)
 
 

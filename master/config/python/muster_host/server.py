@@ -1,8 +1,10 @@
 """The conversation with the master: one JSON object a line, requests with an id, answers with the same id.
 
 `{"id": 1, "load": {"basedir": …, "config_file": …}}` is answered by `{"id": 1, "loaded": snapshot}` or
-`{"id": 1, "errors": [{"text", "file", "line"}]}`; `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
-`{"id": 3, "secret": {"name"}}` by `{"id": …, "value": …}` or `{"id": …, "exception": {"type", "text", "traceback"}}`.
+`{"id": 1, "errors": [{"text", "file", "line"}]}`. `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
+`{"id": 3, "secret": {"name"}}` are answered by `{"id": …, "value": …}`, by
+`{"id": …, "exception": {"type", "text", "traceback"}}`, or by `{"id": …, "refused": text}` when the configuration has
+no such function.
 """
 
 import json
@@ -24,7 +26,11 @@ MAX_TRACEBACK = 16 * 1024
 
 
 class Refused(Exception):
-    """The request can't be done; the text says why."""
+    """There is no such function; the text says why."""
+
+
+class TooMuch(Exception):
+    """Too many calls are running."""
 
 
 class Host:
@@ -50,7 +56,7 @@ class Host:
             self.send({"id": number, **self._load(request["load"])})
             return
         if not self._running.acquire(blocking=False):
-            self.send({"id": number, **_exception(Refused(f"{MAX_CALLS} calls are running already"))})
+            self.send({"id": number, **_exception(TooMuch(f"{MAX_CALLS} calls are running already"))})
             return
         threading.Thread(target=self._answer, args=(number, request), daemon=True).start()
 
@@ -104,7 +110,9 @@ class Host:
 
 def _exception(failed):
     text = str(failed.args[0]) if isinstance(failed, KeyError) and failed.args else str(failed)
-    trace = "" if isinstance(failed, (Refused, NotEncodable)) else traceback.format_exc()[-MAX_TRACEBACK:]
+    if isinstance(failed, Refused):
+        return {"refused": text}
+    trace = "" if isinstance(failed, NotEncodable) else traceback.format_exc()[-MAX_TRACEBACK:]
     return {"exception": {"type": type(failed).__name__, "text": text, "traceback": trace}}
 
 

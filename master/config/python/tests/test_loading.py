@@ -201,6 +201,19 @@ class NotYet(ConfigTestCase):
         )
         self.assertEqual(errors[3][0], "Unknown BuildmasterConfig key foo")
 
+    def test_what_stands_in_makes_no_further_errors(self):
+        errors = self.located_errors(
+            """
+            for name in ('w2', 'w3'):
+                c['workers'].append(worker.LocalWorker(name))
+            factory.addStep(steps.Sphinx(sphinx_builddir='x'))
+            c['builders'].append(util.BuilderConfig(name='b2', workernames=['w2'], factory=util.Trial('x')))
+            c['schedulers'].append(schedulers.Dependent(name='d', upstream=None, builderNames=['b2']))
+            """
+        )
+        expected = [("worker.LocalWorker", 3), ("steps.Sphinx", 4), ("util.Trial", 5), ("schedulers.Dependent", 6)]
+        self.assertEqual(errors, [(f"{name} is not supported by Muster yet", line) for name, line in expected])
+
     def test_unknown_names_are_attribute_errors(self):
         expected = "error while parsing config file: Unknown component name: Nonsense (traceback in logfile)"
         self.assertEqual(self.errors("util.Nonsense"), [expected])

@@ -15,7 +15,7 @@ class Conversation(ConfigTestCase):
     def setUp(self):
         super().setUp()
         self.host = subprocess.Popen(
-            [sys.executable, PACKAGE],
+            [sys.executable, "-B", PACKAGE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +89,7 @@ class Conversation(ConfigTestCase):
     def test_changed_functions_are_refused(self):
         self.load_in_host("c['codebaseGenerator'] = lambda change: ''\n")
         answer = self.ask(call={"handle": "codebaseGenerator", "digest": "another", "args": [{}]})
-        self.assertIn("has changed since the build began", answer["exception"]["text"])
+        self.assertIn("has changed since the build began", answer["refused"])
 
     def test_exit_ends_the_call_only(self):
         self.load_in_host("import sys\nc['codebaseGenerator'] = lambda change: sys.exit(3)\n")

@@ -22,7 +22,7 @@ use crate::{Data, now, resources};
 #[allow(missing_docs)]
 pub enum SourceOf {
     Id(SourceStampId),
-    New(NewSourceStamp),
+    New(Box<NewSourceStamp>),
 }
 
 /// A buildset to be made.

@@ -19,7 +19,7 @@ pub enum Classification {
         important: bool,
     },
     /// It is built.
-    Built(NewBuildset),
+    Built(Box<NewBuildset>),
 }
 
 impl Data {
@@ -99,6 +99,15 @@ impl Data {
             Ok::<_, Error>(Some(scheduler))
         });
         started.await.map(|committed| committed.into_inner())
+    }
+
+    /// Forgets where schedulers stood that are no longer configured, so that one which comes back later doesn't build
+    /// everything that happened meanwhile.
+    pub async fn keep_schedulers(&self, names: &[String]) -> Result<()> {
+        let kept = self.db().tx("keep_schedulers", |tx| async move {
+            changes::forget_schedulers_except(&tx, names).await
+        });
+        kept.await.map(|committed| committed.into_inner())
     }
 
     /// Gives a scheduler back.

@@ -1,6 +1,6 @@
 //! Reading a step's arguments: rendered, then read into their types. What is wrong names the argument.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use muster_core::render::py_repr;
 use serde::de::DeserializeOwned;
@@ -101,20 +101,6 @@ pub(super) fn join(dir: &str, name: &str) -> String {
     }
 }
 
-/// Whether a path stays below the directory that it is relative to.
-pub(super) fn stays_below(path: &Path) -> bool {
-    let mut depth = 0_i32;
-    path.components().all(|component| {
-        match component {
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir => depth -= 1,
-            Component::CurDir => {}
-            Component::RootDir | Component::Prefix(_) => return false,
-        }
-        depth >= 0
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,13 +112,5 @@ mod tests {
         assert_eq!(join("", "x"), "x");
         assert_eq!(base_name("a/b/"), "b");
         assert_eq!(base_name("/"), "");
-    }
-
-    #[test]
-    fn a_path_may_go_up_but_not_out() {
-        assert!(stays_below(Path::new("a/../b")));
-        for path in ["..", "a/../../b", "/a", "./../a"] {
-            assert!(!stays_below(Path::new(path)), "{path}");
-        }
     }
 }

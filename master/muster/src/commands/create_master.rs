@@ -15,6 +15,9 @@ use crate::{commands, master_dir::MasterDir};
 
 /// Creates what is missing; nothing of the user's is overwritten.
 pub fn run(options: &CreateMaster) -> Result<ExitCode> {
+    if options.target.dir.is_file() {
+        bail!("{} is a file; choose another directory", options.target.dir.display());
+    }
     let dir = MasterDir::at(&options.target.dir)?;
     let path = dir.path();
     let url = DbUrl::parse(&options.db, path)?;

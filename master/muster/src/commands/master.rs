@@ -25,7 +25,9 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
         let running = match master::start(&dir, lock).await {
             Ok(running) => running,
             Err(error) => {
-                tracing::error!("{}: {error:#}", said::START_FAILED);
+                // The reason first: `muster start` reads no further than the line that it waits for.
+                tracing::error!("{error:#}");
+                tracing::error!("{}", said::START_FAILED);
                 return Ok(ExitCode::FAILURE);
             }
         };

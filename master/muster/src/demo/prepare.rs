@@ -24,8 +24,6 @@ const BRANCH: &str = "MUSTER_BRANCH";
 const WEB_PORT: &str = "MUSTER_WEB_PORT";
 const SESSION_PORT: &str = "MUSTER_SESSION_PORT";
 const URL: &str = "MUSTER_URL";
-/// Read by the configuration and by `muster worker`.
-const PASSWORD: &str = muster_worker::PASSWORD_VARIABLE;
 
 /// A demo that is ready to run.
 pub struct Prepared {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 
 use super::prepare;
@@ -23,6 +23,7 @@ const LAST_LINES: usize = 10;
 /// sees the end of it and goes, too.
 pub struct WorkerProcess {
     child: Mutex<Child>,
+    _input: Option<ChildStdin>,
     pid: Option<Pid>,
     log: PathBuf,
 }
@@ -47,9 +48,11 @@ impl WorkerProcess {
             .stdout(Stdio::null())
             .stderr(output)
             .kill_on_drop(true);
-        let child = command.spawn().context("can't start a process for the worker")?;
+        let mut child = command.spawn().context("can't start a process for the worker")?;
+        // Taken out, because waiting for a child closes the input that it holds.
+        let _input = child.stdin.take();
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(WorkerProcess { child: Mutex::new(child), pid, log })
+        Ok(WorkerProcess { child: Mutex::new(child), _input, pid, log })
     }
 
     /// Waits until it ends by itself, which it should not.

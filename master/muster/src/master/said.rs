@@ -2,7 +2,7 @@
 
 /// The start is complete.
 pub const RUNNING: &str = "BuildMaster is running";
-/// The start failed; the reason follows.
+/// The start failed; the reason stands above.
 pub const START_FAILED: &str = "BuildMaster startup failed";
 /// The new configuration is in force.
 pub const RECONFIGURED: &str = "configuration update complete";

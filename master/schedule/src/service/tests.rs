@@ -127,3 +127,19 @@ async fn a_scheduler_that_cannot_run_harms_no_other() {
     until(vec!["r1".to_owned()], async || world.revisions().await).await;
     service.stop().await;
 }
+
+#[tokio::test]
+async fn a_scheduler_that_was_gone_builds_nothing_of_the_meantime() {
+    let world = World::new().await;
+    let with = || snapshot(vec![single_branch("one", plain())], Vec::new());
+    let service = Service::start(&world, with());
+    until(vec!["one".to_owned()], async || owned(&world).await).await;
+    service.snapshot.send(snapshot(Vec::new(), Vec::new())).unwrap();
+    until(Vec::<String>::new(), async || owned(&world).await).await;
+    world.commit("main", "meanwhile").await;
+    service.snapshot.send(with()).unwrap();
+    until(vec!["one".to_owned()], async || owned(&world).await).await;
+    world.commit("main", "later").await;
+    until(vec!["later".to_owned()], async || world.revisions().await).await;
+    service.stop().await;
+}

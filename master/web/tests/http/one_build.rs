@@ -81,7 +81,7 @@ async fn build_once(server: &Server) {
     let buildset = NewBuildset {
         scheduler: "force".to_owned(),
         reason: "a test".to_owned(),
-        sources: vec![SourceOf::New(NewSourceStamp::default())],
+        sources: vec![SourceOf::New(Box::default())],
         builders: vec![BuilderId(2)],
         ..NewBuildset::default()
     };

@@ -8,4 +8,3 @@ mod forms;
 mod log;
 mod render;
 mod screenshots;
-mod zz;

@@ -82,10 +82,11 @@ class BuilderConfig(util.ComparableMixin):
 
     def _checked_factory(self, factory):
         from buildbot.process.factory import BuildFactory
+        from muster_host.not_yet import StandIn
 
         if factory is None:
             error(f"builder '{self._shown}': has no factory")
-        elif not isinstance(factory, BuildFactory):
+        elif not isinstance(factory, (BuildFactory, StandIn)):
             error(f"builder '{self._shown}': factory is not a BuildFactory instance")
             return None
         return factory

@@ -46,6 +46,13 @@ def error(text, always_raise=False, location=None):
     raise raised
 
 
+def error_once(text, location):
+    """Reports an error, unless the same place has reported it before."""
+    known = zip(_collecting.errors, _collecting.locations) if _collecting is not None else ()
+    if (text, location) not in known:
+        error(text, location=location)
+
+
 def warn(text):
     """Reports something that is good, but that the user should know."""
     if _collecting is not None:

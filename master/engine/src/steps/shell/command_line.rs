@@ -104,7 +104,7 @@ fn wanted(value: &Value) -> String {
 }
 
 /// Reads an environment into `env`; later ones win. An error says what is wrong with it.
-pub(super) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvValue>) -> Result<(), String> {
+pub(in crate::steps) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvValue>) -> Result<(), String> {
     let entries = match value {
         Value::Null => return Ok(()),
         Value::Object(entries) => entries,

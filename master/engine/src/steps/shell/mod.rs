@@ -10,7 +10,7 @@ use muster_core::{LogKind, Results};
 use crate::run::{StepContext, StepEnd};
 
 pub(super) use arguments::{Collect, ShellArguments};
-pub(super) use command_line::CommandText;
+pub(super) use command_line::read_env;
 pub(super) use property::{set_property_from_command, tree_size};
 pub(super) use sequence::shell_sequence;
 

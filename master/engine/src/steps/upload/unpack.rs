@@ -11,8 +11,6 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use tar::{Entry, EntryType};
 
-use crate::steps::arguments::stays_below;
-
 /// Most entries of an archive; more end the unpacking. Holds the tree of a large project with its products.
 const MAX_ENTRIES: usize = 2_000_000;
 /// Most bytes of files, unpacked; more end the unpacking. A small packed stream must not fill the disk.
@@ -58,8 +56,7 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>, name: &Path, target: &Path) ->
         }
         EntryType::Symlink => {
             let link = entry.link_name()?.ok_or_else(|| unsafe_entry("a link to nothing"))?.into_owned();
-            let from_target = name.parent().unwrap_or(Path::new("")).join(&link);
-            if link.is_absolute() || !stays_below(&from_target) {
+            if !points_inside(name, &link) {
                 return Err(unsafe_entry(&format!("a link out of the directory, to {}", link.display())));
             }
             clear(&path)?;
@@ -104,6 +101,16 @@ fn inside(target: &Path, name: &Path) -> io::Result<Option<PathBuf>> {
     }
     path.push(last);
     Ok(Some(path))
+}
+
+/// Whether a link called `name` stays in the directory. It may go up first, but not later: what it went down through
+/// before may be a link itself.
+fn points_inside(name: &Path, link: &Path) -> bool {
+    let normal = |component: &Component<'_>| matches!(component, Component::Normal(_));
+    let depth = name.components().filter(normal).count();
+    let steps: Vec<Component<'_>> = link.components().filter(|step| *step != Component::CurDir).collect();
+    let ups = steps.iter().take_while(|step| **step == Component::ParentDir).count();
+    ups < depth && steps[ups..].iter().all(normal)
 }
 
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
@@ -179,7 +186,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_the_target() {
-        let evil: [&[Vec<u8>]; 9] = [
+        let evil: [&[Vec<u8>]; 10] = [
             &[entry(EntryType::Regular, "../evil", "", b"x")],
             &[entry(EntryType::Regular, "/tmp/evil-absolute", "", b"x")],
             &[entry(EntryType::Regular, "a/../../evil", "", b"x")],
@@ -187,6 +194,7 @@ mod tests {
             &[entry(EntryType::Symlink, "link", "/etc", b"")],
             &[entry(EntryType::Symlink, "a/link", "../../evil", b"")],
             &[entry(EntryType::Symlink, "self", ".", b""), entry(EntryType::Regular, "self/evil", "", b"x")],
+            &[entry(EntryType::Symlink, "self", ".", b""), entry(EntryType::Symlink, "link", "self/../part", b"")],
             &[entry(EntryType::Link, "hard", "../part", b"")],
             &[entry(EntryType::Fifo, "pipe", "", b"")],
         ];

@@ -1,0 +1,150 @@
+//! Bringing a repository that is there up to date.
+
+use muster_session::Command;
+
+use super::{Checkout, Mode, SOURCE_DIR};
+use crate::run::StepEnd;
+
+/// What the work directory holds.
+enum Present {
+    Repository,
+    SomethingElse,
+    Nothing,
+}
+
+impl Checkout<'_, '_> {
+    /// Fetches what is new; what git doesn't know stays.
+    pub(super) async fn incremental(&mut self) -> Result<(), StepEnd> {
+        match self.present().await? {
+            Present::SomethingElse => return self.clobber().await,
+            Present::Nothing => return self.clone_or_clobber().await,
+            Present::Repository => {}
+        }
+        self.fetch_or_fall_back().await?;
+        self.sync_submodules().await?;
+        self.update_submodules().await
+    }
+
+    /// Removes what git doesn't know, but for what it ignores, and fetches.
+    pub(super) async fn clean(&mut self) -> Result<(), StepEnd> {
+        match self.present().await? {
+            Present::SomethingElse => return self.clobber().await,
+            Present::Nothing => return self.clone_or_clobber().await,
+            Present::Repository => {}
+        }
+        self.git_or_fail(&["clean", "-f", "-f", "-d"]).await?;
+        self.fetch_or_fall_back().await?;
+        self.refresh_submodules(&["clean", "-f", "-f", "-d"]).await
+    }
+
+    /// Removes everything that git doesn't know, and fetches.
+    pub(super) async fn fresh(&mut self) -> Result<(), StepEnd> {
+        match self.present().await? {
+            Present::SomethingElse => return self.clobber().await,
+            Present::Nothing => return self.clone_or_clobber().await,
+            Present::Repository => {}
+        }
+        let words = ["clean", "-f", "-f", "-d", "-x"];
+        if self.git(&words).await? {
+            self.fetch_or_fall_back().await?;
+        } else {
+            self.remove_workdir().await?;
+            self.clone_or_clobber().await?;
+        }
+        self.refresh_submodules(&words).await
+    }
+
+    /// Copies a directory that is kept up to date beside the work directory.
+    pub(super) async fn copy(&mut self) -> Result<(), StepEnd> {
+        let to = std::mem::replace(&mut self.workdir, SOURCE_DIR.to_owned());
+        let timeout = self.arguments.timeout;
+        self.order(Command::Rmdir { dirs: vec![to.clone()], timeout, max_time: None }).await?;
+        self.incremental().await?;
+        let from = std::mem::replace(&mut self.workdir, to.clone());
+        let copied = self.order(Command::Cpdir { from, to, timeout, max_time: None }).await?;
+        super::successful(copied).map(|_| ())
+    }
+
+    async fn present(&mut self) -> Result<Present, StepEnd> {
+        // A directory that isn't there has no names either.
+        let names = self.order(Command::Listdir { dir: self.workdir.clone() }).await?.files;
+        Ok(match names.iter().any(|name| name == ".git") {
+            true => Present::Repository,
+            false if names.is_empty() => Present::Nothing,
+            false => Present::SomethingElse,
+        })
+    }
+
+    async fn fetch_or_fall_back(&mut self) -> Result<(), StepEnd> {
+        if self.fetch().await? {
+            return Ok(());
+        }
+        if self.arguments.retry_fetch {
+            return if self.fetch().await? { Ok(()) } else { Err(StepEnd::Failed) };
+        }
+        if self.arguments.clobber_on_failure { self.clobber().await } else { Err(StepEnd::Failed) }
+    }
+
+    /// Fetches, unless the revision is there already, and checks out; whether that succeeded.
+    pub(super) async fn fetch(&mut self) -> Result<bool, StepEnd> {
+        let revision = self.wanted.revision.clone();
+        let branch = self.wanted.branch.clone();
+        let known = match &revision {
+            Some(revision) if !self.arguments.tags => self.git(&["cat-file", "-e", revision]).await?,
+            _ => false,
+        };
+        if !known {
+            let (depth, repository) = (self.depth(), self.arguments.repository.clone());
+            let mut words = vec!["fetch", "-f"];
+            words.extend(depth.iter().flat_map(|depth| ["--depth", depth]));
+            if self.arguments.tags {
+                words.push("--tags");
+            }
+            if self.arguments.progress {
+                words.push("--progress");
+            }
+            words.extend([repository.as_str(), &branch]);
+            if !self.git(&words).await? {
+                return Ok(false);
+            }
+        }
+        let target = revision.as_deref().unwrap_or("FETCH_HEAD");
+        if !self.git(&["checkout", "-f", target]).await? {
+            return Ok(false);
+        }
+        if branch != "HEAD" {
+            // Only for who looks at the directory; a name that can't be a branch is no trouble.
+            self.git(&["checkout", "-B", &branch]).await?;
+        }
+        Ok(true)
+    }
+
+    async fn refresh_submodules(&mut self, clean: &[&str]) -> Result<(), StepEnd> {
+        self.sync_submodules().await?;
+        self.update_submodules().await?;
+        if !self.arguments.submodules {
+            return Ok(());
+        }
+        let in_each = match self.arguments.mode {
+            Mode::Fresh => "git clean -f -f -d -x",
+            _ => "git clean -f -f -d",
+        };
+        self.git_or_fail(&["submodule", "foreach", "--recursive", in_each]).await?;
+        self.git_or_fail(clean).await
+    }
+
+    async fn sync_submodules(&mut self) -> Result<(), StepEnd> {
+        if self.arguments.submodules { self.git_or_fail(&["submodule", "sync"]).await } else { Ok(()) }
+    }
+
+    async fn update_submodules(&mut self) -> Result<(), StepEnd> {
+        if !self.arguments.submodules {
+            return Ok(());
+        }
+        let mut words = vec!["submodule", "update", "--init", "--recursive", "--force", "--checkout"];
+        if self.arguments.remote_submodules {
+            words.push("--remote");
+        }
+        self.git_or_fail(&words).await
+    }
+}

@@ -1,0 +1,31 @@
+//! Putting a build's patch on top.
+
+use std::path::{Component, Path};
+
+use muster_core::Patch;
+
+use super::{Checkout, PATCHED};
+use crate::{run::StepEnd, steps::arguments::join};
+
+/// Where the patch is while it is applied.
+const DIFF: &str = ".buildbot-diff";
+
+impl Checkout<'_, '_> {
+    /// Applies the patch of the sourcestamp.
+    pub(super) async fn patch(&mut self, patch: &Patch) -> Result<(), StepEnd> {
+        if let Some(subdir) = patch.subdir.as_deref().filter(|subdir| is_below(subdir)) {
+            self.workdir = join(&self.workdir, subdir);
+        }
+        let diff = String::from_utf8_lossy(&patch.body).into_owned();
+        self.write_file(DIFF.to_owned(), diff.clone(), None).await?;
+        self.write_file(PATCHED.to_owned(), "patched\n".to_owned(), None).await?;
+        self.git_or_fail(&["update-index", "--refresh"]).await?;
+        self.git_with_input(&["apply", "--index", "-p", &patch.level.to_string()], diff).await?;
+        self.remove(join(&self.workdir, DIFF)).await
+    }
+}
+
+/// Whether a directory stays inside; others are ignored.
+fn is_below(subdir: &str) -> bool {
+    Path::new(subdir).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}

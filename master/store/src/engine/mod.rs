@@ -1,0 +1,144 @@
+//! The engines behind one face.
+
+mod mysql;
+mod mysql_values;
+mod postgres;
+mod postgres_values;
+mod sqlite;
+mod tls;
+
+use std::{path::Path, time::Duration};
+
+use crate::{Dialect, Error, Result, Row, Value, dialect::Rendered, url::DbUrl};
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads one consistent view.
+    Read,
+    /// Reads what is committed, and writes.
+    Write,
+}
+
+/// Whether a missing SQLite file is created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Create {
+    Yes,
+    No,
+}
+
+/// A database with its connections.
+pub(crate) enum Engine {
+    Sqlite(sqlite::Engine),
+    Postgres(postgres::Engine),
+    MySql(mysql::Engine),
+}
+
+impl Engine {
+    /// Prepares the connections. Those over a network are made when they are first needed.
+    pub(crate) fn new(url: &DbUrl, create: Create) -> Result<Engine> {
+        match url {
+            DbUrl::Sqlite(path) => sqlite::Engine::open(Path::new(path), create).map(Engine::Sqlite),
+            DbUrl::Postgres(server) => postgres::Engine::new(server).map(Engine::Postgres),
+            DbUrl::MySql(server) => mysql::Engine::new(server).map(Engine::MySql),
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+            Engine::MySql(_) => Dialect::MySql,
+        }
+    }
+
+    /// Connects once and refuses a server that can't be used, in words that help.
+    pub(crate) async fn probe(&self) -> Result<()> {
+        match self {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(engine) => engine.probe().await,
+            Engine::MySql(engine) => engine.probe().await,
+        }
+    }
+
+    /// How long a transaction is tried again while the server can't be reached.
+    pub(crate) fn reconnect_timeout(&self) -> Duration {
+        match self {
+            Engine::Sqlite(_) => Duration::ZERO,
+            Engine::Postgres(engine) => engine.reconnect_timeout(),
+            Engine::MySql(engine) => engine.reconnect_timeout(),
+        }
+    }
+
+    pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
+        Ok(match self {
+            Engine::Sqlite(engine) => Connection::Sqlite(engine.begin(mode).await?),
+            Engine::Postgres(engine) => Connection::Postgres(engine.begin(mode).await?),
+            Engine::MySql(engine) => Connection::MySql(engine.begin(mode).await?),
+        })
+    }
+}
+
+/// A connection inside a transaction. Dropped without [`Connection::commit`], it is rolled back.
+pub(crate) enum Connection {
+    Sqlite(sqlite::Connection),
+    Postgres(postgres::Connection),
+    MySql(mysql::Connection),
+}
+
+impl Connection {
+    pub(crate) async fn execute(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<u64> {
+        match self {
+            Connection::Sqlite(connection) => connection.execute(&statement.text, params),
+            Connection::Postgres(connection) => connection.execute(&statement.text, params).await,
+            Connection::MySql(connection) => connection.execute(statement, params).await,
+        }
+    }
+
+    pub(crate) async fn insert(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<i64> {
+        match self {
+            Connection::Sqlite(connection) => connection.insert(&statement.text, params),
+            Connection::Postgres(connection) => {
+                let rows = connection.query(&statement.text, params).await?;
+                let row = rows.first().ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
+                row.int(0)
+            }
+            Connection::MySql(connection) => connection.insert(statement, params).await,
+        }
+    }
+
+    pub(crate) async fn query(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<Vec<Row>> {
+        match self {
+            Connection::Sqlite(connection) => connection.query(&statement.text, params),
+            Connection::Postgres(connection) => connection.query(&statement.text, params).await,
+            Connection::MySql(connection) => connection.query(statement, params).await,
+        }
+    }
+
+    /// Runs several statements without parameters: migrations only.
+    pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
+        match self {
+            Connection::Sqlite(connection) => connection.script(text),
+            Connection::Postgres(connection) => connection.script(text).await,
+            Connection::MySql(connection) => connection.script(text).await,
+        }
+    }
+
+    /// Commits. When the server's answer is lost, finds out what became of the transaction: `Ok` is certainly
+    /// committed, a transient error is certainly not, and [`Error::Unknown`] tells that nobody can say.
+    pub(crate) async fn commit(self) -> Result<()> {
+        match self {
+            Connection::Sqlite(connection) => connection.commit(),
+            Connection::Postgres(connection) => connection.commit().await,
+            Connection::MySql(connection) => connection.commit().await,
+        }
+    }
+
+    pub(crate) async fn rollback(self) {
+        match self {
+            Connection::Sqlite(connection) => connection.rollback(),
+            Connection::Postgres(connection) => connection.rollback().await,
+            Connection::MySql(connection) => connection.rollback().await,
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! PostgreSQL: pipelined statements over a pool of connections that are made when they are needed.
+
+use std::{error::Error as _, fmt::Write as _, sync::Arc, time::Duration};
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use futures_util::future::join;
+use tokio::time::Instant;
+use tokio_postgres::{
+    NoTls, SimpleQueryMessage, Statement,
+    config::{SslMode, TargetSessionAttrs},
+    error::SqlState,
+    types::ToSql,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    Mode,
+    postgres_values::{Cell, Param},
+    tls,
+};
+use crate::{
+    Error, Result, Row, Value,
+    url::{Pool, ServerUrl, TlsMode},
+};
+
+/// The oldest server that will do: `SKIP LOCKED` came with 9.5, looking up the fate of a transaction with 10.
+const OLDEST: i64 = 100_000;
+/// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
+const STATEMENTS: usize = 512;
+/// How long between two looks at a transaction whose commit is still under way in the server.
+const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Begins a transaction that writes, and learns its number: by it the server tells later what became of it.
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT txid_current()";
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// A PostgreSQL database.
+pub(crate) struct Engine(Arc<Inner>);
+
+struct Inner {
+    pool: deadpool_postgres::Pool,
+    place: String,
+    times: Pool,
+}
+
+impl Engine {
+    pub(crate) fn new(url: &ServerUrl) -> Result<Engine> {
+        let place = url.place();
+        let open_error = |reason: String| Error::Open { path: place.clone(), reason };
+        let config = driver_config(url);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = if url.tls.mode == TlsMode::Disable {
+            Manager::from_config(config, NoTls, recycling)
+        } else {
+            let tls = tls::client_config(&url.tls).map_err(|reason| open_error(format!("TLS: {reason}")))?;
+            Manager::from_config(config, MakeRustlsConnect::new(tls), recycling)
+        };
+        let max_idle = url.pool.max_idle;
+        let pool = deadpool_postgres::Pool::builder(manager)
+            .max_size(url.pool.size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(url.pool.wait))
+            .create_timeout(Some(url.pool.connect_timeout))
+            .recycle_timeout(Some(url.pool.connect_timeout))
+            .pre_recycle(Hook::sync_fn(move |_, metrics| {
+                if metrics.last_used() > max_idle { Err(HookError::message("idle for too long")) } else { Ok(()) }
+            }))
+            .build()
+            .map_err(|error| open_error(error.to_string()))?;
+        Ok(Engine(Arc::new(Inner { pool, place: place.clone(), times: url.pool.clone() })))
+    }
+
+    pub(crate) fn reconnect_timeout(&self) -> Duration {
+        self.0.times.reconnect_timeout
+    }
+
+    pub(crate) async fn probe(&self) -> Result<()> {
+        let refuse = |reason: String| Error::Open { path: self.0.place.clone(), reason };
+        let client = match self.0.client().await {
+            Err(Error::Lost(reason)) => return Err(refuse(reason)),
+            other => other?,
+        };
+        let query = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
+                     current_setting('server_encoding')";
+        let row = client.query_one(query, &[]).await.map_err(|error| refuse(words(&error)))?;
+        let (number, version, encoding): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
+        if number < OLDEST {
+            return Err(refuse(format!("the server is PostgreSQL {version}; Muster needs 10 or newer")));
+        }
+        if encoding != "UTF8" {
+            return Err(refuse(format!(
+                "its encoding is {encoding}, which can't hold every text; make a database WITH ENCODING 'UTF8' and copy it"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
+        let client = self.0.client().await?;
+        Ok(Connection { engine: self.0.clone(), client: Some(client), mode, state: State::Fresh, number: None })
+    }
+}
+
+impl Inner {
+    async fn client(&self) -> Result<Object> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Timeout(TimeoutType::Wait) => Error::Lost(format!(
+                "no connection came free within {} s; all {} are in use (pool_size, pool_timeout)",
+                self.times.wait.as_secs(),
+                self.times.size
+            )),
+            PoolError::Timeout(_) => Error::Lost(format!(
+                "{} did not answer within {} s; is the host right, and does a fire wall let us through?",
+                self.place,
+                self.times.connect_timeout.as_secs()
+            )),
+            PoolError::Backend(error) => self.connect_error(&error),
+            other => Error::Lost(other.to_string()),
+        })
+    }
+
+    /// Why connecting failed. What waiting can't mend is no lost connection.
+    fn connect_error(&self, error: &tokio_postgres::Error) -> Error {
+        let reason = words(error);
+        let hint = match error.code() {
+            Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
+                "; check user and password in db_url, and pg_hba.conf on the server"
+            }
+            Some(&SqlState::INVALID_CATALOG_NAME) => "; make it with `createdb -E UTF8 NAME`, or mend db_url",
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; grant CONNECT on the database to this user",
+            Some(_) => return Error::Lost(format!("{}: {reason}", self.place)),
+            None if error.to_string().contains("password") => "; put the password into db_url or MUSTER_DB_PASSWORD",
+            None => {
+                let hint = "is the server up, and are host and port right?";
+                return Error::Lost(format!("{}: {reason}; {hint}", self.place));
+            }
+        };
+        Error::Open { path: self.place.clone(), reason: format!("{reason}{hint}") }
+    }
+
+    /// Finds out what became of a transaction whose commit was not answered.
+    async fn resolve(&self, number: &str) -> Result<()> {
+        let unknown = |reason: String| Error::Unknown { name: "", reason };
+        let number: i64 = number.parse().map_err(|_| unknown(format!("transaction number {number:?}")))?;
+        let deadline = Instant::now() + self.times.reconnect_timeout;
+        loop {
+            let status = match self.client().await {
+                Ok(client) => client.query_one("SELECT txid_status($1)", &[&number]).await.map_err(|e| words(&e)),
+                Err(error) => Err(error.to_string()),
+            };
+            let waiting = match status.map(|row| row.get::<_, Option<String>>(0)) {
+                Ok(Some(status)) if status == "committed" => return Ok(()),
+                Ok(Some(status)) if status == "aborted" => {
+                    return Err(Error::Lost("the connection broke before the commit".to_owned()));
+                }
+                Ok(None) => return Err(unknown("the server has forgotten it".to_owned())),
+                Ok(Some(status)) => status,
+                Err(reason) => reason,
+            };
+            if Instant::now() > deadline {
+                return Err(unknown(waiting));
+            }
+            tokio::time::sleep(RESOLVE_PAUSE).await;
+        }
+    }
+}
+
+fn driver_config(url: &ServerUrl) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.application_name("muster").dbname(&url.database);
+    if let Some(user) = &url.user {
+        config.user(user);
+    } else if let Ok(user) = std::env::var("USER") {
+        config.user(user);
+    }
+    if let Some(password) = &url.password {
+        config.password(password.reveal());
+    }
+    for (host, port) in &url.hosts {
+        config.host(host).port(port.unwrap_or(5432));
+    }
+    config.ssl_mode(match url.tls.mode {
+        TlsMode::Disable => SslMode::Disable,
+        TlsMode::Prefer => SslMode::Prefer,
+        _ => SslMode::Require,
+    });
+    if url.writable_only {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    let pool = &url.pool;
+    config
+        .connect_timeout(pool.connect_timeout)
+        .keepalives(true)
+        .keepalives_idle(pool.keepalive_idle)
+        .keepalives_interval(pool.keepalive_interval)
+        .keepalives_retries(pool.keepalive_count)
+        .tcp_user_timeout(pool.keepalive_idle + pool.keepalive_interval * pool.keepalive_count);
+    config
+}
+
+/// Where a transaction stands.
+enum State {
+    /// `BEGIN` was not sent yet; it goes out together with the first statement.
+    Fresh,
+    Begun,
+    /// A statement failed: the server refuses whatever follows, and answers COMMIT by rolling back.
+    Failed(String),
+    Over,
+}
+
+/// A connection inside a transaction.
+pub(crate) struct Connection {
+    engine: Arc<Inner>,
+    client: Option<Object>,
+    mode: Mode,
+    state: State,
+    /// The transaction's number, where it writes.
+    number: Option<String>,
+}
+
+impl Connection {
+    pub(crate) async fn execute(&mut self, statement: &str, params: Vec<Value>) -> Result<u64> {
+        let params = self.params(params);
+        self.run(statement, async |client, prepared| client.execute_raw(&prepared, references(&params)).await).await
+    }
+
+    pub(crate) async fn query(&mut self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+        let params = self.params(params);
+        let references: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+        let rows = self.run(statement, async |client, prepared| client.query(&prepared, &references).await).await?;
+        rows.iter().map(from_postgres).collect::<std::result::Result<_, _>>().map_err(|error| sorted(statement, &error))
+    }
+
+    pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
+        // Anything begins the transaction; a script is not prepared.
+        self.query("SELECT 1", Vec::new()).await?;
+        let outcome = self.client()?.batch_execute(text).await;
+        self.note(text, outcome)
+    }
+
+    fn params(&self, values: Vec<Value>) -> Vec<Param> {
+        values.into_iter().map(|value| Param { value, mode: self.mode }).collect()
+    }
+
+    fn client(&self) -> Result<&Object> {
+        self.client.as_ref().ok_or(Error::Over("connection"))
+    }
+
+    /// Runs one statement; the first one begins the transaction, on another connection when the pool's was dead.
+    async fn run<T>(
+        &mut self,
+        statement: &str,
+        run: impl AsyncFn(&Object, Statement) -> std::result::Result<T, tokio_postgres::Error>,
+    ) -> Result<T> {
+        let fresh = matches!(self.state, State::Fresh);
+        let first = self.run_once(statement, &run).await;
+        match first {
+            Err(Error::Lost(_)) if fresh => {
+                self.client = Some(self.engine.client().await?);
+                self.state = State::Fresh;
+                self.run_once(statement, &run).await
+            }
+            other => other,
+        }
+    }
+
+    async fn run_once<T>(
+        &mut self,
+        statement: &str,
+        run: &impl AsyncFn(&Object, Statement) -> std::result::Result<T, tokio_postgres::Error>,
+    ) -> Result<T> {
+        let client = self.client()?;
+        let answer = async {
+            let prepared = client.prepare_cached(statement).await?;
+            run(client, prepared).await
+        };
+        let outcome = if matches!(self.state, State::Fresh) {
+            let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
+            let (begun, answer) = join(client.simple_query(begin), answer).await;
+            match begun {
+                Ok(messages) => {
+                    self.number = number_of(&messages);
+                    self.state = State::Begun;
+                    answer
+                }
+                Err(error) => Err(error),
+            }
+        } else {
+            answer.await
+        };
+        self.bound_statements();
+        self.note(statement, outcome)
+    }
+
+    fn note<T>(&mut self, statement: &str, outcome: std::result::Result<T, tokio_postgres::Error>) -> Result<T> {
+        outcome.map_err(|error| {
+            self.state = State::Failed(words(&error));
+            sorted(statement, &error)
+        })
+    }
+
+    fn bound_statements(&self) {
+        if let Some(client) = &self.client
+            && client.statement_cache.size() > STATEMENTS
+        {
+            client.statement_cache.clear();
+        }
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Fresh | State::Over => Ok(()),
+            State::Failed(reason) => {
+                self.state = State::Failed(String::new());
+                self.rollback().await;
+                let message = format!("a statement before failed ({reason}), so nothing can be committed");
+                Err(Error::Statement { message, statement: "COMMIT".to_owned() })
+            }
+            State::Begun => {
+                let committed = self.client()?.batch_execute("COMMIT").await;
+                match (committed.map_err(|error| sorted("COMMIT", &error)), &self.number) {
+                    (Err(Error::Lost(_)), Some(number)) => self.engine.resolve(number).await,
+                    (outcome, _) => outcome,
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn rollback(mut self) {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if matches!(state, State::Fresh | State::Over) {
+            return;
+        }
+        let Some(client) = self.client.take() else { return };
+        if client.batch_execute("ROLLBACK").await.is_err() {
+            // The connection is of no more use; the server rolls back when it closes.
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// A body that was cancelled leaves its transaction open: nobody may inherit that connection.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Begun | State::Failed(_))
+            && let Some(client) = self.client.take()
+        {
+            drop(Object::take(client));
+        }
+    }
+}
+
+fn references(params: &[Param]) -> impl ExactSizeIterator<Item = &Param> {
+    params.iter()
+}
+
+fn number_of(messages: &[SimpleQueryMessage]) -> Option<String> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
+
+fn from_postgres(row: &tokio_postgres::Row) -> std::result::Result<Row, tokio_postgres::Error> {
+    let cells = (0..row.len()).map(|index| row.try_get::<_, Cell>(index).map(|cell| cell.0));
+    cells.collect::<std::result::Result<_, _>>().map(Row)
+}
+
+/// The server's words with their cause: the driver's own text is only "db error".
+fn words(error: &tokio_postgres::Error) -> String {
+    let mut text = match error.as_db_error() {
+        Some(error) => return format!("{} (SQLSTATE {})", error.message(), error.code().code()),
+        None => error.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String never fails.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
+    let message = words(error);
+    let Some(code) = error.code() else {
+        let broken = error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+        return match broken {
+            true => Error::Lost(message),
+            false => Error::Statement { message, statement: statement.to_owned() },
+        };
+    };
+    match *code {
+        SqlState::UNIQUE_VIOLATION => Error::Unique(message),
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
+            Error::Transient(message)
+        }
+        SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::CANNOT_CONNECT_NOW
+        | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+        // A fail-over has made this server a standby.
+        | SqlState::READ_ONLY_SQL_TRANSACTION => Error::Lost(message),
+        SqlState::DISK_FULL => Error::Statement {
+            message: format!("{message}; make room on the server's disk"),
+            statement: statement.to_owned(),
+        },
+        _ if code.code().starts_with("08") => Error::Lost(message),
+        _ => Error::Statement { message, statement: statement.to_owned() },
+    }
+}

@@ -1,0 +1,57 @@
+//! A Muster master with simulated workers.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use muster_session::MasterUrl;
+use muster_tests::{Process, Rest, Site, binary, process};
+
+use crate::contender::{self, Contender, WORKERS};
+use crate::fleet::Fleet;
+
+/// The master's process and what it works with. The process goes before its directory.
+pub struct Muster {
+    master: Process,
+    rest: Rest,
+    fleet: Fleet,
+    _site: Site,
+}
+
+impl Muster {
+    /// Starts everything and waits until all workers are there.
+    pub fn start() -> Muster {
+        let site = Site::new();
+        let dir = site.path("master");
+        let (web, sessions) = (contender::free_port(), contender::free_port());
+        let run = |command| process::run(&mut binary::command(&[command, dir.to_str().unwrap()]), &site.path("command.log"));
+        let created = run("create-master");
+        assert!(created.status.success(), "{}", created.said);
+        let protocols = format!(r#"{{"session": {{"port": "tcp:{sessions}:interface=127.0.0.1"}}}}"#);
+        std::fs::write(dir.join("master.cfg"), contender::configuration(&protocols, web)).unwrap();
+        let mut command = binary::command(&["master", dir.to_str().unwrap()]);
+        let mut master = Process::start(&mut command, &site.path("master.log"));
+        master.wait_for("BuildMaster is running");
+        let fleet = Fleet::start(MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, WORKERS);
+        let rest = Rest(([127, 0, 0, 1], web).into());
+        contender::wait_for_workers(rest);
+        Muster { master, rest, fleet, _site: site }
+    }
+}
+
+impl Contender for Muster {
+    fn rest(&self) -> Rest {
+        self.rest
+    }
+
+    fn process(&self) -> u32 {
+        self.master.id()
+    }
+
+    fn commands_done(&self) -> usize {
+        self.fleet.seen(|seen| seen.done)
+    }
+
+    fn starts(&mut self) -> HashMap<String, SystemTime> {
+        self.fleet.seen(|seen| std::mem::take(&mut seen.starts))
+    }
+}
