@@ -15,14 +15,28 @@ from .tree import Tree
 
 Module = tuple[str, ...]
 
+# Circles that are there for a reason: (source folder, modules) -> the reason. One that is gone must leave this list.
+KNOWN: dict[tuple[str, frozenset[str]], str] = {
+    ("master/core/src/", frozenset({"render::interpolate", "render::value"})): (
+        "one recursive type in two files: a renderable may be an interpolation, which holds renderables"
+    ),
+}
+
 
 def problems(tree: Tree) -> Iterator[str]:
     manifests = [path for path in tree.ending("Cargo.toml") if "/" in path]
     yield from _crate_circles([tree.text(path) for path in manifests])
-    for manifest in manifests:
-        source = manifest.removesuffix("Cargo.toml") + "src/"
+    sources = [manifest.removesuffix("Cargo.toml") + "src/" for manifest in manifests]
+    seen = set()
+    for source in sources:
         for circle in _Crate(tree, source).circles():
-            yield f"{source}: modules in a circle: {' -> '.join(circle)}"
+            key = (source, frozenset(circle))
+            seen.add(key)
+            if key not in KNOWN:
+                yield f"{source}: modules in a circle: {' -> '.join(circle)}"
+    for source, modules in KNOWN.keys() - seen:
+        if source in sources:
+            yield f"{source}: {', '.join(sorted(modules))} are in no circle any more; remove them from KNOWN"
 
 
 def _crate_circles(manifests: list[str]) -> Iterator[str]:

@@ -16,6 +16,8 @@ from .tree import Tree
 ALLOWED = {
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "GPL-2.0-or-later", "ISC", "MIT",
     "MIT-0", "MPL-2.0", "Unicode-3.0", "Unlicense", "Zlib",
+    # A BSD-like licence of one library, and a permissive one of data: the list of certificate authorities.
+    "bzip2-1.0.6", "CDLA-Permissive-2.0",
 }  # fmt: skip
 _EXCEPTIONS = {"LLVM-exception"}
 

@@ -2,6 +2,9 @@
 -- Facts: compat/database.md. Each statement is complete in itself and may run twice, because DDL commits by itself here.
 -- A new database takes every character (utf8mb4); one that Buildbot made keeps its three-byte utf8 until it is converted.
 
+-- Tables refer to each other in a circle.
+SET foreign_key_checks = 0;
+
 CREATE TABLE IF NOT EXISTS alembic_version (
     version_num VARCHAR(32) NOT NULL,
     PRIMARY KEY (version_num)
@@ -248,7 +251,7 @@ CREATE TABLE IF NOT EXISTS test_code_paths (
     builderid INTEGER NOT NULL,
     path TEXT NOT NULL,
     PRIMARY KEY (id),
-    KEY test_code_paths_path (builderid, path),
+    KEY test_code_paths_path (builderid, path(255)),
     CONSTRAINT test_code_paths_ibfk_1 FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
@@ -257,7 +260,7 @@ CREATE TABLE IF NOT EXISTS test_names (
     builderid INTEGER NOT NULL,
     name TEXT NOT NULL,
     PRIMARY KEY (id),
-    KEY test_names_name (builderid, name),
+    KEY test_names_name (builderid, name(255)),
     CONSTRAINT test_names_ibfk_1 FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
@@ -504,5 +507,7 @@ CREATE TABLE IF NOT EXISTS test_results (
     CONSTRAINT test_results_ibfk_3 FOREIGN KEY (test_nameid) REFERENCES test_names (id) ON DELETE CASCADE,
     CONSTRAINT test_results_ibfk_2 FOREIGN KEY (test_result_setid) REFERENCES test_result_sets (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
+SET foreign_key_checks = 1;
 
 INSERT IGNORE INTO alembic_version (version_num) VALUES ('067');

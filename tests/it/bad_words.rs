@@ -32,6 +32,7 @@ impl Running {
     /// Builds with the worker that was there, and with one that comes now.
     #[track_caller]
     fn still_serves(mut self) {
+
         let request = self.rest.force("good", json!({}));
         self.rest.built(request, Results::Success);
         self.worker.stop();
@@ -145,7 +146,7 @@ fn odd_requests_get_an_answer() {
         ("GET", "/api/v2/builds/99999999999999999999", None, 404),
         ("GET", "/api/v2/builds?limit=many", None, 400),
         ("GET", "/builders/nobody", None, 404),
-        ("GET", "/builders/good/builds/x", None, 400),
+        ("GET", "/builders/good/builds/x", None, 404),
         ("GET", "/%00%ff", None, 404),
         ("DELETE", "/api/v2/builds/1", None, 400),
         ("GET", &long, None, 404),

@@ -9,13 +9,13 @@ use serde_json::json;
 const COUNTING: &str = r#"
 builder(
     "count",
-    sh("echo before", name="before"),
+    steps.SetPropertyFromCommand(command="echo 42", property="answer", name="before"),
     sh(
         f"echo start >> {SITE}/starts; for i in $(seq 600); do [ -e {SITE}/gate ] && break; "
         f"echo line $i; echo line $i >> {SITE}/lines; sleep 0.1; done; echo the end",
         name="count",
     ),
-    sh(f"wc -l < {SITE}/lines", name="after"),
+    steps.ShellCommand(command=["echo", util.Interpolate("%(prop:answer)s")], name="after"),
 )
 "#;
 
@@ -57,8 +57,8 @@ impl Counting<'_> {
         assert_eq!(expected, (1..=count).map(|number| format!("line {number}")).collect::<Vec<_>>());
         expected.push("the end".to_owned());
         assert_eq!(self.rest.lines(build, "count", 'o'), expected, "each line once");
-        assert_eq!(self.rest.lines(build, "before", 'o'), ["before"]);
-        assert_eq!(self.rest.lines(build, "after", 'o'), [count.to_string()]);
+        assert_eq!(self.rest.lines(build, "before", 'o'), ["42"]);
+        assert_eq!(self.rest.lines(build, "after", 'o'), ["42"], "properties outlive the master");
         let names: Vec<_> = self.rest.steps(build).iter().map(|step| step["name"].clone()).collect();
         assert_eq!(names, ["worker_preparation", "before", "count", "after"]);
         master.database().wait_until_idle();
@@ -102,8 +102,8 @@ fn a_command_may_end_while_its_master_is_away() {
     master.kill();
     site.write("gate", "");
     // It has written its last line when nothing of it runs any more.
-    let command = format!("{}/count/build", worker.dir().display());
-    until("the command's end", || (!runs_in(&command)).then_some(()));
+    let place = worker.dir().join("count/build");
+    until("the command's end", || site.processes_in(&place).next().is_none().then_some(()));
     assert!(worker.process().is_running());
     master.start();
     counting.ends_whole(&master);
@@ -130,6 +130,33 @@ fn a_build_outlives_a_master_that_is_killed_again_and_again() {
     master.kill();
     master.start();
     counting.ends_whole(&master);
+}
+
+#[test]
+fn an_upload_is_whole_after_its_master_was_killed() {
+    let site = Site::new();
+    let upload = r#"
+builder(
+    "upload",
+    sh("seq 8000000 > big", name="make"),
+    steps.FileUpload(workersrc="big", masterdest="uploads/big", name="upload"),
+)
+"#;
+    let mut master = Master::new(&site, upload);
+    let rest = master.start();
+    let worker = master.start_worker(&site);
+    let request = rest.force("upload", json!({}));
+    let begun = || std::fs::read_dir(master.path("uploads")).ok()?.next().map(drop);
+    until("the first bytes at the master", begun);
+    master.kill();
+    master.start();
+    let build = rest.built(request, Results::Success);
+    let sent = std::fs::read(worker.dir().join("upload/build/big")).unwrap();
+    assert!(std::fs::read(master.path("uploads/big")).unwrap() == sent, "the file arrived whole");
+    let left = std::fs::read_dir(master.path("uploads")).unwrap().count();
+    assert_eq!(left, 1, "no part of the first attempt is left");
+    assert_eq!(rest.step(build, "upload")["results"], json!(Results::Success as i64));
+    master.database().wait_until_idle();
 }
 
 #[test]
@@ -171,12 +198,12 @@ builder("quiet", sh(f"[ -e {SITE}/gate ] || ({script})", name="quiet"))
     let left = alive();
     until("an orphan that goes on", || (alive() > left + 2).then_some(()));
 
-    let path = format!("{}/quiet/build", worker.dir().display());
-    assert!(runs_in(&path));
+    let place = worker.dir().join("quiet/build");
+    assert!(site.processes_in(&place).next().is_some());
     // The second build waits for the worker, so nothing else runs there yet.
     master.kill();
     worker.start();
-    until("the orphan's end", || (!runs_in(&path)).then_some(()));
+    until("the orphan's end", || site.processes_in(&place).next().is_none().then_some(()));
     site.write("gate", "");
     master.start();
     let builds = rest.builds_of(request);
@@ -200,10 +227,4 @@ fn master_and_worker_killed_together_have_the_build_retried() {
     let results: Vec<_> = builds.iter().map(|build| build["results"].clone()).collect();
     assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)], "{builds:?}");
     master.database().wait_until_idle();
-}
-
-/// Whether a process works in `dir`.
-fn runs_in(dir: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.map(|entry| entry.path().join("cwd")).any(|cwd| std::fs::read_link(cwd).is_ok_and(|cwd| cwd.starts_with(dir)))
 }

@@ -17,10 +17,13 @@ pub fn muster() -> &'static Path {
     })
 }
 
-/// A command that runs `muster` with a quiet environment.
+/// A command that runs `muster`. What is set for a Muster around this test is not for this one.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(muster());
-    command.args(arguments).env_remove("MUSTER_LOG").env_remove("MUSTER_PYTHON").env_remove("MUSTER_WORKER_PASSWORD");
+    command.args(arguments);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MUSTER_")) {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -37,6 +37,23 @@ impl Site {
         path
     }
 
+    /// The processes that work in this directory. Commands of a worker that was killed live on in groups of their own;
+    /// this tells whose they are.
+    pub fn processes(&self) -> impl Iterator<Item = Pid> {
+        self.processes_in(&self.path)
+    }
+
+    /// Those that work in one part of it.
+    pub fn processes_in(&self, dir: &Path) -> impl Iterator<Item = Pid> {
+        let dir = dir.to_owned();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        processes.filter_map(move |entry| {
+            let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            let works_in = std::fs::read_link(entry.path().join("cwd")).ok()?;
+            works_in.starts_with(&dir).then_some(pid)
+        })
+    }
+
     /// A loopback address that no other process uses, so that ports are free once they were found free.
     pub fn address() -> Ipv4Addr {
         let [_, high, middle, low] = std::process::id().to_be_bytes();
@@ -57,25 +74,15 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        end_processes_in(&self.path);
+        for pid in self.processes() {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
+        }
         if std::thread::panicking() {
             show_logs(&self.path);
             if let Some(dir) = self.dir.take() {
                 eprintln!("kept: {}", dir.keep().display());
             }
-        }
-    }
-}
-
-/// Commands of a worker that was killed live on in groups of their own; their working directory tells whose they are.
-fn end_processes_in(dir: &Path) {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for entry in processes.flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let works_here = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
-        if let (Some(pid), true) = (pid, works_here) {
-            // It may have ended meanwhile.
-            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

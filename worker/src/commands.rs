@@ -12,7 +12,8 @@ use muster_session::{BootId, WorkerLink};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::execute::{Chunk, CommandIo, Stop, StopRequest, Surroundings, execute};
+use crate::context::{Chunk, CommandIo, Stop, StopRequest, Surroundings};
+use crate::execute::execute;
 use crate::outbox::Outbox;
 use crate::records::{RecordDir, Records};
 use crate::shell;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use muster_session::command::{Argument, CommandLine, Shell};
 
-use crate::execute::{CommandIo, Outcome, StopRequest, Surroundings};
+use crate::context::{CommandIo, Outcome, StopRequest, Surroundings};
 use crate::shell::{self, ReportRc};
 
 /// Time limits of each program that is run.

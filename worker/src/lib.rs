@@ -15,6 +15,7 @@
 
 mod archive;
 mod commands;
+mod context;
 mod dirs;
 mod error;
 mod execute;

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use muster_session::wire::MAX_NAME;
-use muster_session::worker_link::WorkerEvents;
+use muster_session::WorkerEvents;
 use muster_session::{BootId, WorkerEvent, WorkerLink};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::PASSWORD_VARIABLE;
 use crate::commands::Commands;
-use crate::execute::Surroundings;
+use crate::context::Surroundings;
 use crate::home::WorkerHome;
 use crate::link::{Dialer, SharedContact};
 use crate::records::Records;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::archive;
-use crate::execute::{CommandIo, Outcome};
+use crate::context::{CommandIo, Outcome};
 use crate::files::{describe, expand_home};
 
 /// Blocks of a directory that may wait between the packing thread and the spool.

@@ -31,7 +31,7 @@ impl Engine {
             while let Some(opening) = openings.recv().await {
                 let (engine, shutdown) = (self.clone(), shutdown.clone());
                 let tracker = conversations.clone();
-                conversations.spawn(async move { engine.accept(opening, &tracker, shutdown).await });
+                conversations.spawn(engine.accept(opening, tracker, shutdown));
             }
         };
         tokio::select! {
@@ -54,14 +54,17 @@ impl Engine {
             match worker.password.as_ref()? {
                 Renderable::Literal(Value::String(password)) => Some(Password::new(password)),
                 _ => {
-                    tracing::error!(worker = name, "the worker's password is not plain text; it can't log in");
+                    tracing::error!(
+                        worker = name,
+                        "the worker's password is not plain text; it can't log in"
+                    );
                     None
                 }
             }
         })
     }
 
-    async fn accept(self, opening: Opening, tracker: &TaskTracker, shutdown: CancellationToken) {
+    async fn accept(self, opening: Opening, tracker: TaskTracker, shutdown: CancellationToken) {
         let name = opening.worker().to_owned();
         let Some(slot) = self.slots().get(&name) else {
             return refuse(opening, RefusalCode::Credentials, "this worker is not configured").await;
@@ -73,11 +76,13 @@ impl Engine {
             .filter(|(key, _)| STORED_INFO.contains(&key.as_str()))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let dial = self.data().worker_dials(self.master(), slot.id(), &opening.boot_id().0, dial_no, &info).await;
+        let dial =
+            self.data().worker_dials(self.master(), slot.id(), &opening.boot_id().0, dial_no, &info).await;
         match dial {
             Ok(Dial::Won { .. }) => {}
             Ok(Dial::Lost) => {
-                return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here").await;
+                return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here")
+                    .await;
             }
             Err(error) => {
                 tracing::error!(worker = name, %error, "can't take the worker's session");

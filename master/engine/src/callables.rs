@@ -42,7 +42,9 @@ impl Callables {
                 all.extend_from_slice(args);
                 self.call(callable, all, kwargs.clone()).await
             }
-            Request::Function { callable, args, kwargs } => self.call(callable, args.clone(), kwargs.clone()).await,
+            Request::Function { callable, args, kwargs } => {
+                self.call(callable, args.clone(), kwargs.clone()).await
+            }
         }
     }
 

@@ -13,8 +13,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Carries out orders until `leaving`.
 pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
-    let filters =
-        [TopicFilter::parse("control/builds/*/stop"), TopicFilter::parse("control/worker/*/*")];
+    let filters = [TopicFilter::parse("control/builds/*/stop"), TopicFilter::parse("control/worker/*/*")];
     let mut events = engine.data().bus().subscribe();
     let mut workers = engine.slots().changes();
     loop {

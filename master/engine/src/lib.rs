@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use active::{Active, activate};
 pub use run::{
-    CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd, Transfer,
+    CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
+    Transfer,
 };
 pub use steps::STEP_KINDS;
 
@@ -51,7 +52,12 @@ struct Inner {
 
 impl Engine {
     /// An engine for the configuration that `active` shows. It does nothing until it is [run](Engine::run).
-    pub fn new(data: Data, master: MasterId, basedir: PathBuf, active: watch::Receiver<Arc<Active>>) -> Engine {
+    pub fn new(
+        data: Data,
+        master: MasterId,
+        basedir: PathBuf,
+        active: watch::Receiver<Arc<Active>>,
+    ) -> Engine {
         let slots = Slots::new();
         slots.configure(&active.borrow().ids.workers);
         Engine(Arc::new(Inner {

@@ -153,7 +153,8 @@ impl Engine {
     /// Ends a run that can't go on, so that its request is pending again.
     async fn give_back(&self, run: &RunRow, reason: &str) -> muster_store::Result<()> {
         let (at, build) = (muster_data::now(), run.key.build);
-        let rows = self.data().db().read("unfinished_steps", |tx| async move { steps::of_build(&tx, build).await });
+        let rows =
+            self.data().db().read("unfinished_steps", |tx| async move { steps::of_build(&tx, build).await });
         let mut writes: Vec<muster_data::RunWrite> = rows
             .await?
             .into_iter()

@@ -8,7 +8,8 @@ use std::{
 
 use muster_core::{BuildId, CommandId, Epoch, WorkerId};
 use muster_session::{
-    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, UpdateBody, WorkerInfo,
+    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, UpdateBody,
+    WorkerInfo,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -122,7 +123,8 @@ impl Slot {
         let mut state = self.state();
         state.builds.remove(&build);
         if let Some(life) = &mut state.life {
-            let left: Vec<CommandId> = life.unclaimed.keys().filter(|id| id.build == build).copied().collect();
+            let left: Vec<CommandId> =
+                life.unclaimed.keys().filter(|id| id.build == build).copied().collect();
             for id in left {
                 life.unclaimed.remove(&id);
                 life.link.forget(id);
@@ -143,8 +145,12 @@ impl Slot {
         // The commands of an earlier life are gone: closing their streams tells their runs.
         state.streams.clear();
         state.leaving = false;
-        state.life =
-            Some(Life { link: link.clone(), boot: boot.clone(), connected: false, unclaimed: HashMap::new() });
+        state.life = Some(Life {
+            link: link.clone(),
+            boot: boot.clone(),
+            connected: false,
+            unclaimed: HashMap::new(),
+        });
         (link, Some(events))
     }
 
@@ -212,7 +218,7 @@ impl Slot {
                     return Ok(life.boot.clone());
                 }
                 // A master that has just started gives its workers the same time to come back.
-                state.away_since.map_or_else(Instant::now, |since| since) + GRACE
+                state.away_since.unwrap_or_else(Instant::now) + GRACE
             };
             tokio::select! {
                 changed = changed.changed() => changed.expect("the slot itself holds the sender"),

@@ -57,7 +57,7 @@ async fn start_master(path: &Path) -> Result<RunningMaster> {
     let dir = MasterDir::open(path)?;
     let lock = PidFile::take(&dir)?;
     logging::of_master(&dir, false)?;
-    logging::log_panics();
+    logging::on_panic(|said| tracing::error!("{said}"));
     master::start(&dir, lock).await
 }
 
@@ -120,8 +120,8 @@ async fn force(master: &RunningMaster, branch: &str) -> Result<()> {
     let Some(scheduler) = snapshot.schedulers.iter().find(|scheduler| is_force(&scheduler.kind)) else {
         bail!("the configuration has no ForceScheduler");
     };
-    let form = json!({ "username": "demo", "reason": "the demo's first build", "branch": branch });
+    let form = json!({ "reason": "the demo's first build", "branch": branch });
     let form: Map<_, _> = form.as_object().cloned().unwrap_or_default();
-    muster_schedule::force(master.data(), &snapshot, &scheduler.name, None, form).await?;
+    muster_schedule::force(master.data(), &snapshot, &scheduler.name, Some("demo"), form).await?;
     Ok(())
 }

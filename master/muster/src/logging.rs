@@ -106,14 +106,14 @@ fn append(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }
 
-/// Sends what panics say into the log, where somebody looks for it.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// Lets `tell` say that this program has a mistake, in one line and without a backtrace.
+pub fn on_panic(tell: fn(&str)) {
+    std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let said = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no message)");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("an internal error at {place}: {said}; please report it");
+        tell(&format!("an internal error at {place}: {said}; please report it"));
     }));
 }
 

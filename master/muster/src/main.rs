@@ -19,6 +19,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     // The worker starts its commands through this same binary; then this call does not return.
     muster_worker::launch::run_if_asked();
+    logging::on_panic(|said| eprintln!("muster: {said}"));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => return tell_usage(&told),

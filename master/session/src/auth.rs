@@ -4,8 +4,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::wire::Hello;
-
 /// Random bytes that make each opening unlike any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -31,6 +29,21 @@ impl Nonce {
 #[serde(transparent)]
 pub struct Proof(#[serde(with = "serde_bytes")] [u8; 32]);
 
+/// All that an opening says about who talks to whom: what a proof proves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transcript<'a> {
+    /// The worker's name.
+    pub(crate) worker: &'a str,
+    /// The life of its process.
+    pub(crate) boot_id: &'a str,
+    /// The number of its dial.
+    pub(crate) dial_no: u64,
+    /// The protocol's version that both speak.
+    pub(crate) version: u32,
+    /// The worker's, then the master's.
+    pub(crate) nonces: [Nonce; 2],
+}
+
 /// Whose proof it is; a worker's can't be sent back to it as a master's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
@@ -48,38 +61,32 @@ impl Password {
         Password(password.into())
     }
 
-    pub(crate) fn proof(&self, side: Side, hello: &Hello, version: u32, nonce: &Nonce) -> Proof {
-        Proof(self.mac(side, hello, version, nonce).finalize().into_bytes().into())
+    pub(crate) fn proof(&self, side: Side, transcript: &Transcript<'_>) -> Proof {
+        Proof(self.mac(side, transcript).finalize().into_bytes().into())
     }
 
     /// In constant time.
-    pub(crate) fn verifies(
-        &self,
-        proof: &Proof,
-        side: Side,
-        hello: &Hello,
-        version: u32,
-        nonce: &Nonce,
-    ) -> bool {
-        self.mac(side, hello, version, nonce).verify_slice(&proof.0).is_ok()
+    pub(crate) fn verifies(&self, proof: &Proof, side: Side, transcript: &Transcript<'_>) -> bool {
+        self.mac(side, transcript).verify_slice(&proof.0).is_ok()
     }
 
-    fn mac(&self, side: Side, hello: &Hello, version: u32, nonce: &Nonce) -> Hmac<Sha256> {
+    fn mac(&self, side: Side, transcript: &Transcript<'_>) -> Hmac<Sha256> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         let side: &[u8] = match side {
             Side::Worker => b"muster session: worker",
             Side::Master => b"muster session: master",
         };
-        for part in [side, hello.worker.as_bytes(), hello.boot_id.0.as_bytes()] {
+        for part in [side, transcript.worker.as_bytes(), transcript.boot_id.as_bytes()] {
             // The length in front keeps ("ab", "c") and ("a", "bc") apart.
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.update(&hello.dial_no.to_be_bytes());
-        mac.update(&version.to_be_bytes());
-        mac.update(&hello.nonce.0);
-        mac.update(&nonce.0);
+        mac.update(&transcript.dial_no.to_be_bytes());
+        mac.update(&transcript.version.to_be_bytes());
+        for nonce in transcript.nonces {
+            mac.update(&nonce.0);
+        }
         mac
     }
 }
@@ -93,28 +100,24 @@ impl std::fmt::Debug for Password {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::BootId;
-
-    fn hello() -> Hello {
-        Hello {
-            versions: vec![1],
-            worker: "w1".into(),
-            boot_id: BootId("boot".into()),
-            dial_no: 7,
-            nonce: Nonce::fixed(1),
-        }
-    }
 
     #[test]
     fn a_proof_holds_for_one_side_one_password_and_one_opening() {
+        let transcript = Transcript {
+            worker: "w1",
+            boot_id: "boot",
+            dial_no: 7,
+            version: 1,
+            nonces: [Nonce::fixed(1), Nonce::fixed(2)],
+        };
         let password = Password::new("secret");
-        let nonce = Nonce::fixed(2);
-        let proof = password.proof(Side::Worker, &hello(), 1, &nonce);
-        assert!(password.verifies(&proof, Side::Worker, &hello(), 1, &nonce));
-        assert!(!password.verifies(&proof, Side::Master, &hello(), 1, &nonce));
-        assert!(!password.verifies(&proof, Side::Worker, &hello(), 1, &Nonce::fixed(3)));
-        assert!(!password.verifies(&proof, Side::Worker, &Hello { dial_no: 8, ..hello() }, 1, &nonce));
-        assert!(!Password::new("other").verifies(&proof, Side::Worker, &hello(), 1, &nonce));
+        let proof = password.proof(Side::Worker, &transcript);
+        let holds_for = |other: Transcript<'_>| password.verifies(&proof, Side::Worker, &other);
+        assert!(holds_for(transcript));
+        assert!(!password.verifies(&proof, Side::Master, &transcript));
+        assert!(!holds_for(Transcript { nonces: [Nonce::fixed(1), Nonce::fixed(3)], ..transcript }));
+        assert!(!holds_for(Transcript { dial_no: 8, ..transcript }));
+        assert!(!Password::new("other").verifies(&proof, Side::Worker, &transcript));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// How often each side says something when it has nothing to say. Well under the idle times of NAT boxes and proxies.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// Shortest heartbeat that is honoured, whatever the terms say.
+pub(crate) const MIN_HEARTBEAT: Duration = Duration::from_millis(50);
+
 /// Heartbeats that may be missing before the peer counts as gone.
 pub const MISSED: u32 = 3;
 

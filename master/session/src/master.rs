@@ -5,22 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use muster_core::{CommandId, Epoch};
 
 use crate::command::{StartCommand, UpdateBody};
 use crate::error::{Disconnect, OrderError, ProtocolError};
+use crate::event::MasterEvent;
 use crate::link::Machine;
-use crate::liveness::Liveness;
-use crate::master_link::MasterEvent;
+use crate::liveness::{Liveness, MIN_HEARTBEAT};
 use crate::opening::Admitted;
 use crate::wire::{
     self, CommandState, FromMaster, FromWorker, MAX_FRAME, Order, Settings, Terms, WINDOW, Welcome,
 };
-
-/// Shortest heartbeat that is honoured, whatever the terms say.
-pub(crate) const MIN_HEARTBEAT: Duration = Duration::from_millis(50);
 
 pub(crate) struct MasterSession {
     commands: BTreeMap<CommandId, Channel>,

@@ -5,48 +5,13 @@ use std::sync::Arc;
 use muster_core::{CommandId, Epoch};
 use tokio::sync::mpsc;
 
-use crate::command::{StartCommand, UpdateBody};
+use crate::command::StartCommand;
 use crate::error::{Disconnect, OrderError};
+use crate::event::MasterEvent;
 use crate::link::{self, Shared};
 use crate::listen::Opening;
 use crate::master::MasterSession;
 use crate::wire::{BootId, CommandState, Order, Refusal, RefusalCode, Settings, Terms};
-
-/// What happens in a session, as its engine sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MasterEvent {
-    /// A connection is up; orders flow again.
-    Connected {
-        /// Of this connection.
-        dial_no: u64,
-        /// Commands that the worker holds and this session doesn't know. Each one waits until the engine
-        /// [resumes](MasterLink::resume) or [forgets](MasterLink::forget) it.
-        unclaimed: Vec<CommandState>,
-    },
-    /// The connection is gone; the session waits for the worker's next dial. Not sent when a newer one took over.
-    Disconnected {
-        /// Of the connection that is gone.
-        dial_no: u64,
-        /// In words.
-        reason: String,
-    },
-    /// News about a command, each number once and in order. Store it, then [acknowledge](MasterLink::acknowledge).
-    Update {
-        /// Which command.
-        command: CommandId,
-        /// From 1.
-        number: u64,
-        /// The news.
-        body: UpdateBody,
-    },
-    /// The worker had recorded the command and doesn't know it any more: it will never end. The session drops it.
-    Lost {
-        /// Which command.
-        command: CommandId,
-    },
-    /// The worker's operator wants it to stop: give it nothing new, then [`MasterLink::shutdown`].
-    ShutdownRequested,
-}
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the worker's socket is not read.
 pub struct MasterEvents(mpsc::Receiver<MasterEvent>);

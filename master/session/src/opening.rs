@@ -72,10 +72,11 @@ impl Challenged {
         let Some(password) = password else {
             return Err(not_let_in(&hello, "this name is not configured"));
         };
-        if !password.verifies(&claim.proof, Side::Worker, &hello, version, &nonce) {
+        let transcript = hello.transcript(version, nonce);
+        if !password.verifies(&claim.proof, Side::Worker, &transcript) {
             return Err(not_let_in(&hello, "the password is wrong"));
         }
-        let proof = password.proof(Side::Master, &hello, version, &nonce);
+        let proof = password.proof(Side::Master, &transcript);
         Ok(Admitted { hello, claim, proof })
     }
 }

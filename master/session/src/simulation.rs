@@ -10,13 +10,12 @@ use proptest::prelude::*;
 use crate::auth::{Nonce, Password};
 use crate::command::{Command, StartCommand, UpdateBody};
 use crate::error::OrderError;
+use crate::event::{MasterEvent, WorkerEvent};
 use crate::link::Machine;
 use crate::master::MasterSession;
-use crate::master_link::MasterEvent;
 use crate::opening::Challenged;
 use crate::wire::{self, BootId, FromMaster, Order, Terms, WorkerInfo};
-use crate::worker::WorkerSession;
-use crate::worker_link::{Identity, WorkerEvent};
+use crate::worker::{Identity, WorkerSession};
 
 /// What is durable on the engine's side: the intent and the stored updates of each command.
 #[derive(Default)]

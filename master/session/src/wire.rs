@@ -10,7 +10,7 @@ use muster_core::{CommandId, Epoch};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::auth::{Nonce, Proof};
+use crate::auth::{Nonce, Proof, Transcript};
 use crate::command::{StartCommand, UpdateBody};
 
 /// Protocol versions this build speaks, newest first.
@@ -165,6 +165,19 @@ pub struct Hello {
     pub dial_no: u64,
     /// Random.
     pub nonce: Nonce,
+}
+
+impl Hello {
+    /// What both sides prove, once the master has chosen a version and answered with its own nonce.
+    pub(crate) fn transcript(&self, version: u32, nonce: Nonce) -> Transcript<'_> {
+        Transcript {
+            worker: &self.worker,
+            boot_id: &self.boot_id.0,
+            dial_no: self.dial_no,
+            version,
+            nonces: [self.nonce, nonce],
+        }
+    }
 }
 
 /// The worker's proof, and what it brings along.

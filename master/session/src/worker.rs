@@ -8,17 +8,29 @@ use std::time::Instant;
 
 use muster_core::{CommandId, Epoch};
 
-use crate::auth::{Nonce, Side};
+use crate::auth::{Nonce, Password, Side};
 use crate::command::UpdateBody;
 use crate::error::{Disconnect, ProtocolError};
+use crate::event::WorkerEvent;
 use crate::link::Machine;
-use crate::liveness::{Liveness, OPENING_TIMEOUT};
-use crate::master::MIN_HEARTBEAT;
+use crate::liveness::{Liveness, MIN_HEARTBEAT, OPENING_TIMEOUT};
 use crate::wire::{
-    self, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order, VERSIONS,
+    self, BootId, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order, VERSIONS,
     WINDOW, Welcome, WorkerInfo,
 };
-use crate::worker_link::{Identity, WorkerEvent};
+
+/// Who a worker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub worker: String,
+    /// Its password.
+    pub password: Password,
+    /// This life of its process.
+    pub boot_id: BootId,
+    /// The highest generation of a cluster it has served; lower ones are refused.
+    pub generation: u64,
+}
 
 pub(crate) struct WorkerSession {
     identity: Identity,
@@ -270,7 +282,7 @@ impl WorkerSession {
         if !VERSIONS.contains(&version) {
             return Err(ProtocolError::Unexpected("a protocol version that was not offered"));
         }
-        let proof = self.identity.password.proof(Side::Worker, &line.hello, version, &nonce);
+        let proof = self.identity.password.proof(Side::Worker, &line.hello.transcript(version, nonce));
         let commands = self.commands.iter().map(|(&command, channel)| channel.state(command)).collect();
         let info = std::mem::take(&mut line.info);
         line.control.push_back(FromWorker::Claim(Claim { proof, info, commands }));
@@ -284,7 +296,7 @@ impl WorkerSession {
             return Err(ProtocolError::Unexpected("a welcome"));
         };
         let Welcome { proof, terms } = welcome;
-        if !self.identity.password.verifies(&proof, Side::Master, &line.hello, version, &nonce) {
+        if !self.identity.password.verifies(&proof, Side::Master, &line.hello.transcript(version, nonce)) {
             return Err(ProtocolError::FalseMaster);
         }
         if terms.generation < self.identity.generation {

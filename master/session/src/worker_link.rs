@@ -3,16 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use muster_core::{CommandId, Epoch};
+use muster_core::CommandId;
 use tokio::sync::mpsc;
 
-use crate::auth::{Nonce, Password};
+use crate::auth::Nonce;
 use crate::command::UpdateBody;
 use crate::error::Disconnect;
+use crate::event::WorkerEvent;
 use crate::link::{self, Shared};
 use crate::transport::Transport;
-use crate::wire::{BootId, Order, Settings, Terms, WorkerInfo};
-use crate::worker::WorkerSession;
+use crate::wire::WorkerInfo;
+use crate::worker::{Identity, WorkerSession};
 
 /// Where unacknowledged updates are kept: a worker's spool on disk.
 pub trait Spool: Send + Sync {
@@ -22,63 +23,6 @@ pub trait Spool: Send + Sync {
     /// # Errors
     /// When it can't be read; the connection ends.
     fn load(&self, command: CommandId, number: u64) -> io::Result<UpdateBody>;
-}
-
-/// Who a worker is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its name.
-    pub worker: String,
-    /// Its password.
-    pub password: Password,
-    /// This life of its process.
-    pub boot_id: BootId,
-    /// The highest generation of a cluster it has served; lower ones are refused.
-    pub generation: u64,
-}
-
-/// What happens in a session, as the worker sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum WorkerEvent {
-    /// A master accepted this worker. Keep `terms.generation` durably.
-    Connected {
-        /// What it said.
-        terms: Terms,
-    },
-    /// The connection is gone; commands go on.
-    Disconnected {
-        /// In words.
-        reason: String,
-    },
-    /// An order, each number once and in order. Record it durably, then [acknowledge](WorkerLink::acknowledge) it.
-    Order {
-        /// Which command.
-        command: CommandId,
-        /// Of the run that gives it.
-        epoch: Epoch,
-        /// From 1; 1 is always [`Order::Start`].
-        number: u64,
-        /// The order.
-        order: Order,
-    },
-    /// Updates up to `number` are stored by the master and can leave the spool.
-    Stored {
-        /// Which command.
-        command: CommandId,
-        /// The highest one.
-        number: u64,
-        /// That was the last update: the session has dropped the command, nothing about it is needed any more.
-        over: bool,
-    },
-    /// Nobody wants the command any more: end it and drop its updates. The session has dropped it.
-    Forget {
-        /// Which command.
-        command: CommandId,
-    },
-    /// How output is gathered from now on.
-    Settings(Settings),
-    /// The master asks this process to end.
-    Shutdown,
 }
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the socket is not read.

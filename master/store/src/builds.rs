@@ -4,11 +4,13 @@ use muster_core::{
     Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Results, Timestamp, WorkerId,
 };
 
-use crate::{Result, Row, Tx, json_text, params};
+use crate::{Result, Row, Tx, json_text, names::found_next_time, params};
 
 /// Inserts a running build under the builder's next number; answers its id and number.
 ///
-/// The unique key on (builder, number) is the judge between masters; a clash runs the transaction again.
+/// The builder's row is locked until the commit, so that numbers have neither gaps nor clashes among our masters. With
+/// Python masters, which lock nothing, the unique key on (builder, number) is the judge; a clash runs the transaction
+/// again.
 pub async fn insert(
     tx: &Tx,
     builder: BuilderId,
@@ -17,11 +19,12 @@ pub async fn insert(
     master: MasterId,
     now: Timestamp,
 ) -> Result<(BuildId, i64)> {
+    tx.query("SELECT id FROM builders WHERE id = ? FOR UPDATE", params![builder]).await?;
     let query = "SELECT COALESCE(MAX(number), 0) + 1 FROM builds WHERE builderid = ?";
     let number = tx.query_opt(query, params![builder]).await?.map_or(Ok(1), |row| row.int(0))?;
     let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
                   state_string) VALUES (?, ?, ?, ?, ?, ?, 0, 'created')";
-    let id = tx.insert(insert, params![number, builder, request, worker, master, now]).await?;
+    let id = found_next_time(tx.insert(insert, params![number, builder, request, worker, master, now]).await)?;
     Ok((BuildId(id), number))
 }
 

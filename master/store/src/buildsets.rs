@@ -4,7 +4,7 @@ use muster_core::{
     BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId, Timestamp,
 };
 
-use crate::{Result, Tx, Value, executor::expand_list, json_text, params};
+use crate::{Error, Result, Tx, Value, dialect::expand_list, json_text, params};
 
 /// Columns of a buildset.
 #[derive(Clone, Debug, Default)]
@@ -97,17 +97,92 @@ pub async fn pending(tx: &Tx, builders: &[BuilderId], limit: i64) -> Result<Vec<
         .collect()
 }
 
-/// Takes a request. `false`: somebody else has it, or it is done. The unique key on the claim is the judge.
+/// Takes a request. `false`: somebody else has it, or it is done. The unique key on the claim is the judge, because
+/// Python masters look nowhere else; the row's lock lets our own masters pass each other by.
 pub async fn claim(tx: &Tx, request: RequestId, claim: Claim) -> Result<bool> {
-    let insert = "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) \
-                  SELECT id, ?, ? FROM buildrequests WHERE id = ? AND complete = 0 ON CONFLICT DO NOTHING";
+    let insert = "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) SELECT id, ?, ? FROM buildrequests \
+                  WHERE id = ? AND complete = 0 FOR UPDATE SKIP LOCKED ON CONFLICT DO NOTHING";
     Ok(tx.execute(insert, params![claim.master, claim.at, request]).await? == 1)
+}
+
+/// Takes several requests that are built together, all or none: [`Error::Claimed`] rolls the transaction back.
+pub async fn claim_all(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<()> {
+    if claim_open(tx, requests, claim).await? == requests.len() as u64 { Ok(()) } else { Err(Error::Claimed) }
+}
+
+/// Takes the next requests of some builders, at most `limit`, in the order of [`pending`]. What another master is just
+/// taking is passed over.
+pub async fn claim_next(tx: &Tx, builders: &[BuilderId], limit: usize, claim: Claim) -> Result<Vec<RequestId>> {
+    /// Candidates for each request that is wanted: so many masters may want the same ones at once.
+    const WINDOW: usize = 8;
+    let candidates = pending(tx, builders, (limit * WINDOW) as i64).await?;
+    let mut taken: Vec<RequestId> = Vec::new();
+    let mut rest = candidates.as_slice();
+    while taken.len() < limit && !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.len().min(limit - taken.len()));
+        rest = after;
+        let ids: Vec<RequestId> = part.iter().map(|pending| pending.id).collect();
+        let free = lock_free(tx, &ids).await?;
+        if free.is_empty() {
+            continue;
+        }
+        if claim_open(tx, &free, claim).await? == free.len() as u64 {
+            taken.extend(ids.into_iter().filter(|id| free.contains(id)));
+        } else {
+            taken.extend(claimed_by(tx, &free, claim.master).await?);
+        }
+    }
+    Ok(taken)
+}
+
+/// Those of the requests that are open and not just being taken; they are locked.
+async fn lock_free(tx: &Tx, requests: &[RequestId]) -> Result<Vec<RequestId>> {
+    let query = "SELECT r.id FROM buildrequests r WHERE r.id IN (??) AND r.complete = 0 \
+                 AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) FOR UPDATE SKIP LOCKED";
+    let values = requests.iter().map(|request| (*request).into()).collect();
+    let rows = tx.query(&expand_list(query, requests.len()), values).await?;
+    rows.iter().map(|row| row.int(0).map(RequestId)).collect()
+}
+
+async fn claim_open(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<u64> {
+    let insert = "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) SELECT id, ?, ? FROM buildrequests \
+                  WHERE id IN (??) AND complete = 0 FOR UPDATE SKIP LOCKED ON CONFLICT DO NOTHING";
+    let mut values = params![claim.master, claim.at];
+    values.extend(requests.iter().map(|request| Value::from(*request)));
+    tx.execute(&expand_list(insert, requests.len()), values).await
+}
+
+async fn claimed_by(tx: &Tx, requests: &[RequestId], master: MasterId) -> Result<Vec<RequestId>> {
+    let query = "SELECT brid FROM buildrequest_claims WHERE masterid = ? AND brid IN (??) ORDER BY brid";
+    let mut values = params![master];
+    values.extend(requests.iter().map(|request| Value::from(*request)));
+    let rows = tx.query(&expand_list(query, requests.len()), values).await?;
+    rows.iter().map(|row| row.int(0).map(RequestId)).collect()
 }
 
 /// Gives a request back: it is pending again. `owner` is who has the claim, not who calls.
 pub async fn unclaim(tx: &Tx, request: RequestId, owner: MasterId) -> Result<bool> {
     let delete = "DELETE FROM buildrequest_claims WHERE brid = ? AND masterid = ?";
     Ok(tx.execute(delete, params![request, owner]).await? == 1)
+}
+
+/// Gives back open requests whose master is down and which nobody builds: Buildbot's housekeeping leaves them claimed
+/// (`compat/behaviour-2-builds.md` 2.9). A Python master may come back at any moment, so its row is looked at again with
+/// each claim.
+pub async fn unclaim_orphans(tx: &Tx) -> Result<Vec<RequestId>> {
+    let query = "SELECT c.brid, c.masterid FROM buildrequest_claims c JOIN buildrequests r ON r.id = c.brid \
+                 JOIN masters m ON m.id = c.masterid WHERE r.complete = 0 AND m.active = 0 \
+                 AND NOT EXISTS (SELECT 1 FROM builds b WHERE b.buildrequestid = r.id AND b.results IS NULL) \
+                 ORDER BY c.brid";
+    let mut freed = Vec::new();
+    for row in tx.query(query, params![]).await? {
+        let (request, master) = (row.int(0)?, row.int(1)?);
+        let down = "SELECT id FROM masters WHERE id = ? AND active = 0 FOR UPDATE";
+        if tx.query_opt(down, params![master]).await?.is_some() && unclaim(tx, RequestId(request), MasterId(master)).await? {
+            freed.push(RequestId(request));
+        }
+    }
+    Ok(freed)
 }
 
 /// Makes another master the claimant of a request whose run it has taken over.

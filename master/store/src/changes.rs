@@ -2,7 +2,7 @@
 
 use muster_core::{ChangeId, SchedulerId, SourceStampId};
 
-use crate::{Result, Tx, params, sourcestamps::NewSourceStamp};
+use crate::{Result, Tx, names::found_next_time, params, sourcestamps::NewSourceStamp};
 
 /// Columns of a change beside its sourcestamp.
 #[derive(Clone, Debug, Default)]
@@ -78,9 +78,9 @@ async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
         identifier = format!("{author}_{number}");
         number += 1;
     }
-    let user = tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await?;
+    let user = found_next_time(tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await)?;
     let insert = "INSERT INTO users_info (uid, attr_type, attr_data) VALUES (?, ?, ?)";
-    tx.execute(insert, params![user, kind, author]).await?;
+    found_next_time(tx.execute(insert, params![user, kind, author]).await)?;
     Ok(user)
 }
 
@@ -106,7 +106,7 @@ const MARK_TRAILS_BY: i64 = 1000;
 /// Starts a scheduler's mark at the present end of the changes, unless it has one.
 pub async fn start_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
     let insert = "INSERT INTO muster_change_marks (schedulerid, low_water) \
-                  SELECT ?, (SELECT COALESCE(MAX(changeid), 0) FROM changes) WHERE true ON CONFLICT DO NOTHING";
+                  SELECT ?, COALESCE(MAX(changeid), 0) FROM changes WHERE 1 = 1 ON CONFLICT DO NOTHING";
     tx.execute(insert, params![scheduler]).await?;
     Ok(())
 }

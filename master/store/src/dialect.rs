@@ -8,7 +8,8 @@
 //! | `x IS ?` | `IS NOT DISTINCT FROM` | `<=>` | as is |
 //! | `ON CONFLICT DO NOTHING` | as is | `INSERT IGNORE` | as is |
 //! | `ON CONFLICT (k) DO UPDATE SET a = excluded.a` | as is | `ON DUPLICATE KEY UPDATE a = VALUES(a)` | as is |
-//! | `FOR UPDATE`, `FOR UPDATE SKIP LOCKED` | as is | as is | left out: there is one writer |
+//! | `FOR UPDATE`, `FOR UPDATE SKIP LOCKED` | `FOR NO KEY UPDATE`, which lets foreign keys refer to the row | as is | left out: there is one writer |
+//! | `CAST(x AS TEXT)` | as is | `AS CHAR` | as is |
 
 use std::{
     collections::HashMap,
@@ -93,7 +94,7 @@ fn render(dialect: Dialect, statement: &str, purpose: Purpose) -> Rendered {
         Dialect::Sqlite => Rendered { text: without_locks(statement), order: None },
         Dialect::Postgres => {
             // A mark with a number names its parameter itself.
-            let (mut text, _) = marks(&statement.replace(" IS ?", " IS NOT DISTINCT FROM ?"), |text, number| {
+            let (mut text, _) = marks(&words_of_postgres(statement), |text, number| {
                 // Writing to a String never fails.
                 let _ = write!(text, "${}", number + 1);
             });
@@ -104,7 +105,8 @@ fn render(dialect: Dialect, statement: &str, purpose: Purpose) -> Rendered {
             Rendered { text, order: None }
         }
         Dialect::MySql => {
-            let statement = upserts_of_mysql(&statement.replace(" IS ?", " <=> ?"));
+            let statement = statement.replace(" IS ?", " <=> ?").replace(" AS TEXT)", " AS CHAR)");
+            let statement = upserts_of_mysql(&statement);
             let (text, order) = marks(&statement, |text, _| text.push('?'));
             let in_turn = order.iter().enumerate().all(|(place, number)| place == *number);
             Rendered { text, order: (!in_turn).then_some(order) }
@@ -137,6 +139,10 @@ fn marks(statement: &str, mut replace: impl FnMut(&mut String, usize)) -> (Strin
         order.push(number);
     }
     (text, order)
+}
+
+fn words_of_postgres(statement: &str) -> String {
+    statement.replace(" IS ?", " IS NOT DISTINCT FROM ?").replace(" FOR UPDATE", " FOR NO KEY UPDATE")
 }
 
 fn without_locks(statement: &str) -> String {
@@ -218,6 +224,10 @@ mod tests {
         let statement = "SELECT id FROM t WHERE a = ? FOR UPDATE SKIP LOCKED";
         assert_eq!(text(Dialect::Sqlite, statement), "SELECT id FROM t WHERE a = ?");
         assert_eq!(text(Dialect::MySql, statement), statement);
+        assert_eq!(
+            text(Dialect::Postgres, statement),
+            "SELECT id FROM t WHERE a = $1 FOR NO KEY UPDATE SKIP LOCKED"
+        );
     }
 
     #[test]

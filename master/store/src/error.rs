@@ -61,7 +61,18 @@ pub enum Error {
     Over(&'static str),
 }
 
+/// Characters of a statement that an error shows: enough to find it, also for a migration.
+const SHOWN: usize = 400;
+
 impl Error {
+    pub(crate) fn statement(message: impl Into<String>, statement: &str) -> Error {
+        let mut shown: String = statement.chars().take(SHOWN).collect();
+        if shown.len() < statement.len() {
+            shown.push('…');
+        }
+        Error::Statement { message: message.into(), statement: shown }
+    }
+
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Error::Transient(_) | Error::Lost(_))

@@ -3,17 +3,24 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::{DbUrl, Error, Result, Row, Value, migrate, sqlite};
+use crate::{
+    DbUrl, Dialect, Error, Result, Row, Value,
+    dialect::{Purpose, Statements},
+    engine::{Connection, Create, Engine, Mode},
+    migrate,
+};
 
-/// How often a transaction is run again when the engine asks for it; then its error is reported.
-const MAX_ATTEMPTS: u32 = 10;
+/// How often a transaction is run again when the engine asks for it; then its error is reported. (While the server
+/// can't be reached, `reconnect_timeout` of the URL decides instead.)
+const MAX_CONFLICTS: u32 = 10;
 /// The first wait before such a retry; it doubles each time.
 const RETRY_WAIT: Duration = Duration::from_millis(10);
+/// The longest wait between two attempts.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Proof that a transaction was committed. The bus accepts events in no other form (rule 3).
 #[derive(Debug)]
@@ -56,72 +63,87 @@ pub struct TxStats {
 pub struct Db(Arc<Inner>);
 
 struct Inner {
-    engine: sqlite::Engine,
+    engine: Engine,
+    statements: Statements,
     stats: Mutex<BTreeMap<&'static str, TxStats>>,
 }
 
 impl Db {
     /// Opens a database whose schema is there and usable ([`Db::upgrade`] makes it so).
     pub async fn open(url: &DbUrl) -> Result<Db> {
-        let db = Db::connect(url, sqlite::Create::No)?;
+        let db = Db::connect(url, Create::No).await?;
         migrate::check(&db).await?;
         Ok(db)
     }
 
     /// Creates or migrates the schema, then opens the database.
     pub async fn upgrade(url: &DbUrl) -> Result<Db> {
-        let db = Db::connect(url, sqlite::Create::Yes)?;
+        let db = Db::connect(url, Create::Yes).await?;
         migrate::run(&db).await?;
         Ok(db)
     }
 
-    fn connect(url: &DbUrl, create: sqlite::Create) -> Result<Db> {
-        let DbUrl::Sqlite(path) = url;
-        let engine = sqlite::Engine::open(Path::new(path), create)?;
-        Ok(Db(Arc::new(Inner { engine, stats: Mutex::default() })))
+    /// Makes tables that Buildbot made on MySQL fit for Muster: with transactions, and for every character. `progress`
+    /// is told each statement before it runs, with its place and how many there are. What was converted stays so, also
+    /// when a later statement fails.
+    pub async fn convert(url: &DbUrl, mut progress: impl FnMut(&str, usize, usize)) -> Result<()> {
+        let db = Db::connect(url, Create::No).await?;
+        let due = db.read("conversions", |tx| async move { migrate::conversions(&tx).await }).await?;
+        for (done, conversion) in due.iter().enumerate() {
+            progress(&conversion.statement, done + 1, due.len());
+            let converted = db.tx("convert_table", |tx| async move { tx.script(&conversion.statement).await });
+            converted.await.map(|committed: Committed<()>| committed.into_inner())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn connect(url: &DbUrl, create: Create) -> Result<Db> {
+        let engine = Engine::new(url, create)?;
+        engine.probe().await?;
+        let statements = Statements::new(engine.dialect());
+        Ok(Db(Arc::new(Inner { engine, statements, stats: Mutex::default() })))
+    }
+
+    /// Which kind of engine this is.
+    pub fn dialect(&self) -> Dialect {
+        self.0.engine.dialect()
     }
 
     /// Runs `body` in one writing transaction. `name` is static: statistics, retries and spans are told by it.
     ///
-    /// An error of the body rolls everything back. When the engine reports a conflict, the body runs again from its
-    /// beginning, so it must change nothing outside the transaction.
+    /// An error of the body rolls everything back. When the engine reports a conflict, or the server was away, the body
+    /// runs again from its beginning, so it must change nothing outside the transaction. The outcome is certain:
+    /// `Ok` is committed and every error is not, but for [`Error::Unknown`].
     pub async fn tx<T, E, F, Fut>(&self, name: &'static str, mut body: F) -> std::result::Result<Committed<T>, E>
     where
         E: From<Error>,
         F: FnMut(Tx) -> Fut,
         Fut: Future<Output = std::result::Result<T, E>>,
     {
-        let started = Instant::now();
-        let mut attempt = 1;
+        let mut attempts = Attempts::new(self.0.engine.reconnect_timeout());
         loop {
-            let connection = self.0.engine.begin_write().await?;
-            let tx = Tx::new(name, connection);
-            let shared = tx.shared.clone();
-            let outcome = body(tx).await;
-            let (connection, transient) = shared.take(name)?;
-            let transient = match outcome {
-                Ok(value) => match connection.commit() {
-                    Ok(()) => {
-                        self.record(name, attempt, started.elapsed());
-                        return Ok(Committed(value));
-                    }
-                    Err(error) if error.is_transient() => error,
-                    Err(error) => return Err(error.into()),
-                },
-                Err(error) => {
-                    connection.rollback();
-                    match transient {
-                        Some(transient) => transient,
-                        None => return Err(error),
-                    }
+            let failed = match self.0.engine.begin(Mode::Write).await {
+                Ok(connection) => {
+                    // The body is called here and not in a function of its own: a future that borrowed it could not be
+                    // proven to be `Send` by callers.
+                    let tx = Tx::new(name, self.0.clone(), connection);
+                    let shared = tx.shared.clone();
+                    let outcome = body(tx).await;
+                    settle(name, &shared, outcome).await
                 }
+                Err(error) => Err(Failed::from_store(error)),
             };
-            if attempt == MAX_ATTEMPTS {
-                return Err(transient.into());
-            }
-            tracing::debug!(name, attempt, %transient, "transaction runs again");
-            tokio::time::sleep(RETRY_WAIT * 2_u32.pow(attempt - 1)).await;
-            attempt += 1;
+            let failed = match failed {
+                Ok(value) => {
+                    self.record(name, &attempts);
+                    return Ok(Committed(value));
+                }
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::MayBeRetried(error)) => error,
+            };
+            let Some(wait) = attempts.next(&failed) else { return Err(failed.into()) };
+            tracing::debug!(name, conflicts = attempts.conflicts, error = %failed, "transaction runs again");
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -132,12 +154,12 @@ impl Db {
         F: FnOnce(Tx) -> Fut,
         Fut: Future<Output = std::result::Result<T, E>>,
     {
-        let connection = self.0.engine.begin_read().await?;
-        let tx = Tx::new(name, connection);
+        let connection = self.0.engine.begin(Mode::Read).await?;
+        let tx = Tx::new(name, self.0.clone(), connection);
         let shared = tx.shared.clone();
         let outcome = body(tx).await;
-        let (connection, _) = shared.take(name)?;
-        connection.rollback();
+        let (connection, _) = shared.take(name).await?;
+        connection.rollback().await;
         outcome
     }
 
@@ -146,55 +168,151 @@ impl Db {
         self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn record(&self, name: &'static str, attempts: u32, time: Duration) {
+    fn record(&self, name: &'static str, attempts: &Attempts) {
         let mut stats = self.0.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = stats.entry(name).or_default();
         entry.commits += 1;
-        entry.retries += u64::from(attempts - 1);
-        entry.time += time;
+        entry.retries += u64::from(attempts.conflicts);
+        entry.time += attempts.started.elapsed();
+    }
+}
+
+/// Ends an attempt as its body wants it: commits, or rolls back.
+async fn settle<T, E: From<Error>>(
+    name: &'static str,
+    shared: &Shared,
+    outcome: std::result::Result<T, E>,
+) -> std::result::Result<T, Failed<E>> {
+    let (connection, transient) = shared.take(name).await.map_err(Failed::from_store)?;
+    // A conflict that the body has overlooked still made the engine forget what was done before.
+    if let Some(transient) = transient {
+        connection.rollback().await;
+        return Err(Failed::MayBeRetried(transient));
+    }
+    match outcome {
+        Ok(value) => match connection.commit().await {
+            Ok(()) => Ok(value),
+            Err(Error::Unknown { reason, .. }) => Err(Failed::ForGood(Error::Unknown { name, reason }.into())),
+            Err(error) => Err(Failed::from_store(error)),
+        },
+        Err(error) => {
+            connection.rollback().await;
+            Err(Failed::ForGood(error))
+        }
+    }
+}
+
+/// Why an attempt did not commit.
+enum Failed<E> {
+    MayBeRetried(Error),
+    ForGood(E),
+}
+
+impl<E: From<Error>> Failed<E> {
+    fn from_store(error: Error) -> Failed<E> {
+        if error.is_transient() { Failed::MayBeRetried(error) } else { Failed::ForGood(error.into()) }
+    }
+}
+
+/// How often a transaction has failed, and whether it is tried again.
+struct Attempts {
+    started: Instant,
+    conflicts: u32,
+    pause: Duration,
+    reconnect_timeout: Duration,
+}
+
+impl Attempts {
+    fn new(reconnect_timeout: Duration) -> Attempts {
+        Attempts { started: Instant::now(), conflicts: 0, pause: RETRY_WAIT, reconnect_timeout }
+    }
+
+    /// The wait before the next attempt, or `None` when it is enough.
+    fn next(&mut self, error: &Error) -> Option<Duration> {
+        let enough = match error {
+            Error::Lost(_) => self.started.elapsed() >= self.reconnect_timeout,
+            _ => {
+                self.conflicts += 1;
+                self.conflicts >= MAX_CONFLICTS
+            }
+        };
+        let wait = self.pause;
+        self.pause = (self.pause * 2).min(MAX_RETRY_WAIT);
+        // Spread, so that those who met once don't meet again.
+        (!enough).then(|| wait.mul_f64(0.5 + fastrand::f64()))
     }
 }
 
 /// A running transaction. It ends with the body it was given to; a handle kept longer answers with an error.
 pub struct Tx {
     name: &'static str,
+    db: Arc<Inner>,
     shared: Arc<Shared>,
 }
 
-struct Shared(Mutex<State>);
+/// Only the transaction's own body waits here: its statements run one after the other.
+struct Shared(tokio::sync::Mutex<State>);
 
 struct State {
-    connection: Option<sqlite::Connection>,
+    connection: Option<Connection>,
     transient: Option<Error>,
 }
 
 impl Shared {
-    fn take(&self, name: &'static str) -> Result<(sqlite::Connection, Option<Error>)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn take(&self, name: &'static str) -> Result<(Connection, Option<Error>)> {
+        let mut state = self.0.lock().await;
         let connection = state.connection.take().ok_or(Error::Over(name))?;
         Ok((connection, state.transient.take()))
     }
 }
 
+impl State {
+    fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        match &outcome {
+            Err(Error::Transient(message)) => self.transient = Some(Error::Transient(message.clone())),
+            Err(Error::Lost(message)) => self.transient = Some(Error::Lost(message.clone())),
+            _ => {}
+        }
+        outcome
+    }
+}
+
 impl Tx {
-    fn new(name: &'static str, connection: sqlite::Connection) -> Tx {
+    fn new(name: &'static str, db: Arc<Inner>, connection: Connection) -> Tx {
         let state = State { connection: Some(connection), transient: None };
-        Tx { name, shared: Arc::new(Shared(Mutex::new(state))) }
+        Tx { name, db, shared: Arc::new(Shared(tokio::sync::Mutex::new(state))) }
     }
 
-    /// Runs a statement; answers how many rows it changed.
+    /// Which kind of engine runs this.
+    pub fn dialect(&self) -> Dialect {
+        self.db.engine.dialect()
+    }
+
+    /// Runs a statement; answers how many rows it changed (or found, where there was nothing to change).
     pub async fn execute(&self, statement: &str, params: Vec<Value>) -> Result<u64> {
-        self.on_connection(|connection| connection.execute(statement, params))
+        let rendered = self.db.statements.get(statement, Purpose::Run);
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.execute(&rendered, params).await;
+        state.note(outcome)
     }
 
     /// Inserts one row; answers its generated id.
     pub async fn insert(&self, statement: &str, params: Vec<Value>) -> Result<i64> {
-        self.on_connection(|connection| connection.insert(statement, params))
+        let rendered = self.db.statements.get(statement, Purpose::NewId);
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.insert(&rendered, params).await;
+        state.note(outcome)
     }
 
     /// Runs a query.
     pub async fn query(&self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
-        self.on_connection(|connection| connection.query(statement, params))
+        let rendered = self.db.statements.get(statement, Purpose::Run);
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.query(&rendered, params).await;
+        state.note(outcome)
     }
 
     /// Runs a query that answers at most one row of interest.
@@ -204,23 +322,9 @@ impl Tx {
 
     /// Runs several statements without parameters: migrations only.
     pub(crate) async fn script(&self, text: &str) -> Result<()> {
-        self.on_connection(|connection| connection.script(text))
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.script(text).await;
+        state.note(outcome)
     }
-
-    fn on_connection<T>(&self, run: impl FnOnce(&sqlite::Connection) -> Result<T>) -> Result<T> {
-        let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = state.connection.as_ref().ok_or(Error::Over(self.name))?;
-        let outcome = run(connection);
-        if let Err(Error::Transient(message)) = &outcome {
-            state.transient = Some(Error::Transient(message.clone()));
-        }
-        outcome
-    }
-}
-
-/// The text of a statement whose `(??)` stands for `count` parameters, as in `id IN (??)`.
-pub(crate) fn expand_list(statement: &str, count: usize) -> String {
-    let mut marks = "?,".repeat(count);
-    marks.pop();
-    statement.replacen("??", &marks, 1)
 }

@@ -1,7 +1,7 @@
 //! SQL: the only place in the house where it is written.
 //!
-//! [`Db`] is a struct over the engines; statements are portable text with `?`. Every write runs inside
-//! [`Db::tx`] under a static name and comes out as [`Committed`], which is what the event bus asks for. One module
+//! [`Db`] is a struct over the engines; statements are portable text with `?`, rendered once for each engine. Every
+//! write runs inside [`Db::tx`] under a static name and comes out as [`Committed`], which is what the event bus asks for. One module
 //! for each aggregate holds its statements.
 
 pub mod builders;
@@ -10,6 +10,8 @@ pub mod buildsets;
 pub mod changes;
 pub mod chunks;
 pub mod control;
+mod dialect;
+mod engine;
 mod error;
 mod executor;
 mod json;
@@ -21,20 +23,18 @@ pub mod query;
 pub mod runs;
 pub mod schedulers;
 pub mod sourcestamps;
-#[path = "bridge_sqlite.rs"] // bridge until engine/ is wired: drop both lines then
-mod sqlite;
 pub mod state;
 pub mod steps;
-#[path = "bridge_url.rs"]
 mod url;
 mod value;
 pub mod views;
 pub mod workers;
 
+pub use dialect::Dialect;
 pub use error::{Error, Result};
 pub use executor::{Committed, Db, Tx, TxStats};
 pub use migrate::{OLDEST_COMPATIBLE, SCHEMA_VERSION};
-pub use url::DbUrl;
+pub use url::{DbUrl, ServerUrl};
 pub use value::{Row, Value};
 
 /// JSON as Python's `json.dumps` writes it: Buildbot compares stored values by this text.

@@ -3,38 +3,94 @@
 //! Migrations expand first and contract a release later, so that two neighbouring versions run on one schema
 //! (rule 10). A binary refuses a schema only when its `oldest_compatible` is newer than the binary itself.
 
-use crate::{Db, Error, Result, Tx, params};
+mod tables;
+
+pub(crate) use tables::conversions;
+
+use crate::{Db, Dialect, Error, Result, Tx, params};
 
 /// Revision of Buildbot's tables that this binary reads and writes.
 const BUILDBOT_REVISION: &str = "067";
+const TOO_OLD: &str = "the database was made by a Buildbot before 3.0; run `buildbot upgrade-master` of Buildbot 2.10.5 on \
+                       it, then of Buildbot 4.3.0, then `muster upgrade-master`";
 /// Version of Muster's own tables that this binary makes.
-pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+pub const SCHEMA_VERSION: i64 = SQLITE.muster.len() as i64;
 /// The oldest binary (by its `SCHEMA_VERSION`) that can use the schema this binary makes.
 pub const OLDEST_COMPATIBLE: i64 = 1;
 
-const BUILDBOT_TABLES: &str = include_str!("../../../migrations/sqlite/buildbot_067.sql");
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/001_muster.sql")];
+/// The statements of one engine.
+struct Scripts {
+    /// The tables of Buildbot 4.3, with their revision.
+    buildbot: &'static str,
+    /// Muster's own tables, version after version.
+    muster: [&'static str; 1],
+    has_table: &'static str,
+}
+
+macro_rules! script {
+    ($engine:literal, $name:literal) => {
+        include_str!(concat!("../../../migrations/", $engine, "/", $name))
+    };
+}
+
+const SQLITE: Scripts = Scripts {
+    buildbot: script!("sqlite", "buildbot_067.sql"),
+    muster: [script!("sqlite", "001_muster.sql")],
+    has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
+};
+const POSTGRES: Scripts = Scripts {
+    buildbot: script!("postgres", "buildbot_067.sql"),
+    muster: [script!("postgres", "001_muster.sql")],
+    has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
+};
+const MYSQL: Scripts = Scripts {
+    buildbot: script!("mysql", "buildbot_067.sql"),
+    muster: [script!("mysql", "001_muster.sql")],
+    has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+};
+
+fn scripts(dialect: Dialect) -> &'static Scripts {
+    match dialect {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+        Dialect::MySql => &MYSQL,
+    }
+}
 
 const CREATE_VERSIONS: &str =
     "CREATE TABLE muster_schema (version INTEGER NOT NULL, oldest_compatible INTEGER NOT NULL)";
+/// The version while the first tables are being made: MySQL commits each of them by itself, so that a run which was
+/// interrupted is found and finished by the next one.
+const UNFINISHED: i64 = -1;
 
-/// Makes the schema what this binary wants, in one transaction.
+/// Makes the schema what this binary wants; in one transaction where the engine can (MySQL can't).
 pub(crate) async fn run(db: &Db) -> Result<()> {
     let migrated = db.tx("migrate", |tx| async move {
-        if !has_table(&tx, "alembic_version").await? {
-            tx.script(BUILDBOT_TABLES).await?;
+        keep_others_out(&tx).await?;
+        let scripts = scripts(tx.dialect());
+        if !has_table(&tx, "muster_schema").await? {
+            let adopted = has_table(&tx, "alembic_version").await?;
+            if adopted {
+                check_buildbot(&tx).await?;
+                tables::check_engines(&tx).await?;
+            }
+            refuse_foreign_tables(&tx, scripts, adopted).await?;
+            tx.script(CREATE_VERSIONS).await?;
+            let version = if adopted { 0 } else { UNFINISHED };
+            tx.execute("INSERT INTO muster_schema (version, oldest_compatible) VALUES (?, 0)", params![version]).await?;
+        }
+        let mut found = version(&tx).await?;
+        refuse_newer(&found)?;
+        if found.version == UNFINISHED {
+            tx.script(scripts.buildbot).await?;
+            found.version = 0;
         }
         check_buildbot(&tx).await?;
-        if !has_table(&tx, "muster_schema").await? {
-            tx.script(CREATE_VERSIONS).await?;
-            tx.execute("INSERT INTO muster_schema VALUES (0, 0)", params![]).await?;
-        }
-        let found = version(&tx).await?;
-        refuse_newer(&found)?;
         if found.version >= SCHEMA_VERSION {
             return Ok(());
         }
-        for script in &MIGRATIONS[found.version as usize..] {
+        for script in &scripts.muster[found.version as usize..] {
             tx.script(script).await?;
         }
         let update = "UPDATE muster_schema SET version = ?, oldest_compatible = ?";
@@ -44,15 +100,60 @@ pub(crate) async fn run(db: &Db) -> Result<()> {
     migrated.await.map(|committed| committed.into_inner())
 }
 
+/// Waits for a migration that another process runs on the same database.
+async fn keep_others_out(tx: &Tx) -> Result<()> {
+    /// Any number that nobody else uses.
+    const KEY: i64 = 0x6d75_7374_6572;
+    match tx.dialect() {
+        Dialect::Sqlite => {}
+        Dialect::Postgres => {
+            // The answer is of the type void, which is no value.
+            tx.query("SELECT 1 FROM (SELECT pg_advisory_xact_lock(?)) locked", params![KEY]).await?;
+        }
+        Dialect::MySql => {
+            // Held as long as the connection lives, which is longer than it must be and harms nobody: it is asked for
+            // by migrations only.
+            let row = tx.query_opt("SELECT GET_LOCK(CONCAT(DATABASE(), '.muster'), 60)", params![]).await?;
+            if row.map(|row| row.opt_int(0)).transpose()?.flatten() != Some(1) {
+                return Err(Error::Schema("another process migrates this database; try again".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a database in which somebody else's tables have the names of those that are to be made.
+async fn refuse_foreign_tables(tx: &Tx, scripts: &Scripts, adopted: bool) -> Result<()> {
+    if !adopted && has_table(tx, "migrate_version").await? {
+        return Err(Error::Schema(TOO_OLD.to_owned()));
+    }
+    let buildbot = if adopted { "" } else { scripts.buildbot };
+    for text in std::iter::once(buildbot).chain(scripts.muster) {
+        for name in tables::names(text) {
+            if has_table(tx, name).await? {
+                return Err(Error::Schema(format!(
+                    "the database has a table {name:?} that isn't Buildbot's or Muster's; nothing was changed. Use an \
+                     empty database, or move that table away"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a schema that this binary can't use.
 pub(crate) async fn check(db: &Db) -> Result<()> {
     db.read("check_schema", |tx| async move {
         if !has_table(&tx, "alembic_version").await? || !has_table(&tx, "muster_schema").await? {
+            if has_table(&tx, "migrate_version").await? {
+                return Err(Error::Schema(TOO_OLD.to_owned()));
+            }
             return Err(Error::Schema(
                 "the database has no schema of Muster yet; run `muster upgrade-master DIR`".to_owned(),
             ));
         }
         check_buildbot(&tx).await?;
+        tables::check_engines(&tx).await?;
         let found = version(&tx).await?;
         refuse_newer(&found)?;
         if found.version < SCHEMA_VERSION {
@@ -105,6 +206,5 @@ async fn check_buildbot(tx: &Tx) -> Result<()> {
 }
 
 async fn has_table(tx: &Tx, name: &str) -> Result<bool> {
-    let query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
-    Ok(tx.query_opt(query, params![name]).await?.is_some())
+    Ok(tx.query_opt(scripts(tx.dialect()).has_table, params![name]).await?.is_some())
 }

@@ -24,10 +24,14 @@ impl NamedTable {
         if let Some(id) = self.find(tx, name).await? {
             return Ok(id);
         }
-        match tx.insert(self.insert, params![name, name_hash(name)]).await {
-            // Somebody else made it meanwhile: run the transaction again and find it.
-            Err(Error::Unique(message)) => Err(Error::Transient(message)),
-            other => other,
-        }
+        found_next_time(tx.insert(self.insert, params![name, name_hash(name)]).await)
+    }
+}
+
+/// When somebody else has made the row meanwhile, the transaction runs again and finds it.
+pub(crate) fn found_next_time<T>(inserted: Result<T>) -> Result<T> {
+    match inserted {
+        Err(Error::Unique(message)) => Err(Error::Transient(message)),
+        other => other,
     }
 }

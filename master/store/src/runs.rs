@@ -2,7 +2,7 @@
 
 use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
 
-use crate::{Error, Result, Tx, params};
+use crate::{Error, Result, Tx, names::found_next_time, params};
 
 /// Names a run and the right to write about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +150,7 @@ pub async fn snapshot_id(tx: &Tx, digest: &str, content: &str, now: Timestamp) -
         return row.int(0);
     }
     let insert = "INSERT INTO muster_snapshots (digest, content, created_at) VALUES (?, ?, ?)";
-    tx.insert(insert, params![digest, content, now]).await
+    found_next_time(tx.insert(insert, params![digest, content, now]).await)
 }
 
 /// The text of a stored snapshot.

@@ -5,7 +5,7 @@ use muster_core::{
     hash::{HashPart, hash},
 };
 
-use crate::{Result, Tx, params};
+use crate::{Result, Tx, names::found_next_time, params};
 
 /// A version of the sources of one codebase, by its contents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +62,7 @@ pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> 
         &stamp.project,
         now
     ];
-    tx.insert(insert, values).await.map(SourceStampId)
+    found_next_time(tx.insert(insert, values).await).map(SourceStampId)
 }
 
 async fn insert_patch(tx: &Tx, patch: &NewPatch) -> Result<i64> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::{Result, Tx, params};
+use crate::{Result, Tx, names::found_next_time, params};
 
 /// Names one value: whose it is, of which class, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
         Some(row) => row.int(0)?,
         None => {
             let insert = "INSERT INTO objects (name, class_name) VALUES (?, ?)";
-            tx.insert(insert, params![&key.object, &key.class]).await?
+            found_next_time(tx.insert(insert, params![&key.object, &key.class]).await)?
         }
     };
     let upsert = "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) \

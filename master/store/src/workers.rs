@@ -2,7 +2,7 @@
 
 use muster_core::{BuilderId, MasterId, WorkerId};
 
-use crate::{Result, Tx, params};
+use crate::{Result, Tx, names::found_next_time, params};
 
 /// The worker of this name; makes its row when absent.
 pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
@@ -10,7 +10,7 @@ pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
         return Ok(WorkerId(row.int(0)?));
     }
     let insert = "INSERT INTO workers (name, info, paused, graceful) VALUES (?, '{}', 0, 0)";
-    tx.insert(insert, params![name]).await.map(WorkerId)
+    found_next_time(tx.insert(insert, params![name]).await).map(WorkerId)
 }
 
 /// Notes for which builders of `master` a worker is configured, and for no others.
@@ -28,8 +28,7 @@ pub async fn configure(tx: &Tx, master: MasterId, worker: WorkerId, builders: &[
 
 /// Notes that a worker is connected, and what it told about itself.
 pub async fn connected(tx: &Tx, master: MasterId, worker: WorkerId, info: &str) -> Result<()> {
-    let insert = "INSERT INTO connected_workers (masterid, workerid) SELECT ?1, ?2 WHERE NOT EXISTS \
-                  (SELECT 1 FROM connected_workers WHERE masterid = ?1 AND workerid = ?2)";
+    let insert = "INSERT INTO connected_workers (masterid, workerid) VALUES (?, ?) ON CONFLICT DO NOTHING";
     tx.execute(insert, params![master, worker]).await?;
     tx.execute("UPDATE workers SET info = ?, graceful = 0 WHERE id = ?", params![info, worker]).await?;
     Ok(())
@@ -80,11 +79,11 @@ pub async fn win_session(
     dial_no: i64,
     holder: MasterId,
 ) -> Result<Dial> {
-    let query = "SELECT boot_id, dial_no FROM muster_sessions WHERE workerid = ?";
+    let query = "SELECT boot_id, dial_no FROM muster_sessions WHERE workerid = ? FOR UPDATE";
     let Some(row) = tx.query_opt(query, params![worker]).await? else {
         let insert =
             "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (?, ?, ?, ?, 1)";
-        tx.execute(insert, params![worker, boot_id, dial_no, holder]).await?;
+        found_next_time(tx.execute(insert, params![worker, boot_id, dial_no, holder]).await)?;
         return Ok(Dial::Won { new_life: true });
     };
     let new_life = row.text(0)? != boot_id;

@@ -4,6 +4,7 @@
 //! update method of `data`.
 
 mod api;
+mod connections;
 mod frontend;
 mod health;
 mod listen;
@@ -12,9 +13,12 @@ mod sse;
 mod state;
 mod ws;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use axum::{Router, routing::any, routing::get, serve::ListenerExt};
+use axum::{
+    Router,
+    routing::{any, get},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use listen::{DEFAULT_BACKLOG, ListenError, Listener, listen};
@@ -37,41 +41,17 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// Serves on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
-///
-/// # Errors
-/// When a listener can't accept connections any more.
-pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) -> io::Result<()> {
+pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
     let ending = state.ending.clone();
     let app = router(state);
-    let served = listeners.into_iter().map(|listener| serve_one(listener, app.clone(), ending.clone()));
-    let served = futures_util::future::try_join_all(served);
+    let served = listeners.into_iter().map(|listener| connections::serve(listener, app.clone(), ending.clone()));
+    let served = futures_util::future::join_all(served);
     tokio::pin!(served);
     tokio::select! {
-        outcome = &mut served => return outcome.map(|_| ()),
+        _ = &mut served => return,
         () = shutdown.cancelled() => ending.cancel(),
     }
-    match tokio::time::timeout(LAST_REQUESTS, served).await {
-        Ok(outcome) => outcome.map(|_| ()),
-        Err(_) => {
-            tracing::warn!("some requests were still open at the end; their connections are cut");
-            Ok(())
-        }
-    }
-}
-
-async fn serve_one(listener: Listener, app: Router, ending: CancellationToken) -> io::Result<()> {
-    match listener {
-        Listener::Tcp(listener) => {
-            let listener = listener.tap_io(|connection| {
-                // Small answers must not wait for an acknowledgement; without the option they are merely slower.
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY can't be set");
-                }
-            });
-            axum::serve(listener, app).with_graceful_shutdown(ending.cancelled_owned()).await
-        }
-        Listener::Unix(listener) => {
-            axum::serve(listener, app).with_graceful_shutdown(ending.cancelled_owned()).await
-        }
+    if tokio::time::timeout(LAST_REQUESTS, served).await.is_err() {
+        tracing::warn!("some requests were still open at the end; their connections are cut");
     }
 }

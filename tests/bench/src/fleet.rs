@@ -12,6 +12,8 @@ use muster_session::{
     WorkerLink, connect,
 };
 
+use tokio::runtime::{self, Runtime};
+
 use crate::contender::token;
 
 /// Between dials, should a connection break.
@@ -26,30 +28,26 @@ pub struct Seen {
     pub done: usize,
 }
 
-/// Workers in threads of this process, until it ends.
-pub struct Fleet(Arc<Mutex<Seen>>);
+/// Workers in a thread of this process; they go with this value.
+pub struct Fleet {
+    seen: Arc<Mutex<Seen>>,
+    _runtime: Runtime,
+}
 
 impl Fleet {
     /// `count` workers `w0`, `w1`, … that dial `master`.
-    pub fn start(master: MasterUrl, count: usize) -> Fleet {
+    pub fn start(master: &MasterUrl, count: usize) -> Fleet {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let for_all = seen.clone();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let workers = (0..count).map(|number| runtime.spawn(work(format!("w{number}"), master.clone(), for_all.clone())));
-            let workers: Vec<_> = workers.collect();
-            runtime.block_on(async {
-                for worker in workers {
-                    worker.await.unwrap();
-                }
-            });
-        });
-        Fleet(seen)
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        for number in 0..count {
+            runtime.spawn(work(format!("w{number}"), master.clone(), seen.clone()));
+        }
+        Fleet { seen, _runtime: runtime }
     }
 
     /// Takes a look.
     pub fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
-        look(&mut self.0.lock().unwrap())
+        look(&mut self.seen.lock().unwrap())
     }
 }
 

@@ -9,11 +9,11 @@ use muster_tests::{Process, Rest, Site, binary, process};
 use crate::contender::{self, Contender, WORKERS};
 use crate::fleet::Fleet;
 
-/// The master's process and what it works with. The process goes before its directory.
+/// The master's process and what it works with. The workers go first, the directory goes last.
 pub struct Muster {
+    fleet: Fleet,
     master: Process,
     rest: Rest,
-    fleet: Fleet,
     _site: Site,
 }
 
@@ -31,10 +31,10 @@ impl Muster {
         let mut command = binary::command(&["master", dir.to_str().unwrap()]);
         let mut master = Process::start(&mut command, &site.path("master.log"));
         master.wait_for("BuildMaster is running");
-        let fleet = Fleet::start(MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, WORKERS);
+        let fleet = Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, WORKERS);
         let rest = Rest(([127, 0, 0, 1], web).into());
         contender::wait_for_workers(rest);
-        Muster { master, rest, fleet, _site: site }
+        Muster { fleet, master, rest, _site: site }
     }
 }
 

@@ -17,7 +17,7 @@ mod logfiles;
 mod supervise;
 mod text;
 
-use crate::execute::{CommandIo, Outcome, Surroundings};
+use crate::context::{CommandIo, Outcome, Surroundings};
 use crate::files;
 use crate::launch::Terminal;
 use crate::process;

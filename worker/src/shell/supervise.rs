@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::logfiles::LogFiles;
 use super::text::number;
 use super::{ReportRc, Started};
-use crate::execute::{CommandIo, Outcome, StopRequest};
+use crate::context::{CommandIo, Outcome, StopRequest};
 use crate::options::Limits;
 use crate::process::signal_group;
 

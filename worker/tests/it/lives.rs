@@ -2,7 +2,7 @@
 
 use muster_core::{BuildId, CommandId, Epoch};
 use muster_session::StartCommand;
-use muster_session::master_link::MasterEvent;
+use muster_session::MasterEvent;
 use muster_worker::{Exit, Limits, Stops, WorkerError};
 
 use crate::harness::{Master, Rig, lives, options, sh, soon, until};

@@ -1,8 +1,10 @@
-//! One build, one log of it.
+//! One build.
 
 use std::collections::BTreeMap;
 
-use muster_core::{Build, BuildId, BuilderId, Log, LogId, RequestId, Results, SourceStamp, Step, StepId, Timestamp};
+use muster_core::{
+    Build, BuildId, BuilderId, Log, LogId, RequestId, Results, SourceStamp, Step, StepId, Timestamp,
+};
 use muster_store::{
     Result, Tx,
     query::{self, Select},
@@ -10,7 +12,9 @@ use muster_store::{
 };
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, LogPage, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration};
+use super::{
+    BuilderLine, ChangeLine, LogPage, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration,
+};
 use crate::Data;
 
 /// Lines of an open step's log.
@@ -159,7 +163,8 @@ pub struct SourceLine {
 impl Data {
     /// One build of a builder.
     pub async fn build_page(&self, builder: BuilderLine, number: i64) -> Result<Option<BuildPage>> {
-        let read = self.db().read("page_build", |tx| async move { build_page(&tx, builder, number).await }).await?;
+        let read =
+            self.db().read("page_build", |tx| async move { build_page(&tx, builder, number).await }).await?;
         let Some((mut page, logs)) = read else { return Ok(None) };
         for (index, log) in excerpts(&page.steps, &logs) {
             let from = (log.num_lines - EXCERPT).max(0) + 1;
@@ -168,20 +173,6 @@ impl Data {
         }
         Ok(Some(page))
     }
-
-    /// One log of a step, by the numbers of build and step and the log's slug.
-    pub async fn log_page(&self, builder: BuilderLine, number: i64, step: i64, slug: &str) -> Result<Option<LogPage>> {
-        self.db().read("page_log_head", |tx| async move { log_page(&tx, builder, number, step, slug).await }).await
-    }
-}
-
-async fn log_page(tx: &Tx, builder: BuilderLine, number: i64, step: i64, slug: &str) -> Result<Option<LogPage>> {
-    let Some(build) = query::builds::by_number(tx, builder.id, number).await? else { return Ok(None) };
-    let Some(step) = query::steps::by_number(tx, build.id, step).await? else { return Ok(None) };
-    let logs = query::logs::list(tx, &query::logs::of_step(Select::all(), step.id)).await?;
-    let Some(log) = logs.iter().find(|log| log.slug == slug) else { return Ok(None) };
-    let build = BuildRef { id: build.id, builder: builder.id, builder_name: builder.name, number };
-    Ok(Some(LogPage::new(log, build, &step, &logs)))
 }
 
 /// The steps that are shown open, by their place, each with the log that says most.
@@ -196,7 +187,10 @@ fn telling(logs: &[Log]) -> Option<&Log> {
     let readable = |log: &&Log| matches!(log.kind, muster_core::LogKind::Stdio | muster_core::LogKind::Text);
     let with_lines = || logs.iter().filter(readable).filter(|log| log.num_lines > 0);
     let preferred = ["err.text", "stdio"];
-    preferred.iter().find_map(|name| with_lines().find(|log| log.name == *name)).or_else(|| with_lines().next())
+    preferred
+        .iter()
+        .find_map(|name| with_lines().find(|log| log.name == *name))
+        .or_else(|| with_lines().next())
 }
 
 type WithLogs = (BuildPage, BTreeMap<StepId, Vec<Log>>);
@@ -258,8 +252,12 @@ async fn build_ref(tx: &Tx, id: Option<BuildId>) -> Result<Option<BuildRef>> {
 }
 
 fn step_line(step: &Step, logs: &BTreeMap<StepId, Vec<Log>>) -> StepLine {
-    let log_ref =
-        |log: &Log| LogRef { id: log.id, name: log.name.clone(), slug: log.slug.clone(), num_lines: log.num_lines };
+    let log_ref = |log: &Log| LogRef {
+        id: log.id,
+        name: log.name.clone(),
+        slug: log.slug.clone(),
+        num_lines: log.num_lines,
+    };
     let urls = step.urls.iter().filter(|link| is_web_address(&link.url));
     StepLine {
         id: step.id,

@@ -6,7 +6,9 @@ use muster_core::{BuilderId, Results};
 use muster_store::{Result, Tx, views};
 use serde::Serialize;
 
-use super::{BuildLine, BuilderLine, MAX_BUILDERS, PendingPage, RecentBuild, STRIP, WorkerLine, queue, usual_duration};
+use super::{
+    BuildLine, BuilderLine, MAX_BUILDERS, PendingPage, RecentBuild, STRIP, WorkerLine, queue, usual_duration,
+};
 use crate::Data;
 
 /// Builds on one page of a builder.

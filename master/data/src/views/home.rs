@@ -1,12 +1,14 @@
 //! The home page: what is broken, what runs, what waits.
 
+use std::collections::BTreeMap;
+
 use muster_core::{BuilderId, RequestId, Timestamp};
 use muster_store::{Result, Tx, query, views};
 use serde::Serialize;
 
 use super::{
-    BuildLine, BuilderSummary, ChangeLine, MAX_RUNNING, MAX_WORKERS, MasterLine, PendingSummary, RecentBuild, Running,
-    builders, is_bad, queue,
+    BuildLine, BuilderSummary, ChangeLine, MAX_RUNNING, MAX_WORKERS, MasterLine, PendingSummary, RecentBuild,
+    RunningBuild, builders, is_bad,
 };
 use crate::Data;
 
@@ -34,6 +36,16 @@ pub struct Home {
     pub builders: usize,
     /// The newest builds that have ended.
     pub latest: Vec<BuildLine>,
+}
+
+/// A running build with its estimate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Running {
+    /// The build.
+    #[serde(flatten)]
+    pub build: RunningBuild,
+    /// Usual duration in seconds of its builder's builds.
+    pub usual: Option<i64>,
 }
 
 /// A builder whose last build failed.
@@ -85,7 +97,7 @@ impl Data {
 async fn home(tx: &Tx) -> Result<Home> {
     let mut summaries = builders::summaries(tx).await?;
     summaries.retain(|summary| summary.builder.active);
-    let running = queue::with_estimates(views::running(tx, MAX_RUNNING).await?, &summaries);
+    let running = with_estimates(views::running(tx, MAX_RUNNING).await?, &summaries);
     let mut latest = views::latest_builds(tx, LATEST).await?;
     latest.retain(|build| build.results.is_some());
     Ok(Home {
@@ -97,6 +109,13 @@ async fn home(tx: &Tx) -> Result<Home> {
         masters: views::masters(tx).await?,
         latest,
     })
+}
+
+/// Adds to each running build how long its builder's builds usually take.
+fn with_estimates(running: Vec<RunningBuild>, summaries: &[BuilderSummary]) -> Vec<Running> {
+    let usual: BTreeMap<BuilderId, i64> =
+        summaries.iter().filter_map(|summary| Some((summary.builder.id, summary.usual?))).collect();
+    running.into_iter().map(|build| Running { usual: usual.get(&build.builder).copied(), build }).collect()
 }
 
 async fn failing(tx: &Tx, summaries: Vec<BuilderSummary>) -> Result<Vec<Failing>> {

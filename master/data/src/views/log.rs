@@ -1,13 +1,12 @@
 //! Lines of logs: windows, ends and searches.
 
-use muster_core::{Log, LogId, LogKind};
+use muster_core::{LogId, LogKind};
 use muster_store::{
     Error, Result,
     query::log_content::{self, Chunk},
 };
 use serde::Serialize;
 
-use super::BuildRef;
 use crate::Data;
 
 /// Lines of one window at most.
@@ -28,33 +27,6 @@ pub struct TextLine {
     pub stream: char,
     /// Without its newline.
     pub text: String,
-}
-
-/// A log with where it belongs.
-#[derive(Clone, Debug, Serialize)]
-pub struct LogPage {
-    /// Its id.
-    pub id: LogId,
-    /// Its name.
-    pub name: String,
-    /// Its name in addresses.
-    pub slug: String,
-    /// Whether nothing will be added.
-    pub complete: bool,
-    /// Lines stored so far.
-    pub num_lines: i64,
-    /// `s`, `t`, `h` or `d`.
-    pub kind: &'static str,
-    /// The build.
-    pub build: BuildRef,
-    /// Its step's number.
-    pub step_number: i64,
-    /// Its step's name.
-    pub step_name: String,
-    /// Its step's result.
-    pub step_results: Option<muster_core::Results>,
-    /// The other logs of the step: name and slug.
-    pub siblings: Vec<(String, String)>,
 }
 
 /// What to look for in a log.
@@ -91,7 +63,13 @@ pub struct Found {
 
 impl Data {
     /// At most `count` lines of a log from line `from` (counted from 1) on.
-    pub async fn log_window(&self, log: LogId, kind: LogKind, from: i64, count: i64) -> Result<Vec<TextLine>> {
+    pub async fn log_window(
+        &self,
+        log: LogId,
+        kind: LogKind,
+        from: i64,
+        count: i64,
+    ) -> Result<Vec<TextLine>> {
         let first = from.max(1) - 1;
         let last = first + count.clamp(1, MAX_WINDOW) - 1;
         let mut lines = Vec::new();
@@ -126,7 +104,9 @@ impl Data {
     }
 
     async fn log_chunks(&self, log: LogId, from: i64) -> Result<Vec<Chunk>> {
-        self.db().read("page_log", |tx| async move { log_content::chunks(&tx, log, from, CHUNKS).await }).await
+        self.db()
+            .read("page_log", |tx| async move { log_content::chunks(&tx, log, from, CHUNKS).await })
+            .await
     }
 }
 
@@ -147,7 +127,9 @@ async fn unpack(
             }
             let text = chunk.lines(from, last)?;
             let lines = text.strip_suffix('\n').unwrap_or(&text).split('\n').zip(from..);
-            for line in lines.map(|(text, index)| text_line(kind, index + 1, text)).filter(|line| wanted(&line.text)) {
+            for line in
+                lines.map(|(text, index)| text_line(kind, index + 1, text)).filter(|line| wanted(&line.text))
+            {
                 found.count += 1;
                 if found.matches.len() < MAX_WINDOW as usize {
                     found.matches.push(line);
@@ -166,28 +148,4 @@ fn text_line(kind: LogKind, number: i64, text: &str) -> TextLine {
         _ => ('o', text),
     };
     TextLine { number, stream, text: text.to_owned() }
-}
-
-impl LogPage {
-    /// A log at its place.
-    pub(super) fn new(log: &Log, build: BuildRef, step: &muster_core::Step, siblings: &[Log]) -> LogPage {
-        LogPage {
-            id: log.id,
-            name: log.name.clone(),
-            slug: log.slug.clone(),
-            complete: log.complete,
-            num_lines: log.num_lines,
-            kind: log.kind.letter(),
-            build,
-            step_number: step.number,
-            step_name: step.name.clone(),
-            step_results: step.results,
-            siblings: siblings.iter().map(|log| (log.name.clone(), log.slug.clone())).collect(),
-        }
-    }
-
-    /// What its lines are.
-    pub fn log_kind(&self) -> LogKind {
-        LogKind::from_letter(self.kind).unwrap_or(LogKind::Text)
-    }
 }

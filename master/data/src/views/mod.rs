@@ -5,18 +5,20 @@ mod builders;
 mod changes;
 mod home;
 mod log;
+mod log_page;
 mod queue;
 mod workers;
 
 pub use build::{BuildPage, BuildRef, Excerpt, LogRef, PropertyLine, SourceLine, StepLine};
 pub use builders::{BuilderPage, BuilderSummary, BuildersPage, ListedBuild};
 pub use changes::{ChangeLine, ChangesPage};
-pub use home::{Failing, Home, Since, WorkerCounts};
-pub use log::{Found, LogPage, MAX_WINDOW, Match, Search, TextLine};
+pub use home::{Failing, Home, Running, Since, WorkerCounts};
+pub use log::{Found, MAX_WINDOW, Match, Search, TextLine};
+pub use log_page::LogPage;
 pub use muster_store::views::{
     BuildLine, BuilderLine, MasterLine, PendingLine, PendingSummary, RecentBuild, RunningBuild, WorkerLine,
 };
-pub use queue::{PendingPage, Running, Waiting};
+pub use queue::{PendingPage, Waiting};
 pub use workers::{WorkerPage, WorkerSummary};
 
 use muster_core::Results;

@@ -1,4 +1,4 @@
-//! What runs and what waits, and why.
+//! What waits, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,20 +6,8 @@ use muster_core::{BuilderId, WorkerId};
 use muster_store::{Result, Tx, views};
 use serde::Serialize;
 
-use super::{
-    BuilderSummary, MAX_PENDING, MAX_RUNNING, MAX_WORKERS, PendingLine, PendingSummary, RunningBuild, WorkerLine,
-};
+use super::{MAX_PENDING, MAX_RUNNING, MAX_WORKERS, PendingLine, PendingSummary, RunningBuild, WorkerLine};
 use crate::Data;
-
-/// A running build with its estimate.
-#[derive(Clone, Debug, Serialize)]
-pub struct Running {
-    /// The build.
-    #[serde(flatten)]
-    pub build: RunningBuild,
-    /// Usual duration in seconds of its builder's builds.
-    pub usual: Option<i64>,
-}
 
 /// A request that waits, and why.
 #[derive(Clone, Debug, Serialize)]
@@ -47,13 +35,6 @@ impl Data {
     pub async fn pending_page(&self) -> Result<PendingPage> {
         self.db().read("page_pending", |tx| async move { pending_page(&tx, None).await }).await
     }
-}
-
-/// Adds to each running build how long its builder's builds usually take.
-pub(super) fn with_estimates(running: Vec<RunningBuild>, summaries: &[BuilderSummary]) -> Vec<Running> {
-    let usual: BTreeMap<BuilderId, i64> =
-        summaries.iter().filter_map(|summary| Some((summary.builder.id, summary.usual?))).collect();
-    running.into_iter().map(|build| Running { usual: usual.get(&build.builder).copied(), build }).collect()
 }
 
 /// What waits, of one builder or of all.
@@ -136,7 +117,8 @@ fn listed(workers: &[&WorkerLine]) -> String {
 }
 
 fn paused(workers: &[&WorkerLine]) -> String {
-    let reason = workers.iter().find_map(|worker| worker.pause_reason.clone()).filter(|reason| !reason.is_empty());
+    let reason =
+        workers.iter().find_map(|worker| worker.pause_reason.clone()).filter(|reason| !reason.is_empty());
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("{} paused{reason}", listed(workers))
 }

@@ -59,7 +59,9 @@ impl Look<'_> {
             while !candidates.is_empty() {
                 let Some(slot) = question.next_worker(&pending, &candidates).await? else { break };
                 candidates.retain(|other| other.id() != slot.id());
-                if !self.locks_look_free(builder, &slot).await? || !question.can_start(&pending, &slot).await? {
+                if !self.locks_look_free(builder, &slot).await?
+                    || !question.can_start(&pending, &slot).await?
+                {
                     continue;
                 }
                 if let Some(reservation) = self.reserve(id, &slot) {
@@ -81,7 +83,11 @@ struct Question<'a> {
 
 impl Question<'_> {
     /// The request that `nextBuild` chooses; none when it raises or chooses something else.
-    async fn next_build(&self, callable: &Callable, pending: Vec<Pending>) -> muster_store::Result<Option<Pending>> {
+    async fn next_build(
+        &self,
+        callable: &Callable,
+        pending: Vec<Pending>,
+    ) -> muster_store::Result<Option<Pending>> {
         let mut requests = Vec::with_capacity(pending.len());
         for request in &pending {
             requests.push(self.request(request).await?);
@@ -92,7 +98,11 @@ impl Question<'_> {
     }
 
     /// The worker that `nextWorker` chooses, or one at random; none ends the look at this request.
-    async fn next_worker(&self, pending: &Pending, candidates: &[Slot]) -> muster_store::Result<Option<Slot>> {
+    async fn next_worker(
+        &self,
+        pending: &Pending,
+        candidates: &[Slot],
+    ) -> muster_store::Result<Option<Slot>> {
         let global = &self.look.active.snapshot.select_next_worker;
         let Some(callable) = self.builder.next_worker.as_ref().or(global.as_ref()) else {
             return Ok(fastrand::choice(candidates).cloned());
@@ -109,7 +119,8 @@ impl Question<'_> {
         let candidates = std::slice::from_ref(slot);
         let args = vec![self.builder_view(candidates), self.worker(slot), self.request(pending).await?];
         let answer = self.call(callable, args).await;
-        Ok(answer.is_some_and(|answer| matches!(&answer, Renderable::Literal(value) if crate::run::truth(value))))
+        Ok(answer
+            .is_some_and(|answer| matches!(&answer, Renderable::Literal(value) if crate::run::truth(value))))
     }
 
     /// The answer, or none when it raised: then this builder waits for the next look.
@@ -117,7 +128,12 @@ impl Question<'_> {
         match self.callables.call(callable, args, Map::new()).await {
             Ok(answer) => Some(answer),
             Err(reason) => {
-                tracing::error!(builder = self.builder.name, callable = callable.handle, reason, "Python refused");
+                tracing::error!(
+                    builder = self.builder.name,
+                    callable = callable.handle,
+                    reason,
+                    "Python refused"
+                );
                 None
             }
         }

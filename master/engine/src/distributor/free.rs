@@ -25,7 +25,12 @@ impl Reservations {
     }
 
     /// Takes a place on a worker, if there is one.
-    pub(crate) fn reserve(&self, builder: BuilderId, worker: &str, max_builds: Option<u32>) -> Option<Reservation> {
+    pub(crate) fn reserve(
+        &self,
+        builder: BuilderId,
+        worker: &str,
+        max_builds: Option<u32>,
+    ) -> Option<Reservation> {
         let mut taken = self.taken();
         let places = taken.entry(worker.to_owned()).or_default();
         if !fits(places, builder, max_builds) {

@@ -140,7 +140,11 @@ impl Look<'_> {
     async fn ready_workers(&self) -> muster_store::Result<Vec<Slot>> {
         let mut ready: Vec<Slot> = self.engine.slots().all().into_iter().filter(Slot::is_ready).collect();
         if !ready.is_empty() {
-            let read = self.engine.data().db().read("barred_workers", |tx| async move { workers::barred(&tx).await });
+            let read = self
+                .engine
+                .data()
+                .db()
+                .read("barred_workers", |tx| async move { workers::barred(&tx).await });
             let barred = read.await?;
             ready.retain(|slot| !barred.contains(&slot.id()));
         }

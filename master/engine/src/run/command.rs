@@ -156,10 +156,7 @@ impl CommandState {
                 // What this side found wrong is the cause of what the worker says then.
                 self.result.error = self.result.error.take().or_else(|| error.clone());
                 let left = self.tails.finish();
-                return left
-                    .into_iter()
-                    .map(|(stream, text)| Output { stream, text: text + "\n" })
-                    .collect();
+                return left.into_iter().map(|(stream, text)| Output { stream, text: text + "\n" }).collect();
             }
         }
         Vec::new()

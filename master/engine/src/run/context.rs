@@ -279,7 +279,8 @@ impl<'a> StepContext<'a> {
     /// When it can't be rendered: the step becomes an exception with the reason.
     pub async fn render(&mut self, renderable: &Renderable) -> Result<Value, StepEnd> {
         loop {
-            let view = View { facts: &self.core.facts, properties: &self.core.properties, answers: &self.answers };
+            let view =
+                View { facts: &self.core.facts, properties: &self.core.properties, answers: &self.answers };
             match render(renderable, &view) {
                 Ok(value) => return Ok(value),
                 Err(RenderError::Failed(reason)) => return Err(StepEnd::Exception(reason)),
@@ -327,7 +328,11 @@ impl<'a> StepContext<'a> {
         Ok(truth(&value))
     }
 
-    async fn ask_about_step(&mut self, callable: &Callable, results: Option<Results>) -> Result<Value, StepEnd> {
+    async fn ask_about_step(
+        &mut self,
+        callable: &Callable,
+        results: Option<Results>,
+    ) -> Result<Value, StepEnd> {
         let row = match self.journal.effect("python", &(callable, results))? {
             Effect::Recorded(row) => {
                 let answered: Result<Value, String> = outcome(&row)?;
@@ -337,7 +342,8 @@ impl<'a> StepContext<'a> {
         };
         self.core.recorder.flush().await?;
         let core = &*self.core;
-        let about = StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
+        let about =
+            StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
         let answered = core.callables.ask_about_step(callable, results, &about).await;
         self.record(row, &answered)?;
         answered.map_err(StepEnd::Exception)
@@ -439,6 +445,11 @@ impl<'a> StepContext<'a> {
         }
     }
 
+    /// The end of a step that this master, which goes, leaves to the next one. What it did last is not recorded.
+    pub(crate) fn leave(&self) -> StepEnd {
+        Halt::Leaving.into()
+    }
+
     /// Completes a row and hands it to the recorder.
     pub(crate) fn record(&mut self, mut row: JournalRow, outcome: &impl Serialize) -> Result<(), StepEnd> {
         row.outcome = serde_json::to_string(outcome)
@@ -471,8 +482,9 @@ impl<'a> StepContext<'a> {
 
 /// The outcome in a row.
 pub(crate) fn outcome<T: DeserializeOwned>(row: &JournalRow) -> Result<T, StepEnd> {
-    serde_json::from_str(&row.outcome)
-        .map_err(|error| StepEnd::Retry(format!("can't be replayed: the outcome of {} is unreadable: {error}", row.kind)))
+    serde_json::from_str(&row.outcome).map_err(|error| {
+        StepEnd::Retry(format!("can't be replayed: the outcome of {} is unreadable: {error}", row.kind))
+    })
 }
 
 /// Python's idea of truth.

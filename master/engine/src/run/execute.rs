@@ -110,8 +110,10 @@ impl StepContext<'_> {
         request: &CommandRequest,
         transfers: bool,
     ) -> Result<Running, StepEnd> {
-        let order =
-            StartCommand { builddir: self.core.facts.plan.builddir.clone(), command: request.command.clone() };
+        let order = StartCommand {
+            builddir: self.core.facts.plan.builddir.clone(),
+            command: request.command.clone(),
+        };
         let (row, mut state, resumed) = match effect {
             Effect::Live(row) => {
                 let boot = self.core.slot.wait_connected().await.map_err(retry)?;

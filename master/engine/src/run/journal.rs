@@ -14,6 +14,9 @@ pub(crate) struct Journal {
     step: u32,
     next: u32,
     recorded: BTreeMap<u32, JournalRow>,
+    /// The master dies before this effect.
+    #[cfg(test)]
+    pub(crate) death: Option<u32>,
 }
 
 /// One effect, as the journal knows it.
@@ -37,12 +40,26 @@ pub(crate) struct Mismatch {
 impl Journal {
     /// The journal of a step, with the rows of an earlier execution.
     pub(crate) fn new(step: u32, rows: Vec<JournalRow>) -> Journal {
-        Journal { step, next: 0, recorded: rows.into_iter().map(|row| (row.ordinal, row)).collect() }
+        Journal {
+            step,
+            next: 0,
+            recorded: rows.into_iter().map(|row| (row.ordinal, row)).collect(),
+            #[cfg(test)]
+            death: None,
+        }
     }
 
     /// The step's next effect.
     pub(crate) fn effect(&mut self, kind: &str, args: &impl Serialize) -> Result<Effect, Mismatch> {
         let ordinal = self.next;
+        #[cfg(test)]
+        if self.death == Some(ordinal) {
+            return Err(Mismatch {
+                ordinal,
+                recorded: kind.to_owned(),
+                asked: "a death of the master".to_owned(),
+            });
+        }
         self.next += 1;
         let args_hash = fingerprint(args);
         let Some(row) = self.recorded.get(&ordinal) else {
@@ -60,6 +77,14 @@ impl Journal {
         }
         let asked = if row.kind == kind { format!("{kind} with other arguments") } else { kind.to_owned() };
         Err(Mismatch { ordinal, recorded: row.kind.clone(), asked })
+    }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// Whether the death came.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.death == Some(self.next)
     }
 }
 

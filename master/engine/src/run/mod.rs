@@ -126,7 +126,8 @@ impl RunCore {
     async fn journal_of(&self, step: u32) -> Result<Vec<JournalRow>, Halt> {
         let build = self.key.build;
         loop {
-            let read = self.data.db().read("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
+            let read =
+                self.data.db().read("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
             match read.await {
                 Ok(rows) => return Ok(rows),
                 Err(error) => tracing::error!(%build, %error, "can't read the journal; trying again"),
@@ -230,7 +231,13 @@ async fn acquire_build_locks(core: &mut RunCore, progress: &mut Progress) -> Res
         locks::Wait::Held => (Results::Success, "locks acquired"),
         locks::Wait::Stopped => (Results::Cancelled, "cancelled while waiting for locks"),
     };
-    core.recorder.write(RunWrite::StepFinished { step, results, hidden: false, state: state.to_owned(), at: now });
+    core.recorder.write(RunWrite::StepFinished {
+        step,
+        results,
+        hidden: false,
+        state: state.to_owned(),
+        at: now,
+    });
     Ok(())
 }
 
@@ -273,7 +280,12 @@ impl Progress {
         self.stop_reason = Some(order.reason.clone());
     }
 
-    fn fold(&mut self, core: &mut RunCore, config: &muster_config::snapshot::StepConfig, outcome: StepOutcome) {
+    fn fold(
+        &mut self,
+        core: &mut RunCore,
+        config: &muster_config::snapshot::StepConfig,
+        outcome: StepOutcome,
+    ) {
         let contribution = config.flags.contribution(outcome.results);
         self.results = self.results.worst(contribution.results);
         self.stopping |= contribution.stop;

@@ -109,9 +109,11 @@ impl Recorder {
 
     /// Text as people may see it.
     pub(crate) fn concealed<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.secrets.iter().fold(Cow::Borrowed(text), |text, (secret, stand_in)| match text.contains(secret) {
-            true => Cow::Owned(text.replace(secret, stand_in)),
-            false => text,
+        self.secrets.iter().fold(Cow::Borrowed(text), |text, (secret, stand_in)| {
+            match text.contains(secret) {
+                true => Cow::Owned(text.replace(secret, stand_in)),
+                false => text,
+            }
         })
     }
 
@@ -180,9 +182,10 @@ impl Recorder {
     fn insert_append(&mut self, append: RunWrite) {
         let end = |write: &RunWrite| match (write, &append) {
             (RunWrite::StepFinished { step, .. }, RunWrite::LogAppended { step: mine, .. }) => step == mine,
-            (RunWrite::LogFinished { step, slug }, RunWrite::LogAppended { step: mine, slug: my_slug, .. }) => {
-                step == mine && slug == my_slug
-            }
+            (
+                RunWrite::LogFinished { step, slug },
+                RunWrite::LogAppended { step: mine, slug: my_slug, .. },
+            ) => step == mine && slug == my_slug,
             (RunWrite::BuildFinished { .. }, _) => true,
             _ => false,
         };

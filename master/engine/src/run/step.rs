@@ -28,7 +28,11 @@ pub(super) fn finished_before(config: &StepConfig, row: &Step) -> StepOutcome {
         name: row.name.clone(),
         results,
         state: row.state_string.clone(),
-        counts_for_build: summary::counts_for_build(&literal(&config.update_build_summary_policy), config.flags, results),
+        counts_for_build: summary::counts_for_build(
+            &literal(&config.update_build_summary_policy),
+            config.flags,
+            results,
+        ),
     }
 }
 

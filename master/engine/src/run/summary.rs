@@ -111,10 +111,7 @@ mod tests {
     #[test]
     fn lines_are_buildbots() {
         let quoted = quoted_command(&["sleep".into(), "30".into()]);
-        assert_eq!(
-            finished(quoted, Results::Failure, Some("timed out")),
-            "'sleep 30' (failure) (timed out)"
-        );
+        assert_eq!(finished(quoted, Results::Failure, Some("timed out")), "'sleep 30' (failure) (timed out)");
         assert_eq!(quoted_command(&["a".into(), "b".into(), "c".into()]).unwrap(), "'a b ...'");
         assert_eq!(current(&json!(["compiling", "all"]), &json!("fast")), "compiling all fast");
         assert_eq!(current(&Value::Null, &Value::Null), "running");

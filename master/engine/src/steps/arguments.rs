@@ -47,7 +47,11 @@ impl StepContext<'_> {
     }
 
     /// A value of a type that JSON has; `what` says which, for people.
-    pub(super) async fn typed<T: DeserializeOwned>(&mut self, name: &str, what: &str) -> Result<Option<T>, StepEnd> {
+    pub(super) async fn typed<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<T>, StepEnd> {
         match self.arg(name).await? {
             Value::Null => Ok(None),
             value => match serde_json::from_value(value.clone()) {

@@ -12,9 +12,8 @@ pub(super) async fn file_download(context: &mut StepContext<'_>) -> Result<Resul
     let source = context.required_text("mastersrc").await?;
     let destination = destination(context).await?;
     let path = context.master_path(&source);
-    let readable: bool = context
-        .once("look_at_file", &source, async || tokio::fs::File::open(&path).await.is_ok())
-        .await?;
+    let readable: bool =
+        context.once("look_at_file", &source, async || tokio::fs::File::open(&path).await.is_ok()).await?;
     if !readable {
         let missing = format!("File {} not available at master", py_repr(&source.into()));
         context.add_complete_log("stderr", LogKind::Text, &missing)?;
@@ -32,8 +31,11 @@ pub(super) async fn string_download(context: &mut StepContext<'_>) -> Result<Res
 
 /// `JSONPropertiesDownload`
 pub(super) async fn json_properties_download(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let properties: Map<String, Value> =
-        context.properties().iter().map(|(name, property)| (name.to_owned(), property.value().clone())).collect();
+    let properties: Map<String, Value> = context
+        .properties()
+        .iter()
+        .map(|(name, property)| (name.to_owned(), property.value().clone()))
+        .collect();
     let sources: Vec<Value> = context.sources().iter().map(source_as_json).collect();
     let text = json!({ "properties": properties, "sourcestamps": sources }).to_string();
     let destination = destination(context).await?;

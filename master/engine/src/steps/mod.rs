@@ -4,8 +4,13 @@ mod arguments;
 mod download;
 mod files;
 mod git;
+mod master_command;
 mod properties;
 mod shell;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod warnings;
 
@@ -16,6 +21,7 @@ use crate::run::{StepContext, StepEnd};
 /// The kinds of steps that this engine runs; a configuration with others is refused.
 pub const STEP_KINDS: &[&str] = &[
     "Assert",
+    "CMake",
     "CopyDirectory",
     "DirectoryUpload",
     "FileDownload",
@@ -26,6 +32,7 @@ pub const STEP_KINDS: &[&str] = &[
     "JSONPropertiesDownload",
     "LogRenderable",
     "MakeDirectory",
+    "MasterShellCommand",
     "MultipleFileUpload",
     "PerlModuleTest",
     "RemoveDirectory",
@@ -45,6 +52,7 @@ pub const STEP_KINDS: &[&str] = &[
 pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
     match context.config().kind.as_str() {
         "Assert" => properties::assert(context).await,
+        "CMake" => shell::cmake(context).await,
         "CopyDirectory" => files::copy_directory(context).await,
         "DirectoryUpload" => upload::directory_upload(context).await,
         "FileDownload" => download::file_download(context).await,
@@ -55,6 +63,7 @@ pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEn
         "JSONPropertiesDownload" => download::json_properties_download(context).await,
         "LogRenderable" => properties::log_renderable(context).await,
         "MakeDirectory" => files::make_directory(context).await,
+        "MasterShellCommand" => master_command::master_shell_command(context).await,
         "MultipleFileUpload" => upload::multiple_file_upload(context).await,
         "PerlModuleTest" => warnings::perl_module_test(context).await,
         "RemoveDirectory" => files::remove_directory(context).await,

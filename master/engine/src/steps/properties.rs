@@ -26,7 +26,8 @@ pub(super) async fn set_property(context: &mut StepContext<'_>) -> Result<Result
 
 /// `SetProperties`
 pub(super) async fn set_properties(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let properties: Map<String, Value> = context.typed("properties", "a dictionary").await?.unwrap_or_default();
+    let properties: Map<String, Value> =
+        context.typed("properties", "a dictionary").await?.unwrap_or_default();
     let source = own_name(context).await?;
     for (name, value) in properties {
         context.set_property(&name, value, &source)?;

@@ -20,7 +20,7 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
     // Before the log: a second master must not write into the first one's.
     let lock = PidFile::take(&dir)?;
     logging::of_master(&dir, !options.detached)?;
-    logging::log_panics();
+    logging::on_panic(|said| tracing::error!("{said}"));
     let outcome = commands::block_on(async {
         let running = match master::start(&dir, lock).await {
             Ok(running) => running,

@@ -66,7 +66,9 @@ fn prepare(options: &Demo) -> Result<Command> {
     again
         .env(WEB_PORT, format!("tcp:{port}:interface=127.0.0.1"))
         .env(URL, format!("http://127.0.0.1:{port}/"));
-    again.env(SESSION_PORT, "tcp:0:interface=127.0.0.1").env(PASSWORD_VARIABLE, uuid::Uuid::new_v4().to_string());
+    again
+        .env(SESSION_PORT, "tcp:0:interface=127.0.0.1")
+        .env(PASSWORD_VARIABLE, uuid::Uuid::new_v4().to_string());
     Ok(again)
 }
 

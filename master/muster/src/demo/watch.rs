@@ -144,7 +144,9 @@ impl<'a> Watcher<'a> {
     fn tell_failures(&self, page: &BuildPage) {
         for step in page.steps.iter().filter(|step| step.results.is_some_and(is_bad)) {
             self.progress.say(&format!("the last lines of the step {}:", step.name));
-            let lines = step.excerpt.iter().flat_map(|excerpt| &excerpt.lines);
+            // Headers tell the environment and the like; what the command said matters more.
+            let lines =
+                step.excerpt.iter().flat_map(|excerpt| &excerpt.lines).filter(|line| line.stream != 'h');
             let texts: Vec<&str> = lines.map(|line| line.text.as_str()).collect();
             self.progress.quote(texts[texts.len().saturating_sub(LAST_LINES)..].iter().copied());
         }
@@ -159,11 +161,11 @@ fn show_step(progress: &Progress, shown: &mut Shown, step: &StepLine) {
     }
     let (name, state, took) = (&step.name, &step.state_string, seen.began.elapsed().as_secs_f64());
     match step.results {
-        None => progress.meanwhile(&format!("  {name:<12} {:<10} {took:6.1} s  {state}", "…")),
+        None => progress.meanwhile(&format!("  {name:<18} {:<9} {took:6.1} s  {state}", "…")),
         Some(results) => {
             seen.is_finished = true;
             if !step.hidden {
-                progress.say(&format!("  {name:<12} {:<10} {took:6.1} s  {state}", results.name()));
+                progress.say(&format!("  {name:<18} {:<9} {took:6.1} s  {state}", results.name()));
             }
         }
     }

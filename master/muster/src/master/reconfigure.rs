@@ -16,6 +16,11 @@ use super::{listeners::session_port, said, warnings};
 use crate::config;
 use crate::master_dir::MasterDir;
 
+/// From now on SIGHUP no longer ends the process.
+pub fn listen_for_hang_up() -> Result<Signal> {
+    signal(SignalKind::hangup()).context("can't listen for signals")
+}
+
 /// Waits for SIGHUP and carries it out.
 pub struct Reconfigure {
     dir: MasterDir,
@@ -28,7 +33,7 @@ pub struct Reconfigure {
 }
 
 impl Reconfigure {
-    /// From now on SIGHUP no longer ends the process.
+    /// What `hang_up` asks for, from now on.
     pub fn new(
         dir: MasterDir,
         data: Data,
@@ -36,9 +41,9 @@ impl Reconfigure {
         host: Host,
         active: watch::Sender<Arc<Active>>,
         snapshot: watch::Sender<Arc<Snapshot>>,
-    ) -> Result<Reconfigure> {
-        let hang_up = signal(SignalKind::hangup()).context("can't listen for signals")?;
-        Ok(Reconfigure { dir, data, master, host, active, snapshot, hang_up })
+        hang_up: Signal,
+    ) -> Reconfigure {
+        Reconfigure { dir, data, master, host, active, snapshot, hang_up }
     }
 
     /// One reconfiguration after the other; signals that come during one are one more.

@@ -1,95 +1,117 @@
-//! The start, step by step. Nothing is spawned before everything that can be refused has been tried.
+//! The start, step by step. Nothing is spawned before everything that can be refused was tried.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use futures_util::{FutureExt, future::BoxFuture};
 use muster_bus::Bus;
+use muster_config::Host;
+use muster_core::MasterId;
 use muster_data::Data;
-use muster_engine::{Engine, activate};
+use muster_engine::{Active, Engine, activate};
 use muster_schedule::Schedulers;
 use muster_store::Db;
 use muster_web::AppState;
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
-use super::{RunningMaster, listeners::Listeners, reconfigure::Reconfigure, said, tasks::Tasks, warnings};
+use super::{
+    RunningMaster,
+    listeners::Listeners,
+    reconfigure::{Reconfigure, listen_for_hang_up},
+    said,
+    tasks::Tasks,
+    warnings,
+};
 use crate::config;
 use crate::master_dir::MasterDir;
 use crate::pid_file::PidFile;
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
-    tracing::info!("Muster {} starts in {}", env!("CARGO_PKG_VERSION"), dir.path().display());
-    let (host, driver) = config::host(dir);
-    let mut driving = Box::pin(driver.run());
-    let loaded = tokio::select! {
-        loaded = config::load(&host, dir) => loaded?,
-        () = &mut driving => bail!("the Python host has ended"),
-    };
-    for warning in warnings::about(&loaded.snapshot) {
-        tracing::warn!("{warning}");
-    }
-    let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
-    let data = Data::new(db, Bus::default());
-    let listeners = Listeners::open(&loaded.snapshot).await?;
-    listeners.log_addresses();
-    let incarnation = uuid::Uuid::new_v4().to_string();
-    let version = env!("CARGO_PKG_VERSION");
-    let id = data.master_starts(&dir.master_name(), &incarnation, version).await?;
-    let active = activate(&data, id, loaded.snapshot.clone(), &loaded.digest, Some(host.clone()))
-        .await
-        .context("the configuration can't be written to the database")?;
-
-    let (active, in_force) = watch::channel(Arc::new(active));
-    let (published, snapshot) = watch::channel(loaded.snapshot);
-    let (services, lease) = (Tasks::default(), Tasks::default());
-    let running = RunningMaster {
-        data: data.clone(),
-        id,
-        incarnation: incarnation.clone(),
-        snapshot: snapshot.clone(),
-        sessions: listeners.session_addresses(),
-        services: services.clone(),
-        lease: lease.clone(),
-        _lock: lock,
-    };
-
-    lease.spawn("the lease", |stop| super::lease::keep(data.clone(), id, incarnation, stop));
-    services.spawn("the Python host", |stop| async move {
-        tokio::select! {
-            () = driving => {}
-            () = stop.cancelled() => {}
-        }
-        Ok(())
-    });
-    let engine = Engine::new(data.clone(), id, dir.path().to_owned(), in_force);
-    for listener in listeners.sessions {
-        let engine = engine.clone();
-        services.spawn("the listener for workers", |stop| async move {
-            engine.serve_sessions(listener, stop).await;
-            Ok(())
-        });
-    }
-    services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
-    let (tracker, stop) = services.lend();
-    Schedulers::start(
-        data.clone(),
-        Some(host.clone()),
-        id,
-        dir.path().to_owned(),
-        snapshot.clone(),
-        tracker,
-        stop,
-    );
-    if !listeners.web.is_empty() {
-        let state = AppState::new(data.clone(), snapshot);
-        services.spawn("the web server", |stop| async move {
-            Ok(muster_web::serve(listeners.web, state, stop).await?)
-        });
-    }
-    let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published)?;
-    services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-
-    data.master_is_ready(id).await?;
+    tracing::info!("Muster {VERSION} starts in {}", dir.path().display());
+    let running = Ready::get(dir).await?.spawn(dir, lock);
+    running.data.master_is_ready(running.id).await?;
     tracing::info!("{}", said::RUNNING);
     Ok(running)
+}
+
+/// Everything that can be refused was not.
+struct Ready {
+    hang_up: Signal,
+    host: Host,
+    /// The host's driver, under way since the configuration was loaded.
+    driving: BoxFuture<'static, ()>,
+    data: Data,
+    listeners: Listeners,
+    id: MasterId,
+    incarnation: String,
+    active: Active,
+}
+
+impl Ready {
+    async fn get(dir: &MasterDir) -> Result<Ready> {
+        // Before anything takes its time: a reconfiguration that is asked for meanwhile is carried out afterwards.
+        let hang_up = listen_for_hang_up()?;
+        let (host, driver) = config::host(dir);
+        let mut driving = driver.run().boxed();
+        let loaded = tokio::select! {
+            loaded = config::load(&host, dir) => loaded?,
+            () = &mut driving => bail!("the Python host has ended"),
+        };
+        for warning in warnings::about(&loaded.snapshot) {
+            tracing::warn!("{warning}");
+        }
+        let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
+        let data = Data::new(db, Bus::default());
+        let listeners = Listeners::open(&loaded.snapshot).await?;
+        listeners.log_addresses();
+        let incarnation = uuid::Uuid::new_v4().to_string();
+        let id = data.master_starts(&dir.master_name(), &incarnation, VERSION).await?;
+        let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()))
+            .await
+            .context("the configuration can't be written to the database")?;
+        Ok(Ready { hang_up, host, driving, data, listeners, id, incarnation, active })
+    }
+
+    fn spawn(self, dir: &MasterDir, lock: PidFile) -> RunningMaster {
+        let Ready { hang_up, host, driving, data, listeners, id, incarnation, active } = self;
+        let (services, lease) = (Tasks::default(), Tasks::default());
+        let sessions = listeners.session_addresses();
+        let (published, snapshot) = watch::channel(active.snapshot.clone());
+        let (active, in_force) = watch::channel(Arc::new(active));
+        let basedir = dir.path().to_owned();
+
+        lease.spawn("the lease", |stop| super::lease::keep(data.clone(), id, incarnation.clone(), stop));
+        services.spawn("the Python host", |stop| async move {
+            tokio::select! {
+                () = driving => {}
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+        let engine = Engine::new(data.clone(), id, basedir.clone(), in_force);
+        for listener in listeners.sessions {
+            let engine = engine.clone();
+            services.spawn("the listener for workers", |stop| async move {
+                engine.serve_sessions(listener, stop).await;
+                Ok(())
+            });
+        }
+        services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
+        let (tracker, stop) = services.lend();
+        Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+        if !listeners.web.is_empty() {
+            let state = AppState::new(data.clone(), snapshot.clone());
+            services.spawn("the web server", |stop| async move {
+                muster_web::serve(listeners.web, state, stop).await;
+                Ok(())
+            });
+        }
+        let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
+        services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
+        RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, _lock: lock }
+    }
 }

@@ -30,7 +30,7 @@ pub enum ForceError {
     #[error("builderNames not specified or not supported")]
     NoBuilders,
     /// Fields with values that are refused: a text for each, by full name.
-    #[error("{} fields of the form are refused", .0.len())]
+    #[error("{}", .0.values().map(String::as_str).collect::<Vec<_>>().join("; "))]
     Fields(BTreeMap<String, String>),
     /// The configuration of the scheduler gives no usable value.
     #[error("{0}")]

@@ -7,7 +7,7 @@ mod postgres_values;
 mod sqlite;
 mod tls;
 
-use std::{path::Path, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
 use crate::{Dialect, Error, Result, Row, Value, dialect::Rendered, url::DbUrl};
 
@@ -25,6 +25,12 @@ pub(crate) enum Mode {
 pub(crate) enum Create {
     Yes,
     No,
+}
+
+/// A driver's future behind a pointer: what is inside would otherwise be part of every future above, whose size and
+/// `Send` then depend on it.
+fn over_network<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(future)
 }
 
 /// A database with its connections.
@@ -56,8 +62,8 @@ impl Engine {
     pub(crate) async fn probe(&self) -> Result<()> {
         match self {
             Engine::Sqlite(_) => Ok(()),
-            Engine::Postgres(engine) => engine.probe().await,
-            Engine::MySql(engine) => engine.probe().await,
+            Engine::Postgres(engine) => over_network(engine.probe()).await,
+            Engine::MySql(engine) => over_network(engine.probe()).await,
         }
     }
 
@@ -73,8 +79,8 @@ impl Engine {
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         Ok(match self {
             Engine::Sqlite(engine) => Connection::Sqlite(engine.begin(mode).await?),
-            Engine::Postgres(engine) => Connection::Postgres(engine.begin(mode).await?),
-            Engine::MySql(engine) => Connection::MySql(engine.begin(mode).await?),
+            Engine::Postgres(engine) => Connection::Postgres(over_network(engine.begin(mode)).await?),
+            Engine::MySql(engine) => Connection::MySql(over_network(engine.begin(mode)).await?),
         })
     }
 }
@@ -90,8 +96,8 @@ impl Connection {
     pub(crate) async fn execute(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<u64> {
         match self {
             Connection::Sqlite(connection) => connection.execute(&statement.text, params),
-            Connection::Postgres(connection) => connection.execute(&statement.text, params).await,
-            Connection::MySql(connection) => connection.execute(statement, params).await,
+            Connection::Postgres(connection) => over_network(connection.execute(&statement.text, params)).await,
+            Connection::MySql(connection) => over_network(connection.execute(statement, params)).await,
         }
     }
 
@@ -99,19 +105,19 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.insert(&statement.text, params),
             Connection::Postgres(connection) => {
-                let rows = connection.query(&statement.text, params).await?;
+                let rows = over_network(connection.query(&statement.text, params)).await?;
                 let row = rows.first().ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
                 row.int(0)
             }
-            Connection::MySql(connection) => connection.insert(statement, params).await,
+            Connection::MySql(connection) => over_network(connection.insert(statement, params)).await,
         }
     }
 
     pub(crate) async fn query(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<Vec<Row>> {
         match self {
             Connection::Sqlite(connection) => connection.query(&statement.text, params),
-            Connection::Postgres(connection) => connection.query(&statement.text, params).await,
-            Connection::MySql(connection) => connection.query(statement, params).await,
+            Connection::Postgres(connection) => over_network(connection.query(&statement.text, params)).await,
+            Connection::MySql(connection) => over_network(connection.query(statement, params)).await,
         }
     }
 
@@ -119,8 +125,8 @@ impl Connection {
     pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
         match self {
             Connection::Sqlite(connection) => connection.script(text),
-            Connection::Postgres(connection) => connection.script(text).await,
-            Connection::MySql(connection) => connection.script(text).await,
+            Connection::Postgres(connection) => over_network(connection.script(text)).await,
+            Connection::MySql(connection) => over_network(connection.script(text)).await,
         }
     }
 
@@ -129,16 +135,16 @@ impl Connection {
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Connection::Sqlite(connection) => connection.commit(),
-            Connection::Postgres(connection) => connection.commit().await,
-            Connection::MySql(connection) => connection.commit().await,
+            Connection::Postgres(connection) => over_network(connection.commit()).await,
+            Connection::MySql(connection) => over_network(connection.commit()).await,
         }
     }
 
     pub(crate) async fn rollback(self) {
         match self {
             Connection::Sqlite(connection) => connection.rollback(),
-            Connection::Postgres(connection) => connection.rollback().await,
-            Connection::MySql(connection) => connection.rollback().await,
+            Connection::Postgres(connection) => over_network(connection.rollback()).await,
+            Connection::MySql(connection) => over_network(connection.rollback()).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, PoolErr
 use futures_util::future::join;
 use tokio::time::Instant;
 use tokio_postgres::{
-    NoTls, SimpleQueryMessage, Statement,
+    NoTls, SimpleQueryMessage,
     config::{SslMode, TargetSessionAttrs},
     error::SqlState,
     types::ToSql,
@@ -208,6 +208,18 @@ enum State {
     Over,
 }
 
+/// What a statement is run for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Count,
+    Rows,
+}
+
+enum Answer {
+    Count(u64),
+    Rows(Vec<tokio_postgres::Row>),
+}
+
 /// A connection inside a transaction.
 pub(crate) struct Connection {
     engine: Arc<Inner>,
@@ -220,15 +232,21 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn execute(&mut self, statement: &str, params: Vec<Value>) -> Result<u64> {
-        let params = self.params(params);
-        self.run(statement, async |client, prepared| client.execute_raw(&prepared, references(&params)).await).await
+        match self.run(statement, params, Wanted::Count).await? {
+            Answer::Count(changed) => Ok(changed),
+            Answer::Rows(rows) => Ok(rows.len() as u64),
+        }
     }
 
     pub(crate) async fn query(&mut self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
-        let params = self.params(params);
-        let references: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-        let rows = self.run(statement, async |client, prepared| client.query(&prepared, &references).await).await?;
-        rows.iter().map(from_postgres).collect::<std::result::Result<_, _>>().map_err(|error| sorted(statement, &error))
+        match self.run(statement, params, Wanted::Rows).await? {
+            Answer::Count(_) => Ok(Vec::new()),
+            Answer::Rows(rows) => rows
+                .iter()
+                .map(from_postgres)
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|error| sorted(statement, &error)),
+        }
     }
 
     pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
@@ -247,32 +265,30 @@ impl Connection {
     }
 
     /// Runs one statement; the first one begins the transaction, on another connection when the pool's was dead.
-    async fn run<T>(
-        &mut self,
-        statement: &str,
-        run: impl AsyncFn(&Object, Statement) -> std::result::Result<T, tokio_postgres::Error>,
-    ) -> Result<T> {
+    async fn run(&mut self, statement: &str, params: Vec<Value>, wanted: Wanted) -> Result<Answer> {
+        let params = self.params(params);
         let fresh = matches!(self.state, State::Fresh);
-        let first = self.run_once(statement, &run).await;
-        match first {
+        match self.run_once(statement, &params, wanted).await {
             Err(Error::Lost(_)) if fresh => {
                 self.client = Some(self.engine.client().await?);
                 self.state = State::Fresh;
-                self.run_once(statement, &run).await
+                self.run_once(statement, &params, wanted).await
             }
             other => other,
         }
     }
 
-    async fn run_once<T>(
-        &mut self,
-        statement: &str,
-        run: &impl AsyncFn(&Object, Statement) -> std::result::Result<T, tokio_postgres::Error>,
-    ) -> Result<T> {
+    async fn run_once(&mut self, statement: &str, params: &[Param], wanted: Wanted) -> Result<Answer> {
         let client = self.client()?;
         let answer = async {
             let prepared = client.prepare_cached(statement).await?;
-            run(client, prepared).await
+            match wanted {
+                Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
+                Wanted::Rows => {
+                    let references: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+                    client.query(&prepared, &references).await.map(Answer::Rows)
+                }
+            }
         };
         let outcome = if matches!(self.state, State::Fresh) {
             let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
@@ -314,7 +330,7 @@ impl Connection {
                 self.state = State::Failed(String::new());
                 self.rollback().await;
                 let message = format!("a statement before failed ({reason}), so nothing can be committed");
-                Err(Error::Statement { message, statement: "COMMIT".to_owned() })
+                Err(Error::statement(message, "COMMIT"))
             }
             State::Begun => {
                 let committed = self.client()?.batch_execute("COMMIT").await;
@@ -350,10 +366,6 @@ impl Drop for Connection {
     }
 }
 
-fn references(params: &[Param]) -> impl ExactSizeIterator<Item = &Param> {
-    params.iter()
-}
-
 fn number_of(messages: &[SimpleQueryMessage]) -> Option<String> {
     messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -387,7 +399,7 @@ fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
         let broken = error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>());
         return match broken {
             true => Error::Lost(message),
-            false => Error::Statement { message, statement: statement.to_owned() },
+            false => Error::statement(message, statement),
         };
     };
     match *code {
@@ -401,11 +413,8 @@ fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
         | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
         // A fail-over has made this server a standby.
         | SqlState::READ_ONLY_SQL_TRANSACTION => Error::Lost(message),
-        SqlState::DISK_FULL => Error::Statement {
-            message: format!("{message}; make room on the server's disk"),
-            statement: statement.to_owned(),
-        },
+        SqlState::DISK_FULL => Error::statement(format!("{message}; make room on the server's disk"), statement),
         _ if code.code().starts_with("08") => Error::Lost(message),
-        _ => Error::Statement { message, statement: statement.to_owned() },
+        _ => Error::statement(message, statement),
     }
 }

@@ -215,7 +215,7 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> Error {
 
 fn statement_error(statement: &str, error: &rusqlite::Error) -> Error {
     let rusqlite::Error::SqliteFailure(code, _) = error else {
-        return Error::Statement { message: error.to_string(), statement: statement.to_owned() };
+        return Error::statement(error.to_string(), statement);
     };
     match (code.code, code.extended_code) {
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Error::Transient(error.to_string()),
@@ -223,6 +223,6 @@ fn statement_error(statement: &str, error: &rusqlite::Error) -> Error {
             ErrorCode::ConstraintViolation,
             rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
         ) => Error::Unique(error.to_string()),
-        _ => Error::Statement { message: error.to_string(), statement: statement.to_owned() },
+        _ => Error::statement(error.to_string(), statement),
     }
 }

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 pub use select::{Column, Op, Select, Table};
 
-use crate::{Result, Row, Tx, Value, executor::expand_list};
+use crate::{Result, Row, Tx, Value, dialect::expand_list};
 
 /// Ids in one `IN (…)`; longer lists are read in parts, because every engine bounds the parameters of a statement.
 const IDS_PER_STATEMENT: usize = 500;

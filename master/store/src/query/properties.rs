@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_core::{BuildId, BuildsetId, ChangeId, Properties, Property};
 
 use super::IDS_PER_STATEMENT;
-use crate::{Result, Row, Tx, Value, executor::expand_list, params};
+use crate::{Result, Row, Tx, Value, dialect::expand_list, params};
 
 /// Which properties.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Lists with conditions, order and page, as text and parameters.
 
-use crate::{Value, executor::expand_list};
+use crate::{Value, dialect::expand_list};
 
 /// How a condition compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Condition {
             Op::Gt => format!("{sql} > ?"),
             Op::Ge => format!("{sql} >= ?"),
             Op::Contains => {
-                let each = vec![format!("{sql} LIKE ? ESCAPE '!'"); self.values.len()];
+                let each = vec![format!("CAST({sql} AS TEXT) LIKE ? ESCAPE '!'"); self.values.len()];
                 format!("({})", each.join(" OR "))
             }
         }
@@ -240,7 +240,7 @@ mod tests {
         let (text, params) = select.build(&TABLE);
         assert_eq!(
             text,
-            "SELECT id FROM builds WHERE (results LIKE ? ESCAPE '!') \
+            "SELECT id FROM builds WHERE (CAST(results AS TEXT) LIKE ? ESCAPE '!') \
              AND EXISTS (SELECT 1 FROM f WHERE f.name IN (?)) ORDER BY id"
         );
         assert_eq!(params, [Value::Text("%50!%%".to_owned()), Value::Text("a_b".to_owned())]);

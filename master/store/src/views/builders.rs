@@ -75,7 +75,8 @@ pub async fn builder_by_name(tx: &Tx, name: &str) -> Result<Option<BuilderLine>>
 
 /// The tags of all builders.
 pub async fn tags(tx: &Tx) -> Result<Vec<TagOfBuilder>> {
-    let query = "SELECT bt.builderid, t.name FROM builders_tags bt JOIN tags t ON t.id = bt.tagid ORDER BY bt.id";
+    let query =
+        "SELECT bt.builderid, t.name FROM builders_tags bt JOIN tags t ON t.id = bt.tagid ORDER BY bt.id";
     let rows = tx.query(query, params![]).await?;
     rows.iter().map(|row| Ok(TagOfBuilder { builder: BuilderId(row.int(0)?), tag: row.text(1)? })).collect()
 }

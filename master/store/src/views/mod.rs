@@ -9,7 +9,8 @@ mod queue;
 mod workers;
 
 pub use builders::{
-    BuilderLine, RecentBuild, TagOfBuilder, builder_by_id, builder_by_name, builders, good_before, recent, tags,
+    BuilderLine, RecentBuild, TagOfBuilder, builder_by_id, builder_by_name, builders, good_before, recent,
+    tags,
 };
 pub use builds::{BuildLine, builds_of_builder, builds_of_worker, latest_builds};
 pub use queue::{PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running};

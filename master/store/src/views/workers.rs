@@ -81,7 +81,9 @@ pub async fn workers_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec
                  JOIN masters m ON m.id = bm.masterid JOIN configured_workers c ON c.buildermasterid = bm.id \
                  WHERE m.active = 1 AND (?1 IS NULL OR bm.builderid = ?1)";
     let rows = tx.query(query, params![only]).await?;
-    rows.iter().map(|row| Ok(BuilderWorker { builder: BuilderId(row.int(0)?), worker: WorkerId(row.int(1)?) })).collect()
+    rows.iter()
+        .map(|row| Ok(BuilderWorker { builder: BuilderId(row.int(0)?), worker: WorkerId(row.int(1)?) }))
+        .collect()
 }
 
 /// All masters, by name.

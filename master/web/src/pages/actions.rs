@@ -46,7 +46,8 @@ pub(super) async fn rebuild(
         page.check_same_site()?;
         let found = build::find(&state, &builder, &number).await?;
         let added = state.data.rebuild(found.id).await?;
-        let gone = || PageError::NotFound("The request of this build is gone, so it can't be repeated.".to_owned());
+        let gone =
+            || PageError::NotFound("The request of this build is gone, so it can't be repeated.".to_owned());
         added.ok_or_else(gone)?;
         PageResult::Ok(page.redirect(&builder_path(found.builder.id.0, &found.builder.name)))
     };
@@ -78,10 +79,11 @@ pub(super) async fn first(State(state): State<AppState>, page: PageRequest, body
     page.finish(answer.await)
 }
 
-/// The requests that a form names.
+/// The requests that a form names: the one of a row's own button, else those that are chosen.
 fn requests(body: &str) -> Vec<RequestId> {
     let fields = Fields::parse(body);
-    fields.all("id").filter_map(|id| id.parse().ok()).take(MAX_CANCELLED).map(RequestId).collect()
+    let name = if fields.get("only").is_some() { "only" } else { "id" };
+    fields.all(name).filter_map(|id| id.parse().ok()).take(MAX_CANCELLED).map(RequestId).collect()
 }
 
 pub(super) async fn theme(page: PageRequest, body: String) -> Response {

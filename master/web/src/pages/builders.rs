@@ -48,13 +48,18 @@ impl<'a> Filter<'a> {
     fn admits(&self, summary: &BuilderSummary) -> bool {
         let name = summary.builder.name.to_lowercase();
         let latest = summary.latest.as_ref().and_then(|build| build.results);
-        self.name.is_none_or(|wanted| wanted.to_lowercase().split_whitespace().all(|word| name.contains(word)))
+        self.name
+            .is_none_or(|wanted| wanted.to_lowercase().split_whitespace().all(|word| name.contains(word)))
             && self.tag.is_none_or(|wanted| summary.tags.iter().any(|tag| tag == wanted))
             && self.result.is_none_or(|wanted| latest.map_or("never", Results::name) == wanted)
     }
 }
 
-pub(super) async fn one(State(state): State<AppState>, page: PageRequest, Path(key): Path<String>) -> Response {
+pub(super) async fn one(
+    State(state): State<AppState>,
+    page: PageRequest,
+    Path(key): Path<String>,
+) -> Response {
     let answer = async {
         let builder = find(&state, &key).await?;
         let forms = force::forms_of(&page.snapshot, &builder.name);
@@ -66,9 +71,13 @@ pub(super) async fn one(State(state): State<AppState>, page: PageRequest, Path(k
 async fn show(state: &AppState, page: &PageRequest, builder: BuilderLine, forms: Vec<Value>) -> PageResult {
     let below = page.query.number("below");
     let builder = state.data.builder_page(builder, below).await?;
-    let slowest = builder.drawn.iter().filter_map(|build| Some(build.complete_at?.0 - build.started_at.0)).max();
+    let slowest =
+        builder.drawn.iter().filter_map(|build| Some(build.complete_at?.0 - build.started_at.0)).max();
     let slowest = slowest.unwrap_or(0).max(builder.usual.unwrap_or(0)).max(1);
-    page.page("builder.html", context! { nav => "builders", builder => Serde(builder), forms, below, slowest })
+    page.page(
+        "builder.html",
+        context! { nav => "builders", builder => Serde(builder), forms, below, slowest },
+    )
 }
 
 /// The builder that an address names.

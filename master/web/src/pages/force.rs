@@ -32,7 +32,9 @@ struct Filled {
 pub(super) fn forms_of(snapshot: &Snapshot, builder: &str) -> Vec<Value> {
     let of_builder = |scheduler: &&SchedulerConfig| names_of(scheduler).iter().any(|name| name == builder);
     let schedulers = snapshot.schedulers.iter().filter(of_builder);
-    schedulers.filter_map(|scheduler| Some(form_of(scheduler, force_config(scheduler)?, &Filled::default()))).collect()
+    schedulers
+        .filter_map(|scheduler| Some(form_of(scheduler, force_config(scheduler)?, &Filled::default())))
+        .collect()
 }
 
 fn force_config(scheduler: &SchedulerConfig) -> Option<&ForceConfig> {
@@ -96,8 +98,10 @@ fn show(
     problem: Option<String>,
 ) -> PageResult {
     let snapshot = &page.snapshot;
-    let scheduler = snapshot.scheduler(name).and_then(|scheduler| Some((scheduler, force_config(scheduler)?)));
-    let missing = || PageError::NotFound(format!("There is no force form {name}; the configuration has it no more."));
+    let scheduler =
+        snapshot.scheduler(name).and_then(|scheduler| Some((scheduler, force_config(scheduler)?)));
+    let missing =
+        || PageError::NotFound(format!("There is no force form {name}; the configuration has it no more."));
     let (scheduler, config) = scheduler.ok_or_else(missing)?;
     let context = context! {
         nav => "builders", problem,

@@ -26,18 +26,19 @@ pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter("short_revision", |revision: &str| short_revision(revision));
     environment.add_filter("short_reason", |reason: &str| short_reason(reason));
     environment.add_filter("author_name", |author: &str| author_name(author).to_owned());
-    environment.add_function("builder_path", |id: i64, name: &str| Value::from_safe_string(builder_path(id, name)));
+    environment
+        .add_function("builder_path", |id: i64, name: &str| Value::from_safe_string(builder_path(id, name)));
     environment.add_function("progress", |elapsed: i64, usual: i64| progress(elapsed, usual));
     environment.add_function("remaining", |elapsed: i64, usual: i64| remaining(elapsed, usual));
 }
 
 /// "3 min ago". The script writes the same texts.
 fn ago(at: i64, now: i64) -> String {
-    let seconds = now - at;
-    match seconds {
-        ..=-61 => format!("in {}", roughly(-seconds)),
-        ..5 => "just now".to_owned(),
-        5..=2_592_000 => format!("{} ago", roughly(seconds)),
+    const MONTH: i64 = 30 * DAY;
+    match now - at {
+        ahead if ahead < -MINUTE => format!("in {}", roughly(-ahead)),
+        little if little < 5 => "just now".to_owned(),
+        seconds if seconds <= MONTH => format!("{} ago", roughly(seconds)),
         _ => formatted(at, "%Y-%m-%d"),
     }
 }

@@ -73,7 +73,10 @@ mod tests {
     fn fields_are_decoded_and_repeated_ones_kept() {
         let fields = Fields::parse("a=1+%3C2&b=&a=caf%C3%A9&c");
         assert_eq!(fields.all("a").collect::<Vec<_>>(), ["1 <2", "café"]);
-        assert_eq!((fields.get("b"), fields.text("b"), fields.get("c"), fields.get("d")), (Some(""), None, Some(""), None));
+        assert_eq!(
+            (fields.get("b"), fields.text("b"), fields.get("c"), fields.get("d")),
+            (Some(""), None, Some(""), None)
+        );
     }
 
     #[test]

@@ -26,7 +26,8 @@ const ABOVE: i64 = 20;
 const MAX_NEEDLE: usize = 200;
 /// What the first error of a log usually has in its line.
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"(?i)(\b(error|fatal|failed|failure|panicked|assertionerror)\b[:\[(]|^traceback \(|^FAIL\b)";
+    let pattern =
+        r"(?i)(\b(error|fatal|failed|failure|panicked|assertionerror)\b[:\[(]|^traceback \(|^FAIL\b)";
     Regex::new(pattern).expect("the pattern is a constant that the tests compile")
 });
 /// Lines at the end of a failed log in which the first error is looked for.
@@ -60,7 +61,10 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
     let total = log.num_lines.max(last);
     let range = Range { from, last, total };
     if page.query.get("fragment") == Some("lines") {
-        return page.page("log_lines.html", context! { lines => ansi::lines(&lines), range => range.context(count), wanted });
+        return page.page(
+            "log_lines.html",
+            context! { lines => ansi::lines(&lines), range => range.context(count), wanted },
+        );
     }
     let first_error = if kind == LogKind::Stdio { first_error(state, &log).await? } else { None };
     let context = context! {

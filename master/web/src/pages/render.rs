@@ -24,7 +24,12 @@ struct Compiled {
 
 impl Templates {
     /// Renders one template. The error names the template and the line.
-    pub(super) fn render(&self, snapshot: &Arc<Snapshot>, name: &str, context: Value) -> Result<String, Error> {
+    pub(super) fn render(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        name: &str,
+        context: Value,
+    ) -> Result<String, Error> {
         self.environment(snapshot).get_template(name)?.render(context)
     }
 

@@ -103,7 +103,8 @@ impl PageRequest {
             Some(_) => "fragment.html",
             None => "layout.html",
         };
-        let site = context! { title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str() };
+        let site =
+            context! { title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str() };
         let base = context! {
             layout, site, root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.theme, now => muster_data::now().0,
         };
@@ -117,9 +118,15 @@ impl PageRequest {
         let (status, what, detail) = match error {
             PageError::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail),
             PageError::Refused(detail) => (StatusCode::FORBIDDEN, "Refused", detail),
-            PageError::Failed(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail),
+            PageError::Failed(detail) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail)
+            }
         };
-        let page = self.with_status(status, "error.html", context! { nav => "", what, detail => detail.as_str(), code => status.as_u16() });
+        let page = self.with_status(
+            status,
+            "error.html",
+            context! { nav => "", what, detail => detail.as_str(), code => status.as_u16() },
+        );
         page.unwrap_or_else(|broken| {
             tracing::error!(error = %broken, "the page for errors could not be made");
             (status, format!("{what}: {detail}\n")).into_response()

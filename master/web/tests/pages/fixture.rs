@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority, SchedulerConfig,
-    SchedulerKind, Snapshot, SourceRef, WwwConfig,
+    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority,
+    SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
 };
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
@@ -89,10 +89,16 @@ async fn run(tx: &Tx, statement: &str, params: Vec<muster_store::Value>) {
 async fn website(tx: &Tx) {
     let now = muster_data::now().0;
     for (id, name) in [(50, "website"), (51, "<script>alert(1)</script>")] {
-        run(tx, "INSERT INTO builders (id, name, name_hash, description) VALUES (?, ?, ?, ?)",
-            params![id, name, name_hash(name), "Builds <b>the site</b> & checks its links"]).await;
-        run(tx, "INSERT INTO builder_masters (id, builderid, masterid) VALUES (?, ?, 1)", params![id, id]).await;
-        run(tx, "INSERT INTO configured_workers (buildermasterid, workerid) VALUES (?, 2)", params![id]).await;
+        run(
+            tx,
+            "INSERT INTO builders (id, name, name_hash, description) VALUES (?, ?, ?, ?)",
+            params![id, name, name_hash(name), "Builds <b>the site</b> & checks its links"],
+        )
+        .await;
+        run(tx, "INSERT INTO builder_masters (id, builderid, masterid) VALUES (?, ?, 1)", params![id, id])
+            .await;
+        run(tx, "INSERT INTO configured_workers (buildermasterid, workerid) VALUES (?, 2)", params![id])
+            .await;
     }
     run(tx, "INSERT INTO builders_tags (builderid, tagid) VALUES (50, 1)", params![]).await;
     for number in 1..=31_i64 {
@@ -120,18 +126,45 @@ async fn build(tx: &Tx, number: i64, now: i64) {
     run(tx, "INSERT INTO change_files (changeid, filename) VALUES (?, 'site/index.html')", params![id]).await;
     run(tx, "INSERT INTO sourcestamps (id, ss_hash, branch, revision, repository, created_at) VALUES (?, ?, 'main', ?, \
          'https://example.org/site.git', ?)", params![id, format!("hash{id}"), revision(number), start]).await;
-    run(tx, "INSERT INTO buildsets (id, reason, submitted_at, complete, results) VALUES (?, ?, ?, ?, ?)",
-        params![id, "The SingleBranchScheduler scheduler named 'main' triggered this build", start - 12, !runs, results]).await;
-    run(tx, "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (?, ?)", params![id, id]).await;
-    run(tx, "INSERT INTO buildrequests (id, buildsetid, builderid, complete, results, submitted_at) \
-         VALUES (?, ?, 50, ?, ?, ?)", params![id, id, !runs, results.unwrap_or(-1), start - 12]).await;
-    run(tx, "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) VALUES (?, 1, ?)", params![id, start]).await;
+    run(
+        tx,
+        "INSERT INTO buildsets (id, reason, submitted_at, complete, results) VALUES (?, ?, ?, ?, ?)",
+        params![
+            id,
+            "The SingleBranchScheduler scheduler named 'main' triggered this build",
+            start - 12,
+            !runs,
+            results
+        ],
+    )
+    .await;
+    run(tx, "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (?, ?)", params![id, id])
+        .await;
+    run(
+        tx,
+        "INSERT INTO buildrequests (id, buildsetid, builderid, complete, results, submitted_at) \
+         VALUES (?, ?, 50, ?, ?, ?)",
+        params![id, id, !runs, results.unwrap_or(-1), start - 12],
+    )
+    .await;
+    run(
+        tx,
+        "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) VALUES (?, 1, ?)",
+        params![id, start],
+    )
+    .await;
     run(tx, "INSERT INTO builds (id, number, builderid, buildrequestid, workerid, masterid, started_at, complete_at, \
          locks_duration_s, state_string, results) VALUES (?, ?, 50, ?, 2, 1, ?, ?, 0, ?, ?)",
         params![id, number, id, start, end, state, results]).await;
-    for (name, value) in [("branch", "\"main\""), ("list", "[1, \"<script>\"]"), ("owner", "\"dev@example.org\"")] {
-        run(tx, "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, 'Build')",
-            params![id, name, value]).await;
+    for (name, value) in
+        [("branch", "\"main\""), ("list", "[1, \"<script>\"]"), ("owner", "\"dev@example.org\"")]
+    {
+        run(
+            tx,
+            "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, 'Build')",
+            params![id, name, value],
+        )
+        .await;
     }
     steps(tx, id, start, end, results).await;
 }
@@ -190,9 +223,14 @@ fn log_line(index: i64) -> String {
 }
 
 async fn pending(tx: &Tx, now: i64) {
-    run(tx, "INSERT INTO buildsets (id, reason, submitted_at, complete) VALUES (600, ?, ?, 0)",
-        params!["A build was forced by 'Mira': <b>again</b>", now - 700]).await;
-    run(tx, "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (600, 530)", params![]).await;
+    run(
+        tx,
+        "INSERT INTO buildsets (id, reason, submitted_at, complete) VALUES (600, ?, ?, 0)",
+        params!["A build was forced by 'Mira': <b>again</b>", now - 700],
+    )
+    .await;
+    run(tx, "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (600, 530)", params![])
+        .await;
     for (id, builder) in [(600, 50), (601, 51)] {
         run(tx, "INSERT INTO buildrequests (id, buildsetid, builderid, complete, results, submitted_at, priority) \
              VALUES (?, 600, ?, 0, -1, ?, 2)", params![id, builder, now - 700]).await;
@@ -233,19 +271,31 @@ fn snapshot() -> Snapshot {
 fn force_scheduler() -> SchedulerConfig {
     let person = vec![
         ForceField { need_email: true, ..field(FieldKind::UserName, "username", "Your name:") },
-        ForceField { required: true, default: json!("force build"), ..field(FieldKind::Text, "reason", "Reason") },
+        ForceField {
+            required: true,
+            default: json!("force build"),
+            ..field(FieldKind::Text, "reason", "Reason")
+        },
         ForceField { default: json!(0), ..field(FieldKind::Int, "priority", "Priority") },
     ];
     let codebase = vec![
         field(FieldKind::Text, "branch", "Branch"),
         field(FieldKind::Text, "revision", "Revision"),
-        ForceField { default: json!("https://example.org/site.git"), ..field(FieldKind::Fixed, "repository", "Repository") },
+        ForceField {
+            default: json!("https://example.org/site.git"),
+            ..field(FieldKind::Fixed, "repository", "Repository")
+        },
         ForceField { default: json!(""), ..field(FieldKind::Fixed, "project", "Project") },
     ];
     let choices = vec!["debug".to_owned(), "release".to_owned()];
     let options = vec![
         field(FieldKind::Bool, "clean", "Start from nothing"),
-        ForceField { choices, strict: true, default: json!("debug"), ..field(FieldKind::Choice, "flavour", "Flavour") },
+        ForceField {
+            choices,
+            strict: true,
+            default: json!("debug"),
+            ..field(FieldKind::Choice, "flavour", "Flavour")
+        },
         field(FieldKind::TextArea, "notes", "Notes"),
     ];
     let group = |kind, label: &str, fields| ForceField { full_name: None, fields, ..field(kind, "", label) };
@@ -262,7 +312,10 @@ fn force_scheduler() -> SchedulerConfig {
             reason_string: "A build was forced by '%(owner)s': %(reason)s".to_owned(),
             fields: vec![
                 group(FieldKind::Nested, "", person),
-                ForceField { codebase: Some(String::new()), ..group(FieldKind::Codebase, "Source", codebase) },
+                ForceField {
+                    codebase: Some(String::new()),
+                    ..group(FieldKind::Codebase, "Source", codebase)
+                },
                 group(FieldKind::Nested, "Options", options),
             ],
         }),

@@ -16,10 +16,18 @@ async fn a_post_from_another_site_is_refused_everywhere() {
     let server = Server::start().await;
     let before = pending(&server).await;
     let paths = [
-        "/builders/website/force/force", "/builders/website/builds/31/stop", "/builders/website/builds/30/rebuild",
-        "/pending/cancel", "/pending/first",
+        "/builders/website/force/force",
+        "/builders/website/builds/31/stop",
+        "/builders/website/builds/30/rebuild",
+        "/pending/cancel",
+        "/pending/first",
     ];
-    let foreign = [("Origin", "https://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site")];
+    let foreign = [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ];
     for path in paths {
         for header in foreign {
             let reply = server.post(path, &[header], "id=600&reason=x&username=a%40b.cd").await;
@@ -46,7 +54,12 @@ async fn a_forced_build_waits_on_the_page_of_its_builder() {
     let before = pending(&server).await;
     let body = "username=Mira+%3Cmira%40example.org%3E&reason=try+%3Cthis%3E&priority=3&branch=main&clean=1&flavour=release";
     let reply = server.post("/builders/website/force/force", &OWN, body).await;
-    assert_eq!((reply.status, reply.header("location")), (303, Some("../../../builders/website")), "{}", reply.text());
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (303, Some("../../../builders/website")),
+        "{}",
+        reply.text()
+    );
     assert_eq!(pending(&server).await, before + 1);
     let page = server.page("/builders/website").await;
     assert!(page.contains("try &lt;this&gt;"), "{page}");
@@ -61,7 +74,11 @@ async fn what_is_wrong_with_a_form_stands_at_its_field() {
     assert_eq!(reply.status, 400);
     let page = reply.text();
     assert!(page.contains("id=\"force-force-username-error\""), "{page}");
-    assert!(page.contains("value=\"kept &quot;text&quot;\"") && page.contains("<option selected>release</option>"), "{page}");
+    assert!(
+        page.contains("value=\"kept &quot;text&quot;\"")
+            && page.contains("<option selected>release</option>"),
+        "{page}"
+    );
     assert!(page.contains("name=\"clean\" value=\"1\" checked"), "{page}");
     assert_eq!(pending(&server).await, before);
 }
@@ -76,7 +93,8 @@ async fn requests_are_cancelled_and_put_first() {
             read.await.unwrap().unwrap()
         }
     };
-    assert_eq!(server.post("/pending/first", &OWN, "id=601").await.status, 303);
+    // A row's own button means that row, whatever is chosen beside it.
+    assert_eq!(server.post("/pending/first", &OWN, "id=600&only=601").await.status, 303);
     assert!(request(601).await.priority > request(600).await.priority);
     let reply = server.post("/pending/cancel", &OWN, "id=600&id=601&id=nonsense").await;
     assert_eq!((reply.status, reply.header("location")), (303, Some("../pending")));
@@ -90,7 +108,10 @@ async fn a_running_build_is_stopped_and_a_finished_one_repeated() {
     let server = Server::start().await;
     let before = pending(&server).await;
     let reply = server.post("/builders/website/builds/31/stop", &OWN, "").await;
-    assert_eq!((reply.status, reply.header("location")), (303, Some("../../../../builders/website/builds/31")));
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (303, Some("../../../../builders/website/builds/31"))
+    );
     let orders = server.data.db().read("test", |tx| async move {
         let rows = tx.query("SELECT action FROM muster_control WHERE targetid = 531", params![]).await?;
         Ok::<_, Error>(rows.len())

@@ -31,7 +31,10 @@ async fn any_line_and_any_range_has_an_address() {
     assert_eq!(lines(&part), [10, 11, 12]);
     assert!(part.contains("data-previous=\"7\"") && part.contains("data-next=\"13\""), "{part}");
     // Across the border of two chunks, and beyond the end.
-    assert_eq!(lines(&server.page(&format!("{LOG}?from=499&count=4&fragment=lines")).await), [499, 500, 501, 502]);
+    assert_eq!(
+        lines(&server.page(&format!("{LOG}?from=499&count=4&fragment=lines")).await),
+        [499, 500, 501, 502]
+    );
     assert!(lines(&server.page(&format!("{LOG}?from=99999&fragment=lines")).await).is_empty());
     assert_eq!(lines(&server.page(&format!("{LOG}?from=1&count=999999&fragment=lines")).await).len(), 1000);
 }

@@ -26,10 +26,14 @@ async fn every_page_is_whole_and_guarded() {
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         let text = reply.text();
         assert!(text.starts_with("<!doctype html>") && text.contains("</html>"), "{path}");
-        let policy = reply.header("content-security-policy").unwrap_or_else(|| panic!("{path} has no policy"));
+        let policy =
+            reply.header("content-security-policy").unwrap_or_else(|| panic!("{path} has no policy"));
         assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
         // What the policy forbids would be broken in a browser.
-        assert!(!text.contains(" style=") && !text.contains("<style") && !text.contains(" onclick="), "{path}");
+        assert!(
+            !text.contains(" style=") && !text.contains("<style") && !text.contains(" onclick="),
+            "{path}"
+        );
         let part = server.page(&format!("{path}?fragment=content")).await;
         assert!(!part.contains("<html") && part.len() < text.len(), "{path}");
     }
@@ -61,14 +65,18 @@ async fn the_home_page_tells_what_is_broken_and_since_when() {
     assert!(failing.contains("builders/website/builds/29\">#29</a>"), "{failing}");
     assert!(failing.contains("Sharpen page 29") && failing.contains("Mira"), "{failing}");
     let running = &home[home.find("id=\"running\"").unwrap()..home.find("id=\"latest\"").unwrap()];
-    assert!(running.contains("website #31") && running.contains("<progress") && running.contains(" left"), "{running}");
+    assert!(
+        running.contains("website #31") && running.contains("<progress") && running.contains(" left"),
+        "{running}"
+    );
 }
 
 #[tokio::test]
 async fn builders_in_trouble_come_first_and_the_address_filters() {
     let server = Server::start().await;
     let all = server.page("/builders").await;
-    let place = |name: &str| all.find(&format!("data-name=\"{name}\"")).unwrap_or_else(|| panic!("no {name}"));
+    let place =
+        |name: &str| all.find(&format!("data-name=\"{name}\"")).unwrap_or_else(|| panic!("no {name}"));
     assert!(place("website") < place("ok") && place("ok") < place("child"));
     let some = server.page("/builders?name=WEB&tag=shared&result=failure").await;
     assert!(some.contains("data-name=\"website\"") && !some.contains("data-name=\"fail\""));
@@ -102,9 +110,14 @@ async fn the_queue_says_why_it_waits() {
 async fn what_is_not_there_is_told_by_a_page() {
     let server = Server::start().await;
     let missing = [
-        "/nothing/at/all", "/builders/nosuch", "/builders/website/builds/999", "/builders/website/builds/x",
-        "/builders/website/builds/30/steps/3/logs/none", "/builders/website/builds/30/steps/99/logs/stdio",
-        "/workers/nosuch", "/builders/website/force/nosuch",
+        "/nothing/at/all",
+        "/builders/nosuch",
+        "/builders/website/builds/999",
+        "/builders/website/builds/x",
+        "/builders/website/builds/30/steps/3/logs/none",
+        "/builders/website/builds/30/steps/99/logs/stdio",
+        "/workers/nosuch",
+        "/builders/website/force/nosuch",
     ];
     for path in missing {
         let reply = server.get(path).await;

@@ -31,7 +31,13 @@ async fn take(url: &str, theme: &str, width: u32, height: u32, file: &std::path:
     let profile = tempfile::tempdir().unwrap();
     let preferred = if theme == "dark" { 0 } else { 1 };
     let status = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ])
         .args(["--disable-component-update", "--disable-sync", "--hide-scrollbars"])
         .arg(format!("--blink-settings=preferredColorScheme={preferred}"))
         .arg(format!("--user-data-dir={}", profile.path().display()))

@@ -190,7 +190,10 @@ mod tests {
             options(json!({"tags": true, "long": false, "match": "v*", "abbrev": 0, "dirty": true})),
             "--tags --match v* --abbrev=0 --dirty"
         );
-        assert_eq!(options(json!({"dirty": "-x", "candidates": 3, "always": true})), "--always --candidates=3 --dirty=-x");
+        assert_eq!(
+            options(json!({"dirty": "-x", "candidates": 3, "always": true})),
+            "--always --candidates=3 --dirty=-x"
+        );
         assert_eq!(options(json!({"dirty": ""})), "--dirty");
     }
 }

@@ -31,14 +31,17 @@ pub(super) struct AuthFiles {
 }
 
 impl Credentials {
-    pub(super) async fn read(context: &mut StepContext<'_>, repository: &str) -> Result<Credentials, StepEnd> {
+    pub(super) async fn read(
+        context: &mut StepContext<'_>,
+        repository: &str,
+    ) -> Result<Credentials, StepEnd> {
         let ssh_key = context.text("sshPrivateKey").await?.map(with_newline);
         let host_key = context.text("sshHostKey").await?.map(|key| format!("* {key}"));
         let known_hosts = context.text("sshKnownHosts").await?.or(host_key);
-        let login = match context.typed::<(String, String)>("auth_credentials", "a pair (user, password)").await? {
-            Some((user, password)) => Some(format!("url={repository}\nusername={user}\npassword={password}\n")),
-            None => None,
-        };
+        let login: Option<(String, String)> =
+            context.typed("auth_credentials", "a pair (user, password)").await?;
+        let login =
+            login.map(|(user, password)| format!("url={repository}\nusername={user}\npassword={password}\n"));
         Ok(Credentials { ssh_key, known_hosts, login })
     }
 
@@ -120,7 +123,9 @@ impl Checkout<'_, '_> {
         let (ssh_key, known_hosts, login) = (ssh_key.clone(), known_hosts.clone(), login.clone());
         if let Some(key) = ssh_key {
             if !self.version.knows_ssh_variable() {
-                return Err(StepEnd::Exception("sshPrivateKey needs git 2.3 or newer on the worker".to_owned()));
+                return Err(StepEnd::Exception(
+                    "sshPrivateKey needs git 2.3 or newer on the worker".to_owned(),
+                ));
             }
             self.write_file(files.path("ssh-key"), key, Some(PRIVATE)).await?;
             if let Some(hosts) = known_hosts {

@@ -46,7 +46,10 @@ pub(super) async fn github(context: &mut StepContext<'_>) -> Result<Results, Ste
     check_out(context, |branch| !branch.ends_with("/merge")).await
 }
 
-async fn check_out(context: &mut StepContext<'_>, has_revisions: fn(&str) -> bool) -> Result<Results, StepEnd> {
+async fn check_out(
+    context: &mut StepContext<'_>,
+    has_revisions: fn(&str) -> bool,
+) -> Result<Results, StepEnd> {
     let arguments = GitArguments::read(context).await?;
     let Some(mut wanted) = wanted(context, &arguments) else {
         let codebase = &arguments.codebase;
@@ -186,7 +189,8 @@ impl Checkout<'_, '_> {
     /// Removes a file or a directory.
     async fn remove(&mut self, path: String) -> Result<(), StepEnd> {
         let timeout = self.arguments.timeout;
-        successful(self.order(Command::Rmdir { dirs: vec![path], timeout, max_time: None }).await?).map(|_| ())
+        successful(self.order(Command::Rmdir { dirs: vec![path], timeout, max_time: None }).await?)
+            .map(|_| ())
     }
 
     async fn remove_workdir(&mut self) -> Result<(), StepEnd> {

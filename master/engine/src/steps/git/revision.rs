@@ -47,7 +47,8 @@ impl Checkout<'_, '_> {
             _ if codebase.is_empty() => Value::from(value),
             Some(Value::String(_)) => return conflict("this step has a codebase, other source steps don't"),
             before => {
-                let mut all: Map<String, Value> = before.and_then(Value::as_object).cloned().unwrap_or_default();
+                let mut all: Map<String, Value> =
+                    before.and_then(Value::as_object).cloned().unwrap_or_default();
                 all.insert(codebase, value.into());
                 Value::Object(all)
             }

@@ -39,12 +39,6 @@ impl CommandText {
         }
     }
 
-    /// From plain words.
-    pub(in crate::steps) fn of(words: &[&str]) -> CommandText {
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        CommandText { line: CommandLine::Argv(words.iter().cloned().map(Argument::Plain).collect()), words }
-    }
-
     /// How summaries show it.
     pub(in crate::steps) fn summary(&self) -> Option<String> {
         summary::quoted_command(&self.words)
@@ -118,7 +112,8 @@ pub(in crate::steps) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvVa
             Value::Array(items) => Option::<Vec<String>>::map(parts(items), EnvValue::Joined),
             _ => None,
         };
-        let value = value.ok_or_else(|| format!("made of texts or lists of texts; key '{name}' is neither"))?;
+        let value =
+            value.ok_or_else(|| format!("made of texts or lists of texts; key '{name}' is neither"))?;
         env.insert(name.clone(), value);
     }
     Ok(())
@@ -192,7 +187,8 @@ mod tests {
 
     #[test]
     fn logfiles_are_paths_or_dictionaries() {
-        let files = read_logfiles(&json!({"b": "b.log", "a": {"filename": "a.log", "follow": true}})).unwrap();
+        let files =
+            read_logfiles(&json!({"b": "b.log", "a": {"filename": "a.log", "follow": true}})).unwrap();
         assert_eq!(files[0], ("b".into(), LogFile { filename: "b.log".into(), follow: false }));
         assert_eq!(files[1], ("a".into(), LogFile { filename: "a.log".into(), follow: true }));
         assert!(read_logfiles(&json!({"a": {"follow": true}})).unwrap_err().contains("'a'"));

@@ -1,6 +1,7 @@
 //! Shell commands (`compat/behaviour-5-steps.md` 5.2 and 5.3).
 
 mod arguments;
+mod cmake;
 mod command_line;
 mod property;
 mod sequence;
@@ -10,7 +11,8 @@ use muster_core::{LogKind, Results};
 use crate::run::{StepContext, StepEnd};
 
 pub(super) use arguments::{Collect, ShellArguments};
-pub(super) use command_line::read_env;
+pub(super) use cmake::cmake;
+pub(super) use command_line::{CommandText, read_env};
 pub(super) use property::{set_property_from_command, tree_size};
 pub(super) use sequence::shell_sequence;
 

@@ -10,7 +10,9 @@ use crate::run::{CommandResult, StepContext, StepEnd};
 const SOURCE: &str = "SetPropertyFromCommand Step";
 
 /// `SetPropertyFromCommand`
-pub(in crate::steps) async fn set_property_from_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+pub(in crate::steps) async fn set_property_from_command(
+    context: &mut StepContext<'_>,
+) -> Result<Results, StepEnd> {
     let arguments = ShellArguments::read(context).await?;
     let extracts = context.config().args.get("extract_fn").is_some_and(|value| !value.is_none());
     let collect = Collect {
@@ -36,7 +38,10 @@ pub(in crate::steps) async fn set_property_from_command(context: &mut StepContex
     Ok(if failed { Results::Failure } else { Results::Success })
 }
 
-async fn own_property(context: &mut StepContext<'_>, result: &CommandResult) -> Result<Map<String, Value>, StepEnd> {
+async fn own_property(
+    context: &mut StepContext<'_>,
+    result: &CommandResult,
+) -> Result<Map<String, Value>, StepEnd> {
     let name = context.required_text("property").await?;
     let strip = context.flag("strip", true).await?;
     let value = if strip { result.stdout.trim() } else { &result.stdout };
@@ -44,9 +49,14 @@ async fn own_property(context: &mut StepContext<'_>, result: &CommandResult) -> 
 }
 
 /// Asks the configuration's function what to set: (exit code, standard output, standard error).
-async fn extract(context: &mut StepContext<'_>, result: &CommandResult) -> Result<Map<String, Value>, StepEnd> {
+async fn extract(
+    context: &mut StepContext<'_>,
+    result: &CommandResult,
+) -> Result<Map<String, Value>, StepEnd> {
     let Some(function) = context.config().callable("extract_fn").cloned() else {
-        return Err(StepEnd::Exception("SetPropertyFromCommand argument extract_fn must be a function".to_owned()));
+        return Err(StepEnd::Exception(
+            "SetPropertyFromCommand argument extract_fn must be a function".to_owned(),
+        ));
     };
     let args = [result.rc.into(), result.stdout.as_str().into(), result.stderr.as_str().into()];
     match context.call(&function, &args).await? {

@@ -56,12 +56,19 @@ impl Part {
         match &command {
             Value::Null | Value::String(_) => {}
             Value::Array(items) if all_text(items) => {}
-            other => return Err(format!("{} is an invalid command, it must be a text or a list of texts", py_repr(other))),
+            other => {
+                return Err(format!(
+                    "{} is an invalid command, it must be a text or a list of texts",
+                    py_repr(other)
+                ));
+            }
         }
         let log = match fields.get("logname") {
             None | Some(Value::Null) => "stdio".to_owned(),
             Some(Value::String(name)) => name.clone(),
-            Some(other) => return Err(format!("ShellArg argument logname must be a text, not {}", py_repr(other))),
+            Some(other) => {
+                return Err(format!("ShellArg argument logname must be a text, not {}", py_repr(other)));
+            }
         };
         let flags = StepFlags {
             halt_on_failure: flag(fields, "haltOnFailure")?,

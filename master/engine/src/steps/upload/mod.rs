@@ -154,7 +154,9 @@ async fn upload_any(
     let found = not_cancelled(context.command(CommandRequest::new(stat, Some(stdio))).await?)?;
     let trouble = match FileKind::of(&found) {
         Some(FileKind::Regular) => return upload_file(context, arguments, source, &target, stdio).await,
-        Some(FileKind::Directory) => return upload_directory(context, arguments, source, &target, stdio).await,
+        Some(FileKind::Directory) => {
+            return upload_directory(context, arguments, source, &target, stdio).await;
+        }
         Some(FileKind::Other) => format!("{source} is neither a regular file, nor a directory"),
         None => format!("File {}/{source} not available at worker", arguments.workdir),
     };
@@ -186,7 +188,8 @@ async fn upload_file(
     }
     let stamp = result.times.filter(|_| arguments.keep_stamp);
     let what = (master_dest, arguments.mode, stamp);
-    let placed: Placed = context.once("place_file", &what, async || target.place(arguments.mode, stamp).await).await?;
+    let placed: Placed =
+        context.once("place_file", &what, async || target.place(arguments.mode, stamp).await).await?;
     placed.map(|()| results).map_err(StepEnd::Exception)
 }
 

@@ -61,7 +61,8 @@ impl Target {
 }
 
 async fn in_thread(act: impl FnOnce() -> io::Result<()> + Send + 'static, path: &Path) -> Placed {
-    let failed = |error: &dyn std::fmt::Display| format!("can't write {} on the master: {error}", path.display());
+    let failed =
+        |error: &dyn std::fmt::Display| format!("can't write {} on the master: {error}", path.display());
     match tokio::task::spawn_blocking(act).await {
         Ok(done) => done.map_err(|error| failed(&error)),
         Err(error) => Err(failed(&error)),

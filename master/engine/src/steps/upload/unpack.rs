@@ -194,7 +194,10 @@ mod tests {
             &[entry(EntryType::Symlink, "link", "/etc", b"")],
             &[entry(EntryType::Symlink, "a/link", "../../evil", b"")],
             &[entry(EntryType::Symlink, "self", ".", b""), entry(EntryType::Regular, "self/evil", "", b"x")],
-            &[entry(EntryType::Symlink, "self", ".", b""), entry(EntryType::Symlink, "link", "self/../part", b"")],
+            &[
+                entry(EntryType::Symlink, "self", ".", b""),
+                entry(EntryType::Symlink, "link", "self/../part", b""),
+            ],
             &[entry(EntryType::Link, "hard", "../part", b"")],
             &[entry(EntryType::Fifo, "pipe", "", b"")],
         ];

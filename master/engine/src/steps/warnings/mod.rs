@@ -5,10 +5,7 @@ mod perl;
 mod suppression;
 
 use muster_core::{LogKind, Results};
-use muster_session::{
-    Command,
-    command::UploadFile,
-};
+use muster_session::{Command, command::UploadFile};
 use regex::Regex;
 use serde_json::Value;
 
@@ -80,14 +77,22 @@ fn extraction(context: &StepContext<'_>) -> Extraction {
     }
 }
 
-async fn pattern(context: &mut StepContext<'_>, name: &str, default: &str) -> Result<Option<String>, StepEnd> {
+async fn pattern(
+    context: &mut StepContext<'_>,
+    name: &str,
+    default: &str,
+) -> Result<Option<String>, StepEnd> {
     if !context.config().args.contains_key(name) {
         return Ok(Some(default.to_owned()));
     }
     context.text(name).await
 }
 
-async fn compiled(context: &mut StepContext<'_>, name: &str, default: &str) -> Result<Option<Regex>, StepEnd> {
+async fn compiled(
+    context: &mut StepContext<'_>,
+    name: &str,
+    default: &str,
+) -> Result<Option<Regex>, StepEnd> {
     match pattern(context, name, default).await? {
         Some(pattern) => regex(context, name, &pattern).map(Some),
         None => Ok(None),
@@ -100,7 +105,10 @@ fn at_start(context: &StepContext<'_>, name: &str, pattern: &str) -> Result<Rege
 
 fn regex(context: &StepContext<'_>, name: &str, pattern: &str) -> Result<Regex, StepEnd> {
     Regex::new(pattern).map_err(|error| {
-        StepEnd::Exception(format!("{} argument {name} is a pattern that Muster can't use: {error}", context.config().kind))
+        StepEnd::Exception(format!(
+            "{} argument {name} is a pattern that Muster can't use: {error}",
+            context.config().kind
+        ))
     })
 }
 
@@ -118,7 +126,8 @@ async fn suppressions(context: &mut StepContext<'_>) -> Result<Vec<Suppression>,
     if let Some(file) = context.text("suppressionFile").await?.filter(|file| !file.is_empty()) {
         let text = file_of_worker(context, file).await?;
         for line in text.lines() {
-            let line = Suppression::of_line(line).map_err(|wrong| misfit(context, "suppressionFile", &wrong))?;
+            let line =
+                Suppression::of_line(line).map_err(|wrong| misfit(context, "suppressionFile", &wrong))?;
             all.extend(line);
         }
     }

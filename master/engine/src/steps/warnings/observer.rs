@@ -95,7 +95,12 @@ impl WarningObserver {
     }
 }
 
-fn taken_apart(extraction: Extraction, line: &str, captures: &Captures<'_>, directories: &[String]) -> Warning {
+fn taken_apart(
+    extraction: Extraction,
+    line: &str,
+    captures: &Captures<'_>,
+    directories: &[String],
+) -> Warning {
     let group = |number: usize| captures.get(number).map(|group| group.as_str().to_owned());
     if extraction != Extraction::Groups {
         return Warning { file: None, line: None, text: line.to_owned() };
@@ -170,7 +175,8 @@ mod tests {
 
     #[test]
     fn it_goes_on_from_its_state() {
-        let lines = "make: Entering directory 'd'\nwarning: 1\nwarning: 2\nmake: Leaving directory 'd'\nwarning: 3\n";
+        let lines =
+            "make: Entering directory 'd'\nwarning: 1\nwarning: 2\nmake: Leaving directory 'd'\nwarning: 3\n";
         let mut whole = observer(super::super::WARNING, Extraction::WholeLine, &[]);
         feed(&mut whole, lines);
         for cut in 0..5 {

@@ -70,7 +70,8 @@ impl Tests {
             (self.warnings, "warnings"),
             (self.failed, "failed"),
         ];
-        let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let told =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         Some(told.collect::<Vec<_>>().join(" "))
     }
 
@@ -133,7 +134,8 @@ mod tests {
 
     #[test]
     fn prove_is_understood_old_and_new() {
-        let good = read("t/a.t .. ok\nAll tests successful.\nFiles=1, Tests=8,  0 wallclock secs\nResult: PASS\n");
+        let good =
+            read("t/a.t .. ok\nAll tests successful.\nFiles=1, Tests=8,  0 wallclock secs\nResult: PASS\n");
         assert_eq!((good.summary().unwrap().as_str(), good.flunked), ("8 tests 8 passed", false));
         let bad = read(
             "Test Summary Report\n-------\nt/a.t (Wstat: 256 Tests: 8 Failed: 3)\n  Failed tests: 1-3\n\

@@ -1,0 +1,285 @@
+//! `MasterShellCommand`: a command on the master (`compat/behaviour-5-steps.md` 5.8).
+//!
+//! It is one effect: what it wrote is in the log when it has ended, and it is run again when its master dies before
+//! that is recorded.
+
+use std::{collections::BTreeMap, future::pending, path::PathBuf, process::Stdio, time::Duration};
+
+use muster_core::{
+    LogKind, Results,
+    lines::{LineSplitter, MAX_LINE},
+    render::py_repr,
+};
+use muster_session::command::{CommandLine, EnvValue};
+use regex::{Captures, Regex};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::shell::{CommandText, read_env};
+use crate::run::{LogRef, StepContext, StepEnd, StopReceiver, ordered};
+
+/// Bytes of output that are kept; what follows is read and dropped. It is journalled as one outcome.
+const MAX_OUTPUT: usize = 4 * 1024 * 1024;
+/// Seconds that a command may take, unless the step says otherwise.
+const DEFAULT_LIMIT: f64 = 3600.0;
+/// How long output may still come from processes that outlived the command.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What is to be run.
+struct MasterCommand {
+    argv: Vec<String>,
+    /// All there is, when given; the master's own otherwise.
+    env: Option<BTreeMap<String, String>>,
+    dir: PathBuf,
+    limit: Option<f64>,
+    signal: Signal,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Outcome {
+    Ended {
+        code: Option<i32>,
+        signal: Option<i32>,
+        output: Vec<(char, String)>,
+        stopped: bool,
+    },
+    /// It could not be started.
+    Broken(String),
+    /// This master goes; the next one runs it again.
+    Left,
+}
+
+/// `MasterShellCommand`
+pub(super) async fn master_shell_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+    let given = context.arg("command").await?;
+    let text = CommandText::read(&given).map_err(|wanted| {
+        StepEnd::Exception(format!("MasterShellCommand argument command must be {wanted}"))
+    })?;
+    let (shown, argv) = match &text.line {
+        CommandLine::Script(script) => {
+            let real = script.real().to_owned();
+            (real.trim().to_owned(), vec!["/bin/sh".to_owned(), "-c".to_owned(), real])
+        }
+        CommandLine::Argv(words) => (
+            words.iter().map(|word| word.shown()).collect::<Vec<_>>().join(" "),
+            words.iter().map(|word| word.real().to_owned()).collect(),
+        ),
+    };
+    let env = environment(context).await?;
+    let log_environ = context.flag("logEnviron", true).await?;
+    let signal = context.text("interruptSignal").await?.unwrap_or_else(|| "KILL".to_owned());
+    let Some(signal) = signal_named(&signal) else {
+        return Err(context.unfit("interruptSignal", &signal.into(), "the name of a signal"));
+    };
+    let workdir = context.config().workdir.clone();
+    let dir = match context.render(&workdir).await? {
+        serde_json::Value::String(dir) => context.master_path(&dir),
+        _ => context.basedir().to_owned(),
+    };
+    let limit = context.limit("runtime_timeout", Some(DEFAULT_LIMIT)).await?;
+    let command = MasterCommand { argv, env, dir, limit, signal };
+    let stdio = context.add_log("stdio", LogKind::Stdio)?;
+    context.write_header(&stdio, &command.header(&shown, log_environ))?;
+    let (stop, leaving) = (context.core.stop.clone(), context.core.leaving.clone());
+    let outcome: Outcome =
+        context.once("master_command", &given, async || command.run(stop, leaving).await).await?;
+    tell(context, &stdio, outcome)
+}
+
+fn tell(context: &mut StepContext<'_>, stdio: &LogRef, outcome: Outcome) -> Result<Results, StepEnd> {
+    let (code, signal, output, stopped) = match outcome {
+        Outcome::Left => return Err(context.leave()),
+        Outcome::Broken(reason) => {
+            context.write_stderr(stdio, &reason)?;
+            return Ok(Results::Failure);
+        }
+        Outcome::Ended { code, signal, output, stopped } => (code, signal, output, stopped),
+    };
+    for (stream, text) in output {
+        match stream {
+            'e' => context.write_stderr(stdio, &text)?,
+            _ => context.write_log(stdio, &text)?,
+        }
+    }
+    if stopped {
+        return Ok(Results::Cancelled);
+    }
+    match (code, signal) {
+        (Some(0), _) => Ok(Results::Success),
+        (Some(code), _) => {
+            context.write_header(stdio, &format!("exit status {code}"))?;
+            context.set_outcome(format!("failed ({code})"));
+            Ok(Results::Failure)
+        }
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            context.write_header(stdio, &format!("signal {signal}"))?;
+            context.set_outcome(format!("killed ({signal})"));
+            Ok(Results::Failure)
+        }
+    }
+}
+
+/// The whole environment, when the step gives one; `${NAME}` in it stands for a variable of the master's.
+async fn environment(context: &mut StepContext<'_>) -> Result<Option<BTreeMap<String, String>>, StepEnd> {
+    let given = context.arg("env").await?;
+    if given.is_null() {
+        return Ok(None);
+    }
+    let mut read = BTreeMap::new();
+    read_env(&given, &mut read)
+        .map_err(|wanted| StepEnd::Exception(format!("MasterShellCommand argument env must be {wanted}")))?;
+    let variable = Regex::new(r"\$\{([0-9a-zA-Z_]*)\}").expect("the pattern is fixed");
+    let own = |found: &Captures<'_>| std::env::var(&found[1]).unwrap_or_default();
+    let full = |text: &str| variable.replace_all(text, own).into_owned();
+    let entries = read.into_iter().filter_map(|(name, value)| match value {
+        EnvValue::Set(value) => Some((name, full(&value))),
+        EnvValue::Joined(parts) => Some((name, full(&parts.join(":")))),
+        EnvValue::Remove => None,
+    });
+    Ok(Some(entries.collect()))
+}
+
+fn signal_named(name: &str) -> Option<Signal> {
+    Some(match name.strip_prefix("SIG").unwrap_or(name) {
+        "KILL" => Signal::KILL,
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "HUP" => Signal::HUP,
+        "QUIT" => Signal::QUIT,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        _ => return None,
+    })
+}
+
+impl MasterCommand {
+    fn header(&self, shown: &str, log_environ: bool) -> String {
+        let mut lines = format!("{shown}\n\n** RUNNING ON BUILDMASTER **\n in dir {}\n", self.dir.display());
+        if let Some(env) = self.env.as_ref().filter(|_| log_environ) {
+            lines.push_str(&format!(" env: {}\n", py_repr(&serde_json::json!(env))));
+        }
+        lines
+    }
+
+    async fn run(&self, mut stop: StopReceiver, leaving: CancellationToken) -> Outcome {
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(error) => return Outcome::Broken(format!("can't run {}: {error}", self.argv.join(" "))),
+        };
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let reading = tokio::spawn(read_both(child.stdout.take(), child.stderr.take()));
+        let overdue = async {
+            match self.limit {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
+                None => pending().await,
+            }
+        };
+        let mut stopped = false;
+        tokio::select! {
+            _ = child.wait() => {}
+            () = overdue => end(group, Signal::KILL),
+            () = ordered(&mut stop) => {
+                stopped = true;
+                end(group, self.signal);
+            }
+            () = leaving.cancelled() => {
+                end(group, Signal::KILL);
+                return Outcome::Left;
+            }
+        }
+        let status = match child.wait().await {
+            Ok(status) => status,
+            Err(error) => return Outcome::Broken(format!("can't wait for the command: {error}")),
+        };
+        // Processes that the command left behind may hold its pipes open; nobody waits for them.
+        let output = match tokio::time::timeout(DRAIN, reading).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(_)) | Err(_) => vec![('e', "its output could not be read to the end\n".to_owned())],
+        };
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        Outcome::Ended { code: status.code(), signal, output, stopped }
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let (program, arguments) =
+            self.argv.split_first().ok_or_else(|| std::io::Error::other("there is no program"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.dir).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(env) = &self.env {
+            command.env_clear().envs(env);
+        }
+        command.spawn()
+    }
+}
+
+fn end(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group
+        && let Err(error) = kill_process_group(group, signal)
+    {
+        tracing::debug!(%error, "the command on the master has ended already");
+    }
+}
+
+/// Reads both streams to their ends, as whole lines, in the order in which they come.
+async fn read_both(
+    stdout: Option<impl AsyncRead + Unpin>,
+    stderr: Option<impl AsyncRead + Unpin>,
+) -> Vec<(char, String)> {
+    let (mut stdout, mut stderr) = (Reading::new('o', stdout), Reading::new('e', stderr));
+    let mut output: Vec<(char, String)> = Vec::new();
+    let mut kept = 0;
+    while stdout.stream.is_some() || stderr.stream.is_some() {
+        let (marker, text) = tokio::select! {
+            text = stdout.next(), if stdout.stream.is_some() => ('o', text),
+            text = stderr.next(), if stderr.stream.is_some() => ('e', text),
+        };
+        if text.is_empty() || kept > MAX_OUTPUT {
+            continue;
+        }
+        kept += text.len();
+        match output.last_mut().filter(|(last, _)| *last == marker) {
+            Some((_, before)) => before.push_str(&text),
+            None => output.push((marker, text)),
+        }
+    }
+    if kept > MAX_OUTPUT {
+        output.push(('e', format!("what followed after {MAX_OUTPUT} bytes is not kept\n")));
+    }
+    output
+}
+
+struct Reading<R> {
+    marker: char,
+    stream: Option<R>,
+    lines: LineSplitter,
+}
+
+impl<R: AsyncRead + Unpin> Reading<R> {
+    fn new(marker: char, stream: Option<R>) -> Reading<R> {
+        Reading { marker, stream, lines: LineSplitter::new(MAX_LINE) }
+    }
+
+    /// Lines that are whole now; at the end of the stream its last one.
+    async fn next(&mut self) -> String {
+        let Some(stream) = &mut self.stream else { return String::new() };
+        let mut block = [0; 8192];
+        match stream.read(&mut block).await {
+            Ok(count) if count > 0 => self.lines.push_bytes(&block[..count]),
+            ended => {
+                if let Err(error) = ended {
+                    tracing::warn!(%error, stream = %self.marker, "can't read the output of a command on the master");
+                }
+                self.stream = None;
+                self.lines.finish()
+            }
+        }
+    }
+}

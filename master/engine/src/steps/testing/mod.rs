@@ -1,0 +1,350 @@
+//! A step in a world of its own: a real database, a real session in memory, a worker that does what the test says.
+
+mod snapshot;
+mod worker;
+
+use std::{path::PathBuf, sync::Arc};
+
+use muster_bus::Bus;
+use muster_config::snapshot::{Condition, LockSet, SourceRef, StepConfig};
+use muster_core::{
+    BuilderId, LogKind, MasterId, Properties, RequestId, Results, SourceStamp, StepFlags, WorkerId,
+    render::Renderable,
+};
+use muster_data::{BuilderSetup, Data, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf};
+use muster_session::BootId;
+use muster_store::{
+    Db, DbUrl,
+    builders::BuilderInfo,
+    chunks::Compression,
+    query,
+    runs::{self, RunKey},
+    steps,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    callables::Callables,
+    plan::{self, Plan},
+    run::{Facts, Recorder, RunCore, StepContext, StopOrder},
+    sessions::Slots,
+};
+
+pub(super) use worker::{Reply, Script, TestWorker, hands_on, says};
+
+/// The step's number: step 0 is Muster's own.
+const STEP: u32 = 1;
+
+/// A build with one step, up to that step.
+pub(super) struct World {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) worker: TestWorker,
+    data: Data,
+    master: MasterId,
+    builder: BuilderId,
+    worker_id: WorkerId,
+    request: RequestId,
+    key: RunKey,
+    sources: Vec<SourceStamp>,
+    properties: Properties,
+    slots: Slots,
+    stop: watch::Sender<Option<Arc<StopOrder>>>,
+}
+
+/// What a step came to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Ended {
+    pub(super) results: Results,
+    pub(super) properties: Properties,
+    /// Name, kind and content; stdio without headers.
+    pub(super) logs: Vec<(String, LogKind, String)>,
+    pub(super) urls: Vec<(String, String)>,
+    /// What its summary says where nothing is configured.
+    pub(super) summary: Option<String>,
+}
+
+impl Ended {
+    /// The content of a log.
+    pub(super) fn log(&self, name: &str) -> &str {
+        let found = self.logs.iter().find(|(known, _, _)| known == name);
+        found.map_or_else(|| panic!("no log {name} in {:?}", self.logs), |(_, _, content)| content)
+    }
+
+    /// A property's value.
+    pub(super) fn property(&self, name: &str) -> &Value {
+        self.properties.get(name).unwrap_or(&Value::Null)
+    }
+}
+
+/// How one life of the master ended.
+#[derive(Debug)]
+pub(super) enum Life {
+    Ended(Ended),
+    /// It died, or was told to go.
+    Over,
+}
+
+impl Life {
+    pub(super) fn ended(self) -> Ended {
+        match self {
+            Life::Ended(ended) => ended,
+            Life::Over => panic!("the step has not ended"),
+        }
+    }
+}
+
+/// A step of a kind, with arguments in the JSON form of the configuration.
+pub(super) fn step(kind: &str, args: Value) -> StepConfig {
+    let Value::Object(args) = args else { panic!("arguments are an object") };
+    let args = args.into_iter().map(|(name, value)| (name, Renderable::try_from(value).unwrap())).collect();
+    StepConfig {
+        kind: kind.to_owned(),
+        name: Renderable::from("the step"),
+        flags: StepFlags::default(),
+        do_step_if: Condition::Fixed(true),
+        hide_step_if: Condition::Fixed(false),
+        description: Renderable::NONE,
+        description_done: Renderable::NONE,
+        description_suffix: Renderable::NONE,
+        locks: LockSet::default(),
+        workdir: Renderable::NONE,
+        update_build_summary_policy: Renderable::NONE,
+        log_encoding: Renderable::NONE,
+        args,
+        source: SourceRef::default(),
+    }
+}
+
+impl World {
+    /// A build without a source, on a worker that follows `script`.
+    pub(super) async fn new(script: Script) -> World {
+        World::with_source(script, NewSourceStamp::default()).await
+    }
+
+    /// A build of a source.
+    pub(super) async fn with_source(script: Script, source: NewSourceStamp) -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let db =
+            Db::upgrade(&DbUrl::parse("sqlite:///state.sqlite", directory.path()).unwrap()).await.unwrap();
+        let data = Data::new(db, Bus::default());
+        let master = data.master_starts("m", "incarnation", "0").await.unwrap();
+        let info = BuilderInfo { name: "b".into(), ..BuilderInfo::default() };
+        let setup = Setup {
+            builders: vec![BuilderSetup { info, workers: vec!["w".into()], ..BuilderSetup::default() }],
+            workers: vec!["w".into()],
+            snapshot: ("digest".into(), "{}".into()),
+        };
+        let ids = data.configure(master, &setup).await.unwrap();
+        let (builder, worker_id) = (ids.builders["b"], ids.workers["w"]);
+        let set = NewBuildset {
+            sources: vec![SourceOf::New(Box::new(source))],
+            builders: vec![builder],
+            ..NewBuildset::default()
+        };
+        let request = data.add_buildset(set).await.unwrap().requests[0].1;
+        let mut properties = Properties::new();
+        properties.set("branch", json!("main"), "Build");
+        let run = NewRun {
+            request,
+            builder,
+            worker: worker_id,
+            snapshot: ids.snapshot,
+            plan: "{}".into(),
+            properties: properties.clone(),
+        };
+        let key = data.start_runs(master, &[run]).await.unwrap()[0].key;
+        let sources = data.db().read("sources", |tx| async move {
+            let sets = query::buildsets::list(&tx, &query::Select::all()).await?;
+            Ok::<_, muster_store::Error>(sets.into_iter().flat_map(|set| set.sourcestamps).collect())
+        });
+        let sources = sources.await.unwrap();
+        let slots = slots(worker_id);
+        let worker = TestWorker::new(BootId("boot".into()), script);
+        worker.dial(&slots).await;
+        let stop = watch::Sender::new(None);
+        World {
+            directory,
+            worker,
+            data,
+            master,
+            builder,
+            worker_id,
+            request,
+            key,
+            sources,
+            properties,
+            slots,
+            stop,
+        }
+    }
+
+    /// A path below the master's base directory.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sets a property of the build before its step begins.
+    pub(super) fn set_property(&mut self, name: &str, value: Value) {
+        self.properties.set(name, value, "test");
+    }
+
+    /// Orders the build to stop.
+    pub(super) fn stop(&self, reason: &str) {
+        self.stop.send_replace(Some(Arc::new(StopOrder { reason: reason.to_owned() })));
+    }
+
+    /// Runs a step to its end.
+    pub(super) async fn run(&self, step: &StepConfig) -> Ended {
+        self.live(step, None, &CancellationToken::new()).await.ended()
+    }
+
+    /// Another master takes over; the worker comes to it.
+    pub(super) async fn hand_over(&mut self) {
+        self.adopt().await;
+        self.slots = slots(self.worker_id);
+        self.slots.get("w").unwrap().expect(self.key.build);
+        self.worker.dial(&self.slots).await;
+    }
+
+    /// The run goes on under a higher epoch.
+    pub(super) async fn adopt(&mut self) {
+        self.key = self.data.adopt_runs(self.master, self.master).await.unwrap()[0].key;
+    }
+
+    /// One life of the master: it dies before the effect `death`, or goes when `leaving` says so.
+    pub(super) async fn live(
+        &self,
+        step: &StepConfig,
+        death: Option<u32>,
+        leaving: &CancellationToken,
+    ) -> Life {
+        let build = self.key.build;
+        let read = self.data.db().read("life", |tx| async move {
+            let journal = runs::journal_of(&tx, build, STEP).await?;
+            Ok::<_, muster_store::Error>((steps::of_build(&tx, build).await?.is_empty(), journal))
+        });
+        let (first, journal) = read.await.unwrap();
+        let mut core = self.core(step, leaving);
+        if first {
+            let (name, state, at) = ("step".to_owned(), "pending".to_owned(), muster_data::now());
+            core.recorder.write(RunWrite::StepStarted { step: STEP, name, state, at });
+        }
+        let mut context = StepContext::new(&mut core, STEP, step, journal);
+        context.journal.death = death;
+        let ended = super::run(&mut context).await;
+        if context.journal.is_dead() {
+            context.core.recorder.flush().await.unwrap();
+            return Life::Over;
+        }
+        let settled = match ended {
+            Ok(results) => Ok(results),
+            Err(end) => context.settle(end),
+        };
+        let Ok(results) = settled else { return Life::Over };
+        let summary = context.outcome.take().or_else(|| context.summary.take());
+        let properties = std::mem::take(&mut context.new_properties);
+        context.core.recorder.flush().await.unwrap();
+        let (logs, urls) = self.written().await;
+        Life::Ended(Ended { results, properties, logs, urls, summary })
+    }
+
+    /// How many effects the step has had.
+    pub(super) async fn effects(&self) -> u32 {
+        let build = self.key.build;
+        let rows = self.data.db().read("rows", |tx| async move { runs::journal_of(&tx, build, STEP).await });
+        rows.await.unwrap().len() as u32
+    }
+
+    async fn written(&self) -> (Vec<(String, LogKind, String)>, Vec<(String, String)>) {
+        let build = self.key.build;
+        let read = self.data.db().read("written", |tx| async move {
+            let step = steps::of_build(&tx, build).await?.remove(0);
+            let mut logs =
+                query::logs::list(&tx, &query::logs::of_step(query::Select::all(), step.id)).await?;
+            logs.sort_by_key(|log| log.id);
+            Ok::<_, muster_store::Error>((step, logs))
+        });
+        let (step, rows) = read.await.unwrap();
+        let mut logs = Vec::new();
+        for log in rows {
+            let text = self.data.log_lines(&log, 0, i64::MAX).await.unwrap();
+            let shown = text.lines().filter(|line| log.kind != LogKind::Stdio || !line.starts_with('h'));
+            let text = shown.map(|line| format!("{line}\n")).collect();
+            logs.push((log.name, log.kind, text));
+        }
+        (logs, step.urls.into_iter().map(|url| (url.name, url.url)).collect())
+    }
+
+    fn core(&self, step: &StepConfig, leaving: &CancellationToken) -> RunCore {
+        let plan = Plan {
+            version: plan::VERSION,
+            builder: "b".into(),
+            builddir: "b".into(),
+            workdir: Renderable::from("build"),
+            env: Renderable::try_from(json!({"FROM_BUILDER": "1"})).unwrap(),
+            locks: LockSet::default(),
+            do_build_if: Condition::Fixed(true),
+            steps: vec![step.clone()],
+        };
+        let slot = self.slots.get("w").unwrap();
+        RunCore {
+            data: self.data.clone(),
+            key: self.key,
+            facts: Facts {
+                number: 1,
+                builder_id: self.builder,
+                plan,
+                snapshot: Arc::new(snapshot::empty()),
+                worker: "w".into(),
+                worker_info: slot.info(),
+                sources: self.sources.clone(),
+            },
+            properties: self.properties.clone(),
+            recorder: Recorder::new(
+                self.data.clone(),
+                self.key,
+                self.request,
+                Compression::Gz,
+                leaving.clone(),
+            ),
+            slot,
+            stop: self.stop.subscribe(),
+            leaving: leaving.clone(),
+            releases: watch::Sender::new(0),
+            basedir: self.directory.path().to_owned(),
+            callables: Callables(None),
+        }
+    }
+}
+
+fn slots(worker: WorkerId) -> Slots {
+    let slots = Slots::new();
+    slots.configure(&[("w".to_owned(), worker)].into());
+    slots
+}
+
+/// Runs a step once completely; then once for each of its effects, with a master that dies before that effect and
+/// another one that goes on. All must come to the same, and together order each command once. Answers what it came to.
+pub(super) async fn replay(step: &StepConfig, world: impl AsyncFn() -> World) -> Ended {
+    let whole = world().await;
+    let expected = whole.run(step).await;
+    let orders = whole.worker.orders();
+    for death in 0..whole.effects().await {
+        let mut world = world().await;
+        let first = world.live(step, Some(death), &CancellationToken::new()).await;
+        assert!(matches!(first, Life::Over), "no death before effect {death}: {first:?}");
+        world.adopt().await;
+        let second = world.run(step).await;
+        assert_eq!(second, expected, "after a death before effect {death}");
+        assert_eq!(world.worker.orders(), orders, "after a death before effect {death}");
+    }
+    expected
+}
+
+/// The reason of a step that ended as an exception.
+pub(super) fn exception(ended: &Ended) -> &str {
+    assert_eq!(ended.results, Results::Exception, "{ended:?}");
+    ended.log("err.text")
+}

@@ -1,0 +1,282 @@
+//! Attends one stock worker: its socket on one side, its session with an engine on the other.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use muster_session::{
+    Backoff, BootId, Disconnect, Identity, Password, RefusalCode, TransportError, WorkerEvent, WorkerEvents,
+    WorkerInfo, WorkerLink,
+};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Claim, Gateway, Ping};
+use crate::ghosts::Ghosts;
+use crate::player::Player;
+use crate::roster::Roster;
+use crate::spool::WorkerSpool;
+use crate::stock::{Breach, News, Stock};
+use crate::wire::Wire;
+
+/// How long a worker may take to tell about itself and to prepare its directories.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a worker is asked for a sign of life, as Buildbot does; dead sockets are found much earlier, by TCP.
+const KEEPALIVE: Duration = Duration::from_secs(3600);
+
+/// How long the session's farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How often a socket that is not read, because the spools are full, is looked at.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a worker's connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the worker closed it")]
+    Closed,
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("{0}")]
+    Breach(#[from] Breach),
+    #[error("the worker did not get ready within {ATTACH_TIMEOUT:?}")]
+    Slow,
+    #[error("no master takes the worker: {0}")]
+    Refused(String),
+    #[error("a newer connection of this worker took over")]
+    Replaced,
+    #[error("the worker is not configured any more")]
+    Unknown,
+    #[error("the master stops")]
+    Stopped,
+}
+
+type Conversation = Pin<Box<dyn Future<Output = Result<Disconnect, TransportError>> + Send>>;
+
+/// One worker's connection.
+pub(crate) struct Attendant<S> {
+    gateway: Gateway,
+    name: String,
+    password: String,
+    stock: S,
+    wire: Wire,
+    claim: Claim,
+    roster: watch::Receiver<Arc<Roster>>,
+    player: Player,
+    spool: WorkerSpool,
+    link: WorkerLink,
+    events: WorkerEvents,
+    conversation: Option<Conversation>,
+    stage: Stage,
+    /// When the engine is dialed.
+    dial_at: Option<Instant>,
+    backoff: Backoff,
+    pings: Vec<Ping>,
+    wants_shutdown: bool,
+}
+
+/// How far the attach has come.
+enum Stage {
+    Attaching { until: Instant },
+    /// It is ready, and no engine has taken it yet.
+    Offered(WorkerInfo),
+    /// An engine has.
+    Taken(WorkerInfo),
+}
+
+impl<S: Stock> Attendant<S> {
+    pub(crate) fn new(
+        gateway: Gateway,
+        name: &str,
+        password: &str,
+        stock: S,
+        wire: Wire,
+        claim: Claim,
+        ghosts: Option<Ghosts>,
+    ) -> Attendant<S> {
+        // Commands of stock workers die with their connection, or can't be followed any more: each is a life.
+        let (link, events) = WorkerLink::new(Identity {
+            worker: name.to_owned(),
+            password: Password::new(password),
+            boot_id: BootId::fresh(),
+            generation: 0,
+        });
+        let spool = WorkerSpool::new(gateway.around().directory.clone(), gateway.budget());
+        Attendant {
+            player: Player::new(link.clone(), spool.clone(), ghosts),
+            roster: gateway.around().roster.clone(),
+            gateway,
+            name: name.to_owned(),
+            password: password.to_owned(),
+            stock,
+            wire,
+            claim,
+            spool,
+            link,
+            events,
+            conversation: None,
+            stage: Stage::Attaching { until: Instant::now() + ATTACH_TIMEOUT },
+            dial_at: None,
+            backoff: Backoff::default(),
+            pings: Vec::new(),
+            wants_shutdown: false,
+        }
+    }
+
+    /// Attends the worker until its connection ends; tells the log how.
+    pub(crate) async fn attend(mut self, stop: CancellationToken) {
+        let end = match self.serve(stop).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        let (worker, peer) = (&self.name, &self.wire.peer);
+        match end {
+            End::Breach(_) | End::Slow | End::Refused(_) | End::Unknown => {
+                self.gateway.count_refusal();
+                tracing::warn!(worker, peer, "the connection of a stock worker is closed: {end}");
+            }
+            _ => tracing::info!(worker, peer, "the connection of a stock worker ended: {end}"),
+        }
+        self.link.close(&end.to_string());
+        if let Some(conversation) = self.conversation.take() {
+            // The engine finds out without a farewell too.
+            let _ = tokio::time::timeout(FAREWELL, conversation).await;
+        }
+    }
+
+    async fn serve(&mut self, stop: CancellationToken) -> Result<std::convert::Infallible, End> {
+        let mut keepalive = tokio::time::interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
+        loop {
+            self.carry_out()?;
+            let is_full = self.gateway.budget().is_full();
+            let attach_until = match self.stage {
+                Stage::Attaching { until } => Some(until),
+                Stage::Offered(_) | Stage::Taken(_) => None,
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Err(End::Stopped),
+                () = self.claim.close.cancelled() => return Err(End::Replaced),
+                () = at(attach_until) => return Err(End::Slow),
+                () = at(self.dial_at) => self.dial(),
+                () = tokio::time::sleep(FULL_PAUSE), if is_full => {}
+                written = self.wire.outbox.drain(), if !self.wire.outbox.is_empty() => written?,
+                read = self.wire.incoming.next(), if !is_full => match read {
+                    None => return Err(End::Closed),
+                    Some(bytes) => self.stock.receive(&bytes?)?,
+                },
+                Some(event) = self.events.next() => self.happened(event)?,
+                end = converse(&mut self.conversation), if self.conversation.is_some() => {
+                    self.conversation = None;
+                    self.parted(end)?;
+                }
+                Some(ping) = self.claim.pings.recv() => {
+                    self.pings.push(ping);
+                    self.stock.ping("master got a duplicate connection")?;
+                }
+                Ok(()) = self.roster.changed() => self.reconfigure()?,
+                _ = keepalive.tick() => self.stock.ping("keepalive")?,
+            }
+        }
+    }
+
+    /// Carries out what the worker's words ask for, and puts what it is to be told on its way.
+    fn carry_out(&mut self) -> Result<(), End> {
+        while let Some(news) = self.stock.news() {
+            match news {
+                News::Ready { info, settle } => {
+                    self.dial_at = Some(Instant::now() + settle);
+                    self.stage = Stage::Offered(info);
+                }
+                News::Pong => {
+                    let busy = self.player.is_busy();
+                    // Who asked may have given up.
+                    self.pings.drain(..).for_each(|ping| drop(ping.send(busy)));
+                }
+                News::WantsShutdown => {
+                    tracing::info!(worker = self.name, "the worker's operator asks for a graceful stop");
+                    self.wants_shutdown = !self.link.request_shutdown();
+                }
+                news => self.player.told(news, &mut self.stock)?,
+            }
+        }
+        while let Some(piece) = self.stock.output() {
+            self.wire.outbox.push(piece)?;
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self) {
+        self.dial_at = None;
+        let (Stage::Offered(info) | Stage::Taken(info)) = &self.stage else { return };
+        let (link, spool, info) = (self.link.clone(), self.spool.clone(), info.clone());
+        let dial_no = self.gateway.next_dial(&self.name);
+        let dial = self.gateway.around().engine.clone();
+        self.conversation = Some(Box::pin(async move {
+            let transport = dial().await?;
+            Ok(link.converse(transport, dial_no, info, &spool).await)
+        }));
+    }
+
+    fn happened(&mut self, event: WorkerEvent) -> Result<(), End> {
+        if let WorkerEvent::Connected { .. } = event {
+            self.backoff.reset();
+            if let Stage::Offered(info) = &mut self.stage {
+                self.stage = Stage::Taken(std::mem::take(info));
+                self.player.is_taken();
+                self.stock.accepted()?;
+                tracing::info!(worker = self.name, peer = self.wire.peer, "a stock worker is attached");
+            }
+            if self.wants_shutdown {
+                self.wants_shutdown = !self.link.request_shutdown();
+            }
+        }
+        Ok(self.player.ordered(event, &mut self.stock)?)
+    }
+
+    /// The session's connection has ended. Once an engine has taken the worker, its socket outlives engines.
+    fn parted(&mut self, end: Result<Disconnect, TransportError>) -> Result<(), End> {
+        let reason = match end {
+            Ok(Disconnect::Refused(refusal)) => {
+                let is_final = matches!(refusal.code, RefusalCode::Credentials | RefusalCode::StaleDial);
+                if is_final {
+                    return Err(End::Refused(refusal.reason));
+                }
+                refusal.reason
+            }
+            Ok(other) => other.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if matches!(self.stage, Stage::Offered(_)) {
+            return Err(End::Refused(reason));
+        }
+        tracing::info!(worker = self.name, reason, "a stock worker's session lost its engine");
+        self.dial_at = Some(Instant::now() + self.backoff.failed());
+        Ok(())
+    }
+
+    fn reconfigure(&mut self) -> Result<(), End> {
+        let roster = self.roster.borrow_and_update().clone();
+        match roster.workers.get(&self.name) {
+            Some(worker) if worker.password == self.password => Ok(self.stock.configure(&worker.builders)?),
+            _ => Err(End::Unknown),
+        }
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn converse(conversation: &mut Option<Conversation>) -> Result<Disconnect, TransportError> {
+    match conversation {
+        Some(conversation) => conversation.await,
+        None => std::future::pending().await,
+    }
+}

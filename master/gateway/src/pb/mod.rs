@@ -1,0 +1,16 @@
+//! Perspective Broker, the protocol of stock workers and of the command line tools: state machines over the broker.
+
+mod changes;
+mod login;
+mod worker;
+
+pub(crate) use changes::{ChangePort, SentChange};
+pub(crate) use login::{LoggedIn, Login, Outcome};
+pub(crate) use worker::PbWorker;
+
+/// Bytes of one message before anybody has logged in; a log-in has less than a hundred.
+pub(crate) const STRANGERS_LIMIT: usize = 16 * 1024;
+
+/// Bytes of one message in memory. The longest are a file's block, the environment of a worker, and the answer to a
+/// list of builders.
+pub(crate) const MESSAGE_LIMIT: usize = 4 * 1024 * 1024;

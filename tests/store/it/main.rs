@@ -1,0 +1,5 @@
+//! The store on real servers.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod schema;
