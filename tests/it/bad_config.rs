@@ -84,7 +84,8 @@ fn a_builder_with_an_unknown_worker_is_named() {
 
 #[test]
 fn a_scheduler_with_an_unknown_builder_is_named() {
-    let config = "c['schedulers'].append(schedulers.ForceScheduler(name='force', builderNames=['nothing']))\n";
+    let config =
+        "c['schedulers'].append(schedulers.ForceScheduler(name='force', builderNames=['nothing']))\n";
     assert_says(&refused(config), &["force", "nothing"]);
 }
 

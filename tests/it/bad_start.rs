@@ -64,7 +64,8 @@ fn one_worker_in_a_directory() {
     let mut worker = master.start_worker(&site);
     let dir = worker.dir().to_str().unwrap().to_owned();
     let url = format!("ws://{}", master.sessions);
-    let mut second = binary::command(&["worker", &dir, "--master", &url, "--name", "w1", "--password", "secret"]);
+    let mut second =
+        binary::command(&["worker", &dir, "--master", &url, "--name", "w1", "--password", "secret"]);
     let ended = process::run(&mut second, &site.path("second.log"));
     assert_refused(&ended, &[&dir, &worker.process().id().to_string()]);
     let request = rest.force("good", json!({}));
@@ -143,7 +144,10 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
 /// The schema's version that a new database has.
 fn muster_version(site: &Site) -> i64 {
     let dir = site.path("fresh");
-    let created = process::run(&mut binary::command(&["create-master", dir.to_str().unwrap()]), &site.path("fresh.log"));
+    let created = process::run(
+        &mut binary::command(&["create-master", dir.to_str().unwrap()]),
+        &site.path("fresh.log"),
+    );
     assert!(created.status.success(), "{}", created.said);
     muster_tests::Database::open(&dir.join("state.sqlite")).number("SELECT version FROM muster_schema")
 }
@@ -210,8 +214,14 @@ fn a_wrong_password_is_told_to_the_workers_operator() {
 #[test]
 fn wrong_usage_is_explained() {
     let site = Site::new();
-    for arguments in [vec!["worker"], vec!["nonsense"], vec!["master", "--nonsense"], vec!["worker", "dir", "--master", "http://x"]] {
-        let ended = process::run(binary::command(&arguments).current_dir(site.path("")), &site.path("usage.log"));
+    for arguments in [
+        vec!["worker"],
+        vec!["nonsense"],
+        vec!["master", "--nonsense"],
+        vec!["worker", "dir", "--master", "http://x"],
+    ] {
+        let ended =
+            process::run(binary::command(&arguments).current_dir(site.path("")), &site.path("usage.log"));
         assert_refused(&ended, &[]);
         assert!(!ended.said.trim().is_empty());
     }

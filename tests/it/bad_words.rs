@@ -8,8 +8,8 @@ use muster_tests::{Master, Rest, Results, Site, Worker, http};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Message, client};
 
-/// Connections that say nothing, more than a server of few threads could hold.
-const SILENT: usize = 300;
+/// Connections that say nothing: more than there are threads, fewer than workers may open at once.
+const SILENT: usize = 100;
 /// How long a stranger waits to be turned away.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,6 @@ impl Running {
     /// Builds with the worker that was there, and with one that comes now.
     #[track_caller]
     fn still_serves(mut self) {
-
         let request = self.rest.force("good", json!({}));
         self.rest.built(request, Results::Success);
         self.worker.stop();
@@ -111,7 +110,8 @@ fn frames_that_are_none_end_only_their_connection() {
 fn silence_holds_nobody_up() {
     let running = running();
     let addresses = [running.master.sessions, running.master.web];
-    let silent: Vec<TcpStream> = addresses.iter().flat_map(|address| (0..SILENT).map(|_| connect(*address))).collect();
+    let silent: Vec<TcpStream> =
+        addresses.iter().flat_map(|address| (0..SILENT).map(|_| connect(*address))).collect();
     let half: Vec<TcpStream> = addresses
         .iter()
         .map(|address| {
@@ -139,7 +139,12 @@ fn odd_requests_get_an_answer() {
     for (method, target, body, status) in [
         ("POST", "/api/v2/forceschedulers/force-good", Some("{not json"), 400),
         ("POST", "/api/v2/forceschedulers/force-good", Some("[]"), 400),
-        ("POST", "/api/v2/forceschedulers/nobody", Some(r#"{"jsonrpc":"2.0","method":"force","id":1,"params":{}}"#), 500),
+        (
+            "POST",
+            "/api/v2/forceschedulers/nobody",
+            Some(r#"{"jsonrpc":"2.0","method":"force","id":1,"params":{}}"#),
+            500,
+        ),
         // As Buildbot answers; what matters is that the order does not wait for the build to come.
         ("POST", "/api/v2/builds/2", Some(r#"{"jsonrpc":"2.0","method":"stop","id":1,"params":{}}"#), 200),
         ("GET", "/api/v2/nonsense", None, 404),

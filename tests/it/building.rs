@@ -64,7 +64,10 @@ fn a_commit_is_polled_and_built_once() {
 
     let revision = repository.commit("README", "new\n", "Change it");
     let change = rest.wait_for("the change", "changes", |change| change["revision"] == json!(revision));
-    assert_eq!((&change["author"], &change["comments"]), (&json!("Ada <ada@example.org>"), &json!("Change it")));
+    assert_eq!(
+        (&change["author"], &change["comments"]),
+        (&json!("Ada <ada@example.org>"), &json!("Change it"))
+    );
     assert_eq!(change["files"], json!(["README"]));
     let build = rest.wait_for("its build", "builds", |build| build["complete"] == json!(true));
     let build_id = id(&build, "buildid");

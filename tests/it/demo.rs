@@ -26,14 +26,17 @@ fn demo(site: &Site, repository: &Repository, options: &[&str]) -> Command {
 }
 
 fn test_that(statement: &str) -> String {
-    format!("import unittest\n\n\nclass Small(unittest.TestCase):\n    def test(self):\n        {statement}\n")
+    format!(
+        "import unittest\n\n\nclass Small(unittest.TestCase):\n    def test(self):\n        {statement}\n"
+    )
 }
 
 #[test]
 fn the_first_build_succeeds() {
     let site = Site::new();
     let repository = repository(&site, &test_that("pass"));
-    let Ended { status, said } = process::run(&mut demo(&site, &repository, &["--once"]), &site.path("demo.log"));
+    let Ended { status, said } =
+        process::run(&mut demo(&site, &repository, &["--once"]), &site.path("demo.log"));
     assert!(status.success(), "{said}");
     assert!(said.contains("http://") && said.contains("/builds/1"), "the build's address is told:\n{said}");
     assert_nothing_runs(&site);
@@ -43,7 +46,8 @@ fn the_first_build_succeeds() {
 fn a_failing_build_shows_its_last_lines() {
     let site = Site::new();
     let repository = repository(&site, &test_that("self.fail('on purpose')"));
-    let Ended { status, said } = process::run(&mut demo(&site, &repository, &["--once"]), &site.path("demo.log"));
+    let Ended { status, said } =
+        process::run(&mut demo(&site, &repository, &["--once"]), &site.path("demo.log"));
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("on purpose"), "{said}");
     assert_nothing_runs(&site);

@@ -78,7 +78,8 @@ impl Browser {
     pub fn wait_for(&mut self, expression: &str) {
         until(&format!("{expression} in the page"), || {
             // While a page gives way to the next one there is nobody to ask.
-            let answer = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+            let answer =
+                self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
             (answer["result"]["value"] == json!(true)).then_some(())
         });
     }

@@ -101,7 +101,10 @@ impl Master {
 
     /// Runs `muster COMMAND DIR` to its end.
     pub fn run(&self, command: &str) -> Ended {
-        process::run(&mut binary::command(&[command, self.dir()]), &self.site().join(format!("{command}.log")))
+        process::run(
+            &mut binary::command(&[command, self.dir()]),
+            &self.site().join(format!("{command}.log")),
+        )
     }
 
     /// Starts it and waits until it runs.

@@ -66,7 +66,9 @@ impl Process {
     /// Waits until it has ended.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        until(&format!("the end of the process that writes {}", self.log.display()), || self.child.try_wait().unwrap())
+        until(&format!("the end of the process that writes {}", self.log.display()), || {
+            self.child.try_wait().unwrap()
+        })
     }
 
     /// Whether it has not ended yet.

@@ -100,7 +100,11 @@ impl Rest {
     #[track_caller]
     pub fn builds_of(&self, request: i64) -> Vec<Value> {
         let complete = |request: &Value| request["complete"] == json!(true);
-        self.wait_for(&format!("the end of request {request}"), &format!("buildrequests/{request}"), complete);
+        self.wait_for(
+            &format!("the end of request {request}"),
+            &format!("buildrequests/{request}"),
+            complete,
+        );
         let mut builds = self.list(&format!("builds?buildrequestid={request}"));
         builds.sort_by_key(|build| id(build, "buildid"));
         builds
@@ -111,7 +115,12 @@ impl Rest {
     pub fn built(&self, request: i64, results: Results) -> i64 {
         let builds = self.builds_of(request);
         let [build] = builds.as_slice() else { panic!("not one build but {builds:?}") };
-        assert_eq!(build["results"], json!(results as i64), "{build}\n{:?}", self.steps(id(build, "buildid")));
+        assert_eq!(
+            build["results"],
+            json!(results as i64),
+            "{build}\n{:?}",
+            self.steps(id(build, "buildid"))
+        );
         id(build, "buildid")
     }
 
@@ -156,7 +165,8 @@ impl Rest {
     /// Waits until the worker is connected.
     #[track_caller]
     pub fn wait_for_worker(&self, name: &str) {
-        let connected = |worker: &Value| worker["connected_to"].as_array().is_some_and(|masters| !masters.is_empty());
+        let connected =
+            |worker: &Value| worker["connected_to"].as_array().is_some_and(|masters| !masters.is_empty());
         self.wait_for(&format!("worker {name}"), &format!("workers/{name}"), connected);
     }
 }

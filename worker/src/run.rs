@@ -4,8 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use muster_session::wire::MAX_NAME;
-use muster_session::WorkerEvents;
-use muster_session::{BootId, WorkerEvent, WorkerLink};
+use muster_session::{BootId, WorkerEvent, WorkerEvents, WorkerLink};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;

@@ -86,8 +86,8 @@ impl Value {
     }
 
     /// A dictionary with text keys.
-    pub fn dict<K: Into<String>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Value {
-        Value::Dict(pairs.into_iter().map(|(key, value)| (Value::Text(key.into()), value)).collect())
+    pub fn dict<K: Into<String>, V: Into<Value>>(pairs: impl IntoIterator<Item = (K, V)>) -> Value {
+        Value::Dict(pairs.into_iter().map(|(key, value)| (Value::Text(key.into()), value.into())).collect())
     }
 
     /// Seconds; whole ones as an integer, since workers print them as they get them.

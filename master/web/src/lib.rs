@@ -11,6 +11,7 @@ mod listen;
 mod pages;
 mod sse;
 mod state;
+mod streams;
 mod ws;
 
 use std::time::Duration;

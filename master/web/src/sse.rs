@@ -1,10 +1,6 @@
 //! Events as a stream of an HTTP answer (`compat/www-api.md` B.2).
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::convert::Infallible;
 
 use axum::{
     Router,
@@ -20,63 +16,15 @@ use futures_util::{Stream, StreamExt, stream};
 use muster_bus::{Event, Received, Subscription};
 use muster_core::TopicFilter;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
-use uuid::Uuid;
 
 use crate::{
     AppState,
+    streams::OpenStream,
     ws::{MISSED, too_many_listeners},
 };
 
 /// Paths that one stream may listen to; more are refused.
 const MAX_PATHS: usize = 1_000;
-
-/// The open streams by their id, so that paths can be added to them by other requests.
-#[derive(Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<Uuid, Vec<String>>>>);
-
-impl Streams {
-    fn with<T>(&self, id: &str, change: impl FnOnce(&mut Vec<String>) -> T) -> Option<T> {
-        let id = id.parse().ok()?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id).map(change)
-    }
-
-    fn open(&self, paths: Vec<String>, permit: OwnedSemaphorePermit) -> OpenStream {
-        let id = Uuid::new_v4();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, paths);
-        OpenStream { id, streams: self.clone(), _permit: permit }
-    }
-}
-
-/// One open stream; closed when dropped.
-struct OpenStream {
-    id: Uuid,
-    streams: Streams,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl OpenStream {
-    /// What a client is told about an event: one message for each name and path that fit.
-    fn messages(&self, event: &Event) -> Vec<sse::Event> {
-        let open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let filters: Vec<TopicFilter> =
-            open.get(&self.id).into_iter().flatten().map(|path| TopicFilter::parse(path)).collect();
-        let mut messages = Vec::new();
-        for topic in &event.topics {
-            for _ in filters.iter().filter(|filter| filter.matches(topic)) {
-                let data = json!({"key": topic.0, "message": event.payload});
-                messages.push(sse::Event::default().event("event").data(data.to_string()));
-            }
-        }
-        messages
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.streams.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-    }
-}
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -98,7 +46,7 @@ fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
     let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
     let subscription = state.data.bus().subscribe();
     let open = state.streams.open(path.into_iter().collect(), permit);
-    let handshake = sse::Event::default().event("handshake").data(open.id.to_string());
+    let handshake = sse::Event::default().event("handshake").data(open.id().to_string());
     let events = stream::once(async { handshake }).chain(told(subscription, open));
     let ending = state.ending.clone();
     let events = events.take_until(ending.cancelled_owned()).map(Ok::<_, Infallible>);
@@ -110,7 +58,7 @@ fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
 fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse::Event> {
     let messages = stream::unfold((subscription, open), |(mut subscription, open)| async move {
         let messages = match subscription.next().await? {
-            Received::Event(event) => open.messages(&event),
+            Received::Event(event) => messages(&event, &open.paths()),
             Received::Missed(count) => {
                 let data =
                     json!({"key": MISSED.split('/').collect::<Vec<_>>(), "message": {"events": count}});
@@ -120,6 +68,19 @@ fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse:
         Some((stream::iter(messages), (subscription, open)))
     });
     messages.flatten()
+}
+
+/// What a client is told about an event: one message for each name and path that fit.
+fn messages(event: &Event, paths: &[String]) -> Vec<sse::Event> {
+    let filters: Vec<TopicFilter> = paths.iter().map(|path| TopicFilter::parse(path)).collect();
+    let mut messages = Vec::new();
+    for topic in &event.topics {
+        for _ in filters.iter().filter(|filter| filter.matches(topic)) {
+            let data = json!({"key": topic.0, "message": event.payload});
+            messages.push(sse::Event::default().event("event").data(data.to_string()));
+        }
+    }
+    messages
 }
 
 async fn add(State(state): State<AppState>, Path((uuid, path)): Path<(String, String)>) -> Response {

@@ -7,7 +7,7 @@ use muster_data::Data;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::sse::Streams;
+use crate::streams::Streams;
 
 /// Open WebSockets and event streams in all; one more is answered with 503. Each holds a queue and a connection.
 pub const MAX_LISTENERS: usize = 4_096;

@@ -41,7 +41,8 @@ impl Buildbot {
         std::fs::write(dir.join("master.cfg"), contender::configuration(&protocols, web)).unwrap();
         std::fs::write(dir.join("buildbot.tac"), TAC).unwrap();
         let mut upgrade = Command::new(venv.join("bin/buildbot"));
-        let upgraded = process::run(upgrade.args(["upgrade-master", "."]).current_dir(&dir), &site.path("upgrade.log"));
+        let upgraded =
+            process::run(upgrade.args(["upgrade-master", "."]).current_dir(&dir), &site.path("upgrade.log"));
         assert!(upgraded.status.success(), "{}", upgraded.said);
         let mut twistd = Command::new(venv.join("bin/twistd"));
         twistd.args(["--nodaemon", "--pidfile", "", "--no_save", "-y", "buildbot.tac"]).current_dir(&dir);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use muster_core::CommandId;
 use muster_session::command::{CommandLine, Output, Stream};
 use muster_session::{
-    BootId, Command, Identity, MasterUrl, Order, Password, Spool, StartCommand, UpdateBody, WorkerEvent, WorkerInfo,
-    WorkerLink, connect,
+    BootId, Command, Identity, MasterUrl, Order, Password, Spool, StartCommand, UpdateBody, WorkerEvent,
+    WorkerInfo, WorkerLink, connect,
 };
 
 use tokio::runtime::{self, Runtime};
@@ -99,7 +99,13 @@ fn arrived(start: &StartCommand, seen: &Mutex<Seen>) {
 }
 
 fn info() -> WorkerInfo {
-    let told = [("admin", "nobody"), ("host", "simulated"), ("version", "1"), ("system", "posix"), ("basedir", "/sim")];
+    let told = [
+        ("admin", "nobody"),
+        ("host", "simulated"),
+        ("version", "1"),
+        ("system", "posix"),
+        ("basedir", "/sim"),
+    ];
     told.map(|(key, value)| (key.to_owned(), value.into())).into()
 }
 
@@ -113,7 +119,10 @@ impl Canned {
 impl Spool for Canned {
     fn load(&self, _command: CommandId, number: u64) -> io::Result<UpdateBody> {
         Ok(match number {
-            1 => UpdateBody::Output(vec![Output { stream: Stream::Header, text: "true\n in dir /sim/build\n".to_owned() }]),
+            1 => UpdateBody::Output(vec![Output {
+                stream: Stream::Header,
+                text: "true\n in dir /sim/build\n".to_owned(),
+            }]),
             2 => UpdateBody::Rc(0),
             _ => UpdateBody::Complete { error: None },
         })

@@ -30,7 +30,9 @@ const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 fn main() {
     let ours = measure_one("Muster", &mut Muster::start(), OURS);
     let buildbots = match (path_in("MUSTER_BENCH_BUILDBOT"), path_in("MUSTER_BENCH_SIMWORKER")) {
-        (Some(venv), Some(simworker)) => measure_one("Buildbot", &mut Buildbot::start(&venv, &simworker), BUILDBOTS),
+        (Some(venv), Some(simworker)) => {
+            measure_one("Buildbot", &mut Buildbot::start(&venv, &simworker), BUILDBOTS)
+        }
         _ => report::recorded_of_buildbot(),
     };
     report::print(&ours, &buildbots);

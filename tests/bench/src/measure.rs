@@ -68,7 +68,8 @@ pub fn latency(contender: &mut dyn Contender, samples: usize) -> Latency {
         std::thread::sleep(PAUSE);
     }
     let starts = contender.starts();
-    let mut times: Vec<f64> = sent.iter().map(|(token, at)| milliseconds(starts[token].duration_since(*at).unwrap())).collect();
+    let mut times: Vec<f64> =
+        sent.iter().map(|(token, at)| milliseconds(starts[token].duration_since(*at).unwrap())).collect();
     times.sort_by(f64::total_cmp);
     let quantile = |share: f64| times[((samples as f64 * share) as usize).min(samples - 1)];
     Latency { samples, p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99), min: times[0] }
@@ -144,7 +145,12 @@ fn force_all(contender: &dyn Contender, builds: usize) {
 }
 
 fn open_requests(contender: &dyn Contender) -> usize {
-    contender.rest().list("buildrequests?complete=false&limit=1").iter().filter(|request| !is_complete(request)).count()
+    contender
+        .rest()
+        .list("buildrequests?complete=false&limit=1")
+        .iter()
+        .filter(|request| !is_complete(request))
+        .count()
 }
 
 fn is_complete(request: &Value) -> bool {

@@ -23,7 +23,9 @@ impl Muster {
         let site = Site::new();
         let dir = site.path("master");
         let (web, sessions) = (contender::free_port(), contender::free_port());
-        let run = |command| process::run(&mut binary::command(&[command, dir.to_str().unwrap()]), &site.path("command.log"));
+        let run = |command| {
+            process::run(&mut binary::command(&[command, dir.to_str().unwrap()]), &site.path("command.log"))
+        };
         let created = run("create-master");
         assert!(created.status.success(), "{}", created.said);
         let protocols = format!(r#"{{"session": {{"port": "tcp:{sessions}:interface=127.0.0.1"}}}}"#);

@@ -7,7 +7,8 @@ pub fn cpu(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name of the program, in parentheses, may hold anything; the third field follows it.
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
+    let ticks: Vec<f64> =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
     Duration::from_secs_f64(ticks.iter().sum::<f64>() / rustix::param::clock_ticks_per_second() as f64)
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use muster_core::{BuildId, CommandId, Epoch};
 use muster_session::command::{Argument, Command, CommandLine, Shell, StartCommand, Stream, UpdateBody};
-use muster_session::{MasterEvent, MasterEvents};
-use muster_session::{MasterLink, MasterUrl, Passwords, Settings, Terms, serve};
+use muster_session::{MasterEvent, MasterEvents, MasterLink, MasterUrl, Passwords, Settings, Terms, serve};
 use muster_worker::{Exit, Launcher, Limits, Stops, WorkerError, WorkerOptions};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -1,8 +1,7 @@
 //! Start, end and death of a worker, and what it leaves behind.
 
 use muster_core::{BuildId, CommandId, Epoch};
-use muster_session::StartCommand;
-use muster_session::MasterEvent;
+use muster_session::{MasterEvent, StartCommand};
 use muster_worker::{Exit, Limits, Stops, WorkerError};
 
 use crate::harness::{Master, Rig, lives, options, sh, soon, until};

@@ -13,7 +13,7 @@ use muster_store::{
 use serde::Serialize;
 
 use super::{
-    BuilderLine, ChangeLine, LogPage, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration,
+    BuilderLine, ChangeLine, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration,
 };
 use crate::Data;
 

@@ -126,7 +126,11 @@ impl Look<'_> {
             (self.engine.clone(), self.active.clone(), self.leaving.clone(), asking.clone());
         tasks.spawn(async move {
             let look = Look { engine: &engine, active, leaving: &leaving };
-            let started = look.with_python(builder).await;
+            let started = tokio::select! {
+                started = look.with_python(builder) => started,
+                // A build that was just begun is taken up by the next start.
+                () = leaving.cancelled() => return,
+            };
             asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&builder);
             match started {
                 // Whatever came meanwhile was not looked at.

@@ -344,7 +344,10 @@ impl<'a> StepContext<'a> {
         let core = &*self.core;
         let about =
             StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
-        let answered = core.callables.ask_about_step(callable, results, &about).await;
+        let answered = tokio::select! {
+            answered = core.callables.ask_about_step(callable, results, &about) => answered,
+            () = core.leaving.cancelled() => return Err(self.leave()),
+        };
         self.record(row, &answered)?;
         answered.map_err(StepEnd::Exception)
     }
@@ -362,7 +365,10 @@ impl<'a> StepContext<'a> {
             Effect::Live(row) => row,
         };
         self.core.recorder.flush().await?;
-        let answered = self.core.callables.ask_plainly(callable, args).await;
+        let answered = tokio::select! {
+            answered = self.core.callables.ask_plainly(callable, args) => answered,
+            () = self.core.leaving.cancelled() => return Err(self.leave()),
+        };
         self.record(row, &answered)?;
         answered.map_err(StepEnd::Exception)
     }
@@ -411,7 +417,11 @@ impl<'a> StepContext<'a> {
             (Effect::Recorded(row) | Effect::Live(row), _) => row,
         };
         self.core.recorder.flush().await?;
-        let answered = self.core.callables.ask(request, &self.core.properties, &self.core.facts).await;
+        let core = &*self.core;
+        let answered = tokio::select! {
+            answered = core.callables.ask(request, &core.properties, &core.facts) => answered,
+            () = core.leaving.cancelled() => return Err(self.leave()),
+        };
         match secret {
             Some(name) => {
                 if let Ok(Renderable::Literal(Value::String(value))) = &answered {
@@ -438,7 +448,10 @@ impl<'a> StepContext<'a> {
             Effect::Recorded(row) => outcome(&row),
             Effect::Live(row) => {
                 self.core.recorder.flush().await?;
-                let value = act().await;
+                let value = tokio::select! {
+                    value = act() => value,
+                    () = self.core.leaving.cancelled() => return Err(self.leave()),
+                };
                 self.record(row, &value)?;
                 Ok(value)
             }

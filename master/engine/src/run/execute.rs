@@ -3,7 +3,7 @@
 use muster_core::{CommandId, LogKind};
 use muster_data::RunWrite;
 use muster_session::{
-    OrderError, StartCommand, UpdateBody,
+    BootId, OrderError, StartCommand, UpdateBody,
     command::{Output, Stream},
 };
 use muster_store::runs::JournalRow;
@@ -116,7 +116,7 @@ impl StepContext<'_> {
         };
         let (row, mut state, resumed) = match effect {
             Effect::Live(row) => {
-                let boot = self.core.slot.wait_connected().await.map_err(retry)?;
+                let boot = self.connected().await?;
                 (row, CommandState::new(boot), false)
             }
             Effect::Recorded(row) => {
@@ -127,7 +127,7 @@ impl StepContext<'_> {
         let mut id = self.command_id(&row, &state);
         if resumed && transfers {
             // A transfer can't go on in the middle: its first part is on the master that is gone.
-            self.core.slot.wait_connected().await.map_err(retry)?;
+            self.connected().await?;
             self.core.slot.forget(id);
             state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
             id = self.command_id(&row, &state);
@@ -140,12 +140,25 @@ impl StepContext<'_> {
             self.core.recorder.flush().await?;
             slot.start(&state.boot, id, epoch, order)
         } else {
-            slot.resume(&state.boot, id, epoch, state.seen, order).await
+            tokio::select! {
+                started = slot.resume(&state.boot, id, epoch, state.seen, order) => started,
+                () = self.core.leaving.cancelled() => return Err(self.leave()),
+            }
         };
         match started {
             Ok(news) => Ok(Running { id, row, state, news }),
             Err(StartError::Gone(gone)) => Err(retry(gone)),
             Err(StartError::Order(error)) => Err(refused(&error)),
+        }
+    }
+
+    /// Waits for the worker, as long as it may be away. Nobody waits for a build that is stopped.
+    async fn connected(&self) -> Result<BootId, StepEnd> {
+        let mut stop = self.core.stop.clone();
+        tokio::select! {
+            boot = self.core.slot.wait_connected() => boot.map_err(retry),
+            () = super::ordered(&mut stop) => Err(StepEnd::Cancelled),
+            () = self.core.leaving.cancelled() => Err(self.leave()),
         }
     }
 

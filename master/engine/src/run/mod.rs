@@ -91,8 +91,15 @@ struct Progress {
 /// Runs a build to its end, or until it must be put down.
 pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Halt> {
     let mut progress = Progress::new(rows);
-    if progress.rows.is_empty() && !is_wanted(&mut core, &mut progress).await {
-        return finish(core, progress).await;
+    if progress.rows.is_empty() {
+        let leaving = core.leaving.clone();
+        let wanted = tokio::select! {
+            wanted = is_wanted(&core, &mut progress) => wanted,
+            () = leaving.cancelled() => return Err(Halt::Leaving),
+        };
+        if !wanted {
+            return finish(core, progress).await;
+        }
     }
     prepare(&mut core, &mut progress).await?;
     let plan = core.facts.plan.steps.clone();
@@ -148,7 +155,7 @@ impl RunCore {
 }
 
 /// Whether the build has steps at all, by the builder's `do_build_if`.
-async fn is_wanted(core: &mut RunCore, progress: &mut Progress) -> bool {
+async fn is_wanted(core: &RunCore, progress: &mut Progress) -> bool {
     let answer = match &core.facts.plan.do_build_if {
         Condition::Fixed(wanted) => Ok(*wanted),
         Condition::Renderable(renderable) => facts::render_plainly(renderable, &core.properties, &core.facts),
@@ -290,10 +297,11 @@ impl Progress {
         self.results = self.results.worst(contribution.results);
         self.stopping |= contribution.stop;
         self.lost |= outcome.results == Results::Retry;
-        if outcome.results == Results::Cancelled
-            && let Some(order) = core.stop_order()
-        {
-            self.stop(order);
+        if outcome.results == Results::Cancelled {
+            if let Some(order) = core.stop_order() {
+                self.stop(order);
+            }
+            // Also when it hasn't come (again) yet: an adopted run must not have its last steps stopped by it.
             core.forget_stop();
         }
         if outcome.counts_for_build {

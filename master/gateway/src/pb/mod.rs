@@ -4,7 +4,8 @@ mod changes;
 mod login;
 mod worker;
 
-pub(crate) use changes::{ChangePort, SentChange};
+pub(crate) use changes::ChangePort;
+pub use changes::SentChange;
 pub(crate) use login::{LoggedIn, Login, Outcome};
 pub(crate) use worker::PbWorker;
 

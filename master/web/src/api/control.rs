@@ -7,7 +7,7 @@ use muster_data::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{force, rpc::Failure};
+use super::{failure::Failure, force};
 use crate::AppState;
 
 type Params = Map<String, Value>;
@@ -25,7 +25,10 @@ pub(super) async fn carry_out(
     }
     match endpoint.resource {
         Resource::ForceScheduler => match method {
-            "force" => force::force(state, args.text("schedulername").unwrap_or_default(), params).await,
+            "force" => {
+                let forced = force::force(state, args.text("schedulername").unwrap_or_default(), params).await?;
+                Ok(added(&forced))
+            }
             // Buildbot answers so to every other method of a force scheduler or a scheduler.
             _ => Ok(Value::Null),
         },
@@ -38,7 +41,7 @@ pub(super) async fn carry_out(
 }
 
 /// `[buildset, {"builder": request}]`.
-pub(super) fn added(added: &AddedBuildset) -> Value {
+fn added(added: &AddedBuildset) -> Value {
     let requests = added.requests.iter();
     let requests: Params =
         requests.map(|(builder, request)| (builder.to_string(), request.0.into())).collect();

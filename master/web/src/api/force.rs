@@ -1,9 +1,10 @@
 //! The call that uses a force scheduler.
 
+use muster_data::AddedBuildset;
 use muster_schedule::ForceError;
 use serde_json::{Map, Value};
 
-use super::{control::added, rpc::Failure};
+use super::failure::Failure;
 use crate::AppState;
 
 /// Makes the buildset that the form asks for. Nobody logs in yet, so the form's user name is the owner.
@@ -11,9 +12,9 @@ pub(super) async fn force(
     state: &AppState,
     scheduler: &str,
     params: Map<String, Value>,
-) -> Result<Value, Failure> {
+) -> Result<AddedBuildset, Failure> {
     let forced = muster_schedule::force(&state.data, &state.config(), scheduler, None, params).await;
-    forced.map(|buildset| added(&buildset)).map_err(|error| match error {
+    forced.map_err(|error| match error {
         ForceError::Fields(texts) => {
             Failure::params(texts.into_iter().map(|(name, text)| (name, text.into())).collect::<Map<_, _>>())
         }

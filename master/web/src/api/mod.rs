@@ -2,6 +2,7 @@
 
 mod control;
 mod cors;
+mod failure;
 mod force;
 pub(crate) mod json;
 mod rpc;

@@ -19,7 +19,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub data: Data,
     shutdown: CancellationToken,
-    running: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
+    running: Option<tokio::task::JoinHandle<()>>,
     _config: watch::Sender<Arc<Snapshot>>,
     _directory: tempfile::TempDir,
 }
@@ -60,7 +60,7 @@ impl Server {
     /// Ends the server and waits for it.
     pub async fn end(&mut self) {
         self.shutdown.cancel();
-        self.running.take().unwrap().await.unwrap().unwrap();
+        self.running.take().unwrap().await.unwrap();
     }
 }
 
