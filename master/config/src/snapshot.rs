@@ -17,7 +17,7 @@ pub use build::{
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
 pub use schedule::{
     Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind,
-    ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PeriodicConfig, Priority,
+    ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PbChangesConfig, PeriodicConfig, Priority,
     SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
 };
 pub use site::{DbConfig, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WorkerConfig, WwwConfig};
@@ -83,6 +83,38 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A configuration of nothing, with Buildbot's defaults: what tests begin with.
+    pub fn empty() -> Snapshot {
+        Snapshot {
+            config_file: "master.cfg".to_owned(),
+            title: "Buildbot".to_owned(),
+            title_url: "http://buildbot.net/".to_owned(),
+            buildbot_url: "http://localhost:8080/".to_owned(),
+            properties: Values::new(),
+            multi_master: false,
+            db: DbConfig { db_url: Renderable::from("sqlite:///state.sqlite") },
+            mq: MqConfig::Simple,
+            log_compression_method: "gz".to_owned(),
+            log_encoding: LogEncoding::Name("utf-8".to_owned()),
+            collapse_requests: CollapseSetting::Default,
+            prioritize_builders: None,
+            select_next_worker: None,
+            codebase_generator: None,
+            change_horizon: None,
+            caches: BTreeMap::new(),
+            protocols: BTreeMap::new(),
+            www: WwwConfig::default(),
+            workers: Vec::new(),
+            builders: Vec::new(),
+            schedulers: Vec::new(),
+            change_sources: Vec::new(),
+            locks: Vec::new(),
+            projects: Vec::new(),
+            warnings: Vec::new(),
+            has_callables: false,
+        }
+    }
+
     /// The steps that an engine which runs `step_kinds` can't run, one text for each.
     pub fn unsupported_steps(&self, step_kinds: &[&str]) -> Vec<String> {
         let steps = self.builders.iter().flat_map(|b| b.factory.steps.iter().map(move |step| (b, step)));

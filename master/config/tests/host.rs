@@ -107,7 +107,9 @@ c['buildbotURL'] = 'http://ci.example.org'
     assert!(matches!(steps[1].arg("command"), Renderable::List(_)));
     assert_eq!(steps[1].source.line, 10);
     let source = &snapshot.change_sources[0].kind;
-    let muster_config::snapshot::ChangeSourceKind::GitPoller(poller) = source;
+    let muster_config::snapshot::ChangeSourceKind::GitPoller(poller) = source else {
+        panic!("{source:?} is no GitPoller")
+    };
     assert_eq!(poller.branches, GitBranches::Names(vec!["main".into(), "dev".into()]));
     let SchedulerKind::Force(form) = &snapshot.scheduler("force").unwrap().kind else { panic!("no form") };
     assert_eq!(form.fields[2].full_name.as_deref(), Some("target"));

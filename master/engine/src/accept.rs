@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use muster_core::{Epoch, render::Renderable};
-use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms};
-use muster_store::workers::Dial;
+use muster_data::Dialled;
+use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
 use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,6 +46,24 @@ impl Engine {
         conversations.wait().await;
     }
 
+    /// Serves one worker's connection, whatever carries it, until it ends or `shutdown`. The session outlives it on
+    /// `tracker`.
+    pub async fn accept_transport(self, transport: Transport, tracker: TaskTracker, shutdown: CancellationToken) {
+        let mut adopted = self.0.adopted.subscribe();
+        let serving = async {
+            // The engine itself holds the sender.
+            let _ = adopted.wait_for(|adopted| *adopted).await;
+            match muster_session::open(transport, &self.passwords()).await {
+                Ok(opening) => self.clone().accept(opening, tracker, shutdown.clone()).await,
+                Err(error) => tracing::warn!(%error, "the gateway could not open a session"),
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
     fn passwords(&self) -> Passwords {
         let active = self.active_receiver();
         Arc::new(move |name| {
@@ -76,11 +94,11 @@ impl Engine {
             .filter(|(key, _)| STORED_INFO.contains(&key.as_str()))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let dial =
-            self.data().worker_dials(self.master(), slot.id(), &opening.boot_id().0, dial_no, &info).await;
-        match dial {
-            Ok(Dial::Won { .. }) => {}
-            Ok(Dial::Lost) => {
+        let boot = opening.boot_id().clone();
+        let dialled = self.data().worker_dials(self.master(), slot.id(), &boot.0, dial_no, &info).await;
+        let moved = match dialled {
+            Ok(Dialled::Won { moved }) => moved,
+            Ok(Dialled::Lost) => {
                 return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here")
                     .await;
             }
@@ -88,8 +106,8 @@ impl Engine {
                 tracing::error!(worker = name, %error, "can't take the worker's session");
                 return refuse(opening, RefusalCode::Unavailable, "the master's database is away").await;
             }
-        }
-        let boot = opening.boot_id().clone();
+        };
+        self.take_up(moved, &shutdown).await;
         tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
         let (link, events) = slot.link_for(&boot, opening.info());
         if let Some(events) = events {
@@ -103,7 +121,9 @@ impl Engine {
         }
         let ended = link.converse(opening, Terms::new(1, Epoch(1))).await;
         tracing::debug!(worker = name, reason = %ended, "a connection ended");
+        // A worker that came back as another process is not gone.
         if !link.is_connected()
+            && slot.lives(link.boot_id())
             && let Err(error) = self.data().worker_is_gone(self.master(), slot.id()).await
         {
             tracing::error!(worker = name, %error, "can't note that the worker is gone");

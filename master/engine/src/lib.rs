@@ -10,6 +10,7 @@ mod callables;
 mod control;
 mod distributor;
 mod locks;
+mod peers;
 mod plan;
 mod run;
 mod runner;
@@ -84,6 +85,7 @@ impl Engine {
         tokio::join!(
             distributor::run(self.clone(), leaving.clone()),
             control::run(self.clone(), leaving.clone()),
+            peers::run(self.clone(), leaving.clone()),
             self.follow_configuration(leaving.clone()),
         );
         self.0.runs.wait().await;

@@ -94,20 +94,31 @@ pub(crate) struct Begin {
 impl Engine {
     /// Takes up the builds that an earlier life of this master left behind.
     pub(crate) async fn adopt(&self, leaving: &CancellationToken) -> muster_store::Result<()> {
-        for run in self.data().adopt_runs(self.master(), self.master()).await? {
+        let left = self.data().adopt_runs(self.master(), self.master()).await?;
+        self.take_up(left, leaving).await;
+        Ok(())
+    }
+
+    /// Goes on with runs that are this master's now; one that can't be gone on with is given back.
+    pub(crate) async fn take_up(&self, runs: Vec<RunRow>, leaving: &CancellationToken) {
+        for run in runs {
             let build = run.key.build;
-            match self.restore(&run).await? {
-                Ok(begin) => {
+            let given_back = match self.restore(&run).await {
+                Ok(Ok(begin)) => {
                     tracing::info!(%build, "goes on with a build");
                     self.begin(begin, leaving);
+                    continue;
                 }
-                Err(reason) => {
+                Ok(Err(reason)) => {
                     tracing::warn!(%build, reason, "can't go on with a build; its request is pending again");
-                    self.give_back(&run, &reason).await?;
+                    self.give_back(&run, &reason).await
                 }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = given_back {
+                tracing::error!(%build, %error, "a build waits for the next start of this master");
             }
         }
-        Ok(())
     }
 
     /// What a stored run needs to go on, or why it can't.

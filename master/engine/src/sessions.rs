@@ -101,6 +101,11 @@ impl Slot {
         !state.leaving && state.life.as_ref().is_some_and(|life| life.connected)
     }
 
+    /// Whether this is the present life of its process.
+    pub(crate) fn lives(&self, boot: &BootId) -> bool {
+        self.state().life.as_ref().is_some_and(|life| life.boot == *boot)
+    }
+
     /// Whether it is told to go, and no build runs on it any more.
     pub(crate) fn may_go(&self) -> bool {
         let state = self.state();

@@ -193,8 +193,10 @@ impl<S: Stock> Attendant<S> {
                 }
                 News::Pong => {
                     let busy = self.player.is_busy();
-                    // Who asked may have given up.
-                    self.pings.drain(..).for_each(|ping| drop(ping.send(busy)));
+                    for ping in self.pings.drain(..) {
+                        // Who asked may have given up.
+                        let _ = ping.send(busy);
+                    }
                 }
                 News::WantsShutdown => {
                     tracing::info!(worker = self.name, "the worker's operator asks for a graceful stop");

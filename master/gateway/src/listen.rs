@@ -61,6 +61,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 type AnySocket = Box<dyn Socket>;
 
 impl Listener {
+    /// Where it listens, for people.
+    pub fn address(&self) -> String {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map_or_else(|error| error.to_string(), |at| at.to_string()),
+            Listener::Unix(listener) => {
+                let path = listener.local_addr().ok().and_then(|at| at.as_pathname().map(|path| path.display().to_string()));
+                path.unwrap_or_else(|| "a local socket".to_owned())
+            }
+        }
+    }
+
     async fn accept(&self) -> io::Result<(AnySocket, String)> {
         match self {
             Listener::Tcp(listener) => {

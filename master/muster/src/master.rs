@@ -2,6 +2,7 @@
 //!
 //! [`start`] makes everything ready and then spawns the tasks; from there on [`RunningMaster`] is the only handle.
 
+mod gateway;
 mod lease;
 mod listeners;
 mod reconfigure;

@@ -331,7 +331,7 @@ fn positions(state: Option<Value>) -> Positions {
 }
 
 /// The change as a dictionary, as `codebaseGenerator` and `category` get it.
-fn dictionary(change: &NewChange) -> Value {
+pub(crate) fn dictionary(change: &NewChange) -> Value {
     json!({
         "author": change.author,
         "committer": change.committer,

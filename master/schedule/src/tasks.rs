@@ -23,8 +23,9 @@ use crate::{
 
 /// A scheduler looks at the rows this often even when nothing wakes it: the cost of a lost event.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long one waits for a scheduler or change source that another master owns, as Buildbot does.
-const ASK_AGAIN: Duration = Duration::from_secs(300);
+/// How long one waits for a scheduler or change source that another master owns: so long nothing is scheduled after
+/// that master was expired.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What all of them need.
 #[derive(Clone)]
@@ -70,19 +71,24 @@ pub(crate) async fn run_change_source(
     let Some(id) = own(&format!("change source '{name}'"), claim, &stop).await else {
         return;
     };
-    let ChangeSourceKind::GitPoller(details) = config.kind.clone();
-    let times = PollTimes::new(&details, Instant::now());
-    let first = times.first(details.poll_at_launch, fastrand::f64());
-    let poller = GitPoller::new(
-        &config,
-        details,
-        codebase_generator,
-        &shared.basedir,
-        shared.making_repositories.clone(),
-        shared.data.clone(),
-        shared.callables.clone(),
-    );
-    poll(poller, &name, times, first, &stop).await;
+    match config.kind.clone() {
+        ChangeSourceKind::GitPoller(details) => {
+            let times = PollTimes::new(&details, Instant::now());
+            let first = times.first(details.poll_at_launch, fastrand::f64());
+            let poller = GitPoller::new(
+                &config,
+                details,
+                codebase_generator,
+                &shared.basedir,
+                shared.making_repositories.clone(),
+                shared.data.clone(),
+                shared.callables.clone(),
+            );
+            poll(poller, &name, times, first, &stop).await;
+        }
+        // The gateway's port takes its changes, on every master; only one is named as the owner.
+        ChangeSourceKind::Pb(_) => stop.cancelled().await,
+    }
     if let Err(error) = shared.data.release_change_source(shared.master, id).await {
         tracing::warn!(
             "change source '{name}' can't be given back, so others wait for this master to expire: {error}"

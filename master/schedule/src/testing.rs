@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    ChangeFilter, ChangeSourceConfig, CodebaseDefaults, CollapseSetting, DbConfig, LogEncoding, MqConfig,
-    Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef, SourceStampSchedulerConfig, WwwConfig,
+    ChangeFilter, ChangeSourceConfig, CodebaseDefaults, Priority, SchedulerConfig, SchedulerKind, Snapshot,
+    SourceRef, SourceStampSchedulerConfig,
 };
 use muster_core::{
     BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp,
@@ -94,34 +94,7 @@ pub(crate) fn snapshot(
     schedulers: Vec<SchedulerConfig>,
     change_sources: Vec<ChangeSourceConfig>,
 ) -> Arc<Snapshot> {
-    Arc::new(Snapshot {
-        config_file: "master.cfg".into(),
-        title: String::new(),
-        title_url: String::new(),
-        buildbot_url: String::new(),
-        properties: BTreeMap::new(),
-        multi_master: false,
-        db: DbConfig { db_url: Renderable::from("sqlite:///state.sqlite") },
-        mq: MqConfig::Simple,
-        log_compression_method: "zstd".into(),
-        log_encoding: LogEncoding::Name("utf-8".into()),
-        collapse_requests: CollapseSetting::Default,
-        prioritize_builders: None,
-        select_next_worker: None,
-        codebase_generator: None,
-        change_horizon: None,
-        caches: BTreeMap::new(),
-        protocols: BTreeMap::new(),
-        www: WwwConfig::default(),
-        workers: Vec::new(),
-        builders: Vec::new(),
-        schedulers,
-        change_sources,
-        locks: Vec::new(),
-        projects: Vec::new(),
-        warnings: Vec::new(),
-        has_callables: false,
-    })
+    Arc::new(Snapshot { schedulers, change_sources, ..Snapshot::empty() })
 }
 
 /// A fresh database with one master and the builders `a` and `b`.

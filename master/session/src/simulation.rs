@@ -76,6 +76,19 @@ impl World {
         }
     }
 
+    /// A world in which the first command has reached the worker.
+    fn with_a_running_command(seed: u64) -> (World, CommandId) {
+        let mut world = World::new(seed);
+        world.connect();
+        world.start();
+        let command = *world.database.keys().next().unwrap();
+        while !world.running.contains_key(&command) {
+            world.up = true;
+            world.move_frame();
+        }
+        (world, command)
+    }
+
     fn connect(&mut self) {
         self.cut();
         self.dials += 1;
@@ -364,14 +377,7 @@ fn heartbeats_keep_a_quiet_connection_and_silence_ends_it() {
 
 #[test]
 fn a_former_owner_gives_no_orders() {
-    let mut world = World::new(4);
-    world.connect();
-    world.start();
-    let command = *world.database.keys().next().unwrap();
-    while !world.running.contains_key(&command) {
-        world.up = true;
-        world.move_frame();
-    }
+    let (mut world, command) = World::with_a_running_command(4);
     let order = Order::Interrupt { why: "late".into() };
     let stale = FromMaster::Order { command, epoch: Epoch(0), number: 2, order };
     let error = world.worker.handle_frame(&wire::encode(&stale).unwrap(), world.now).unwrap_err();
@@ -380,14 +386,7 @@ fn a_former_owner_gives_no_orders() {
 
 #[test]
 fn a_session_that_another_engine_overtook_lets_go() {
-    let mut world = World::new(6);
-    world.connect();
-    world.start();
-    let command = *world.database.keys().next().unwrap();
-    while !world.running.contains_key(&command) {
-        world.up = true;
-        world.move_frame();
-    }
+    let (mut world, command) = World::with_a_running_command(6);
     assert_eq!(world.master.has_room(command), Ok(true));
     let taken = FromMaster::Resume { command, epoch: Epoch(2), updates: 0 };
     world.worker.handle_frame(&wire::encode(&taken).unwrap(), world.now).unwrap();

@@ -1,8 +1,8 @@
 //! Builders, their tags and the masters that have them.
 
-use muster_core::{BuilderId, MasterId};
+use muster_core::{BuilderId, MasterId, hash::name_hash, identifier::slug};
 
-use crate::{Result, Tx, names::NamedTable, params};
+use crate::{Result, Tx, names::{NamedTable, found_next_time}, params};
 
 const BUILDERS: NamedTable = NamedTable {
     select: "SELECT id FROM builders WHERE name_hash = ?",
@@ -12,11 +12,6 @@ const TAGS: NamedTable = NamedTable {
     select: "SELECT id FROM tags WHERE name_hash = ?",
     insert: "INSERT INTO tags (name, name_hash) VALUES (?, ?)",
 };
-const PROJECTS: NamedTable = NamedTable {
-    select: "SELECT id FROM projects WHERE name_hash = ?",
-    insert: "INSERT INTO projects (name, name_hash, slug) VALUES (?1, ?2, ?1)",
-};
-
 /// The builder of this name.
 pub async fn by_name(tx: &Tx, name: &str) -> Result<Option<BuilderId>> {
     Ok(BUILDERS.find(tx, name).await?.map(BuilderId))
@@ -37,7 +32,7 @@ pub struct BuilderInfo {
 pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<BuilderId> {
     let id = BUILDERS.find_or_create(tx, &info.name).await?;
     let project = match &info.project {
-        Some(project) => Some(PROJECTS.find_or_create(tx, project).await?),
+        Some(project) => Some(find_or_create_project(tx, project).await?),
         None => None,
     };
     let update = "UPDATE builders SET description = ?, description_format = ?, description_html = NULL, projectid = ? \
@@ -55,6 +50,14 @@ pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<
         tx.execute("INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)", params![id, master]).await?;
     }
     Ok(BuilderId(id))
+}
+
+async fn find_or_create_project(tx: &Tx, name: &str) -> Result<i64> {
+    if let Some(row) = tx.query_opt("SELECT id FROM projects WHERE name_hash = ?", params![name_hash(name)]).await? {
+        return row.int(0);
+    }
+    let insert = "INSERT INTO projects (name, name_hash, slug) VALUES (?, ?, ?)";
+    found_next_time(tx.insert(insert, params![name, name_hash(name), slug(name)]).await)
 }
 
 /// The builders a master has, by id.

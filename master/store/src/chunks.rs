@@ -1,11 +1,15 @@
 //! Chunks of logs: whole lines, cut to size and compressed (`compat/database.md`, "Logs").
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use crate::{Error, Result};
 
 /// Bytes of a chunk before compression; longer text becomes several.
 pub const MAX_CHUNK: usize = 65_536;
+
+/// Bytes that a stored chunk may unpack to. What Buildbot and Muster write stays far below; more is refused, because a
+/// few damaged bytes could ask for any amount of memory.
+const MAX_UNPACKED: u64 = 64 << 20;
 
 /// How a chunk's content is stored; the numbers are Buildbot's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,14 +24,22 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The method that `logCompressionMethod` names, where this build can write it.
+    /// The method that `logCompressionMethod` names.
     pub fn for_writing(name: &str) -> Option<Compression> {
         match name {
             "raw" => Some(Compression::Raw),
             "gz" => Some(Compression::Gz),
+            "bz2" => Some(Compression::Bz2),
+            "lz4" => Some(Compression::Lz4),
             "zstd" => Some(Compression::Zstd),
+            "br" => Some(Compression::Br),
             _ => None,
         }
+    }
+
+    fn from_code(code: i64) -> Option<Compression> {
+        use Compression::{Br, Bz2, Gz, Lz4, Raw, Zstd};
+        [Raw, Gz, Bz2, Lz4, Zstd, Br].into_iter().find(|method| *method as i64 == code)
     }
 }
 
@@ -68,7 +80,7 @@ fn cut_point(text: &str) -> usize {
     newline.map_or(text.len(), |position| position + 1)
 }
 
-fn chunk(content: &str, method: Compression) -> Chunk {
+pub(crate) fn chunk(content: &str, method: Compression) -> Chunk {
     let lines = 1 + content.bytes().filter(|byte| *byte == b'\n').count() as i64;
     let raw = |content: &str| Chunk { lines, content: content.into(), compressed: Compression::Raw as u8 };
     match compress(content.as_bytes(), method) {
@@ -91,35 +103,69 @@ fn compress(content: &[u8], method: Compression) -> Option<Vec<u8>> {
     if content.len() < MIN_COMPRESSED {
         return None;
     }
+    pack(content, method).inspect_err(|error| tracing::warn!(%error, "a chunk of a log is stored as it is")).ok()
+}
+
+/// Levels are chosen for speed: what they leave, the regrouping after a log's end wins back.
+fn pack(content: &[u8], method: Compression) -> io::Result<Vec<u8>> {
     match method {
+        Compression::Raw => Ok(content.to_vec()),
         Compression::Gz => {
-            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(content).ok()?;
-            encoder.finish().ok()
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(content)?;
+            encoder.finish()
         }
-        Compression::Zstd => zstd::bulk::compress(content, 3).ok(),
-        _ => None,
+        Compression::Bz2 => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+            encoder.write_all(content)?;
+            encoder.finish()
+        }
+        // Buildbot's form: the length, then one block.
+        Compression::Lz4 => Ok(lz4_flex::compress_prepend_size(content)),
+        Compression::Zstd => zstd::bulk::compress(content, 3),
+        Compression::Br => {
+            let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: content.len(), ..Default::default() };
+            let mut packed = Vec::new();
+            brotli::BrotliCompress(&mut &content[..], &mut packed, &params)?;
+            Ok(packed)
+        }
     }
 }
 
 /// The text of a stored chunk.
 pub fn decode(content: &[u8], compressed: i64) -> Result<String> {
-    let broken = |error: std::io::Error| Error::Data(format!("a chunk of a log can't be unpacked: {error}"));
-    let bytes = match compressed {
-        0 => content.to_vec(),
-        1 => {
-            let mut decoder = flate2::write::ZlibDecoder::new(Vec::new());
-            decoder.write_all(content).map_err(broken)?;
-            decoder.finish().map_err(broken)?
-        }
-        4 => zstd::stream::decode_all(content).map_err(broken)?,
-        2 | 3 | 5 => {
-            let name = ["bz2", "lz4", "", "br"][compressed as usize - 2];
-            return Err(Error::Data(format!("this Muster can't read log chunks compressed with {name} yet")));
-        }
-        other => return Err(Error::Data(format!("a chunk of a log has the unknown compression {other}"))),
-    };
+    let method = Compression::from_code(compressed)
+        .ok_or_else(|| Error::Data(format!("a chunk of a log has the unknown compression {compressed}")))?;
+    let bytes = unpack(content, method)
+        .map_err(|error| Error::Data(format!("a chunk of a log can't be unpacked ({method:?}): {error}")))?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn unpack(content: &[u8], method: Compression) -> io::Result<Vec<u8>> {
+    match method {
+        Compression::Raw => Ok(content.to_vec()),
+        Compression::Gz => read_bounded(flate2::read::ZlibDecoder::new(content)),
+        Compression::Bz2 => read_bounded(bzip2::read::BzDecoder::new(content)),
+        Compression::Lz4 => {
+            let (size, block) = lz4_flex::block::uncompressed_size(content).map_err(io::Error::other)?;
+            if size as u64 > MAX_UNPACKED {
+                return Err(too_long());
+            }
+            lz4_flex::block::decompress(block, size).map_err(io::Error::other)
+        }
+        Compression::Zstd => read_bounded(zstd::stream::read::Decoder::new(content)?),
+        Compression::Br => read_bounded(brotli::Decompressor::new(content, 4096)),
+    }
+}
+
+fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(MAX_UNPACKED + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_UNPACKED { Err(too_long()) } else { Ok(bytes) }
+}
+
+fn too_long() -> io::Error {
+    io::Error::other(format!("it unpacks to more than {MAX_UNPACKED} bytes"))
 }
 
 #[cfg(test)]
@@ -134,8 +180,8 @@ mod tests {
     #[test]
     fn chunks_hold_whole_lines_and_stay_within_their_size() {
         let text: String = (0..5000).map(|n| format!("oline {n} of a log that goes on\n")).collect();
-        for method in [Compression::Raw, Compression::Gz, Compression::Zstd] {
-            let chunks = make(&text, method);
+        for method in ["raw", "gz", "bz2", "lz4", "zstd", "br"] {
+            let chunks = make(&text, Compression::for_writing(method).unwrap());
             assert!(chunks.len() > 1);
             assert!(chunks.iter().all(|chunk| chunk.content.len() <= MAX_CHUNK));
             assert_eq!(chunks.iter().map(|chunk| chunk.lines).sum::<i64>(), 5000);
@@ -156,6 +202,25 @@ mod tests {
         let stored = decode(&chunks[0].content, chunks[0].compressed.into()).unwrap();
         assert!(line.starts_with(&stored) && stored.len() <= MAX_CHUNK);
         assert_eq!(chunks.iter().map(|chunk| chunk.lines).sum::<i64>(), 2);
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_refused() {
+        let mut lie = lz4_flex::compress_prepend_size(b"short");
+        lie[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = decode(&lie, Compression::Lz4 as i64).unwrap_err().to_string();
+        assert!(error.contains("more than"), "{error}");
+        let long = vec![b'a'; MAX_UNPACKED as usize + 1];
+        for method in [Compression::Gz, Compression::Zstd] {
+            assert!(decode(&pack(&long, method).unwrap(), method as i64).is_err());
+        }
+    }
+
+    #[test]
+    fn damage_is_told_and_not_believed() {
+        for code in [1, 2, 3, 4, 5, 6] {
+            assert!(decode(b"no compressed text at all", code).is_err(), "{code}");
+        }
     }
 
     proptest! {

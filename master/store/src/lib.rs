@@ -20,6 +20,7 @@ pub mod masters;
 mod migrate;
 mod names;
 pub mod query;
+pub mod regroup;
 pub mod runs;
 pub mod schedulers;
 pub mod sourcestamps;

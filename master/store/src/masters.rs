@@ -60,10 +60,44 @@ pub async fn take_lease(tx: &Tx, id: MasterId, incarnation: &str, version: &str,
     Ok(())
 }
 
-/// Raises the lease's counter. `false`: another incarnation has it, and this one must stop acting.
+/// Raises the lease's counter. `false`: another incarnation has it, or others have taken over; this one must stop
+/// acting.
 pub async fn renew_lease(tx: &Tx, id: MasterId, incarnation: &str) -> Result<bool> {
-    let update = "UPDATE muster_masters SET counter = counter + 1 WHERE masterid = ? AND incarnation = ?";
+    let update = "UPDATE muster_masters SET counter = counter + 1 \
+                  WHERE masterid = ? AND incarnation = ? AND state <> 'expired'";
     Ok(tx.execute(update, params![id, incarnation]).await? == 1)
+}
+
+/// A lease as its holder left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Lease {
+    pub master: MasterId,
+    pub incarnation: String,
+    pub counter: i64,
+}
+
+/// The leases of other masters that act.
+pub async fn leases_of_others(tx: &Tx, me: MasterId) -> Result<Vec<Lease>> {
+    let query = "SELECT masterid, incarnation, counter FROM muster_masters \
+                 WHERE masterid <> ? AND state NOT IN ('stopped', 'expired') ORDER BY masterid";
+    let rows = tx.query(query, params![me]).await?;
+    rows.iter()
+        .map(|row| Ok(Lease { master: MasterId(row.int(0)?), incarnation: row.text(1)?, counter: row.int(2)? }))
+        .collect()
+}
+
+/// Ends a lease whose counter stands still. `false`: it was raised meanwhile, or somebody else was first.
+pub async fn expire_lease(tx: &Tx, lease: &Lease) -> Result<bool> {
+    let update = "UPDATE muster_masters SET state = 'expired' \
+                  WHERE masterid = ? AND incarnation = ? AND counter = ? AND state <> 'expired'";
+    Ok(tx.execute(update, params![lease.master, &lease.incarnation, lease.counter]).await? == 1)
+}
+
+/// Clears Buildbot's flag and leaves the last heartbeat as it was.
+pub async fn set_inactive(tx: &Tx, id: MasterId) -> Result<()> {
+    tx.execute("UPDATE masters SET active = 0 WHERE id = ?", params![id]).await?;
+    Ok(())
 }
 
 /// Tells in which state of its life a master is (`running`, `handing-off`, `stopped` …).

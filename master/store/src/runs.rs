@@ -2,7 +2,7 @@
 
 use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
 
-use crate::{Error, Result, Tx, names::found_next_time, params};
+use crate::{Error, Result, Row, Tx, names::found_next_time, params};
 
 /// Names a run and the right to write about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,24 +65,27 @@ pub async fn adopt(tx: &Tx, old: &RunKey, owner: MasterId) -> Result<RunKey> {
 pub async fn of_owner(tx: &Tx, owner: MasterId) -> Result<Vec<RunRow>> {
     let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
                  r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.owner = ? ORDER BY r.buildid";
-    let rows = tx.query(query, params![owner]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(RunRow {
-                key: RunKey {
-                    build: BuildId(row.int(0)?),
-                    owner: MasterId(row.int(1)?),
-                    epoch: Epoch(row.int(2)?),
-                },
-                worker: WorkerId(row.int(3)?),
-                builder: BuilderId(row.int(4)?),
-                request: RequestId(row.int(5)?),
-                number: row.int(6)?,
-                snapshot: row.int(7)?,
-                plan: row.text(8)?,
-            })
-        })
-        .collect()
+    tx.query(query, params![owner]).await?.iter().map(from_row).collect()
+}
+
+/// The runs on a worker that another master than `owner` has, by build.
+pub async fn of_worker_elsewhere(tx: &Tx, worker: WorkerId, owner: MasterId) -> Result<Vec<RunRow>> {
+    let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.workerid = ? AND r.owner <> ? \
+                 ORDER BY r.buildid";
+    tx.query(query, params![worker, owner]).await?.iter().map(from_row).collect()
+}
+
+fn from_row(row: &Row) -> Result<RunRow> {
+    Ok(RunRow {
+        key: RunKey { build: BuildId(row.int(0)?), owner: MasterId(row.int(1)?), epoch: Epoch(row.int(2)?) },
+        worker: WorkerId(row.int(3)?),
+        builder: BuilderId(row.int(4)?),
+        request: RequestId(row.int(5)?),
+        number: row.int(6)?,
+        snapshot: row.int(7)?,
+        plan: row.text(8)?,
+    })
 }
 
 /// Changes what is left to do: a step added others.

@@ -1,8 +1,9 @@
 //! State of services that belongs to the cluster, as JSON (`compat/database.md`, "State").
 
+use muster_core::hash::name_hash;
 use serde_json::Value as Json;
 
-use crate::{Result, Tx, names::found_next_time, params};
+use crate::{Result, Tx, json_text, names::found_next_time, params};
 
 /// Names one value: whose it is, of which class, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,26 +14,53 @@ pub struct StateKey {
     pub key: String,
 }
 
+/// Characters of an object's name, and of a key, that their columns hold.
+const OBJECT_NAME: usize = 128;
+const KEY_NAME: usize = 255;
+
+/// A name that fits into its column: of a longer one, the first half and the hash of the whole, as Buildbot shortens it.
+fn fitting(name: &str, length: usize) -> String {
+    if name.chars().count() <= length {
+        return name.to_owned();
+    }
+    let hash: String = name_hash(name).chars().take(length / 2).collect();
+    name.chars().take(length / 2).chain(hash.chars()).collect()
+}
+
 /// The value, if it was ever set.
 pub async fn get(tx: &Tx, key: &StateKey) -> Result<Option<Json>> {
     let query = "SELECT s.value_json FROM object_state s JOIN objects o ON o.id = s.objectid \
                  WHERE o.name = ? AND o.class_name = ? AND s.name = ?";
-    let row = tx.query_opt(query, params![&key.object, &key.class, &key.key]).await?;
+    let row = tx.query_opt(query, params![fitting(&key.object, OBJECT_NAME), &key.class, fitting(&key.key, KEY_NAME)]).await?;
     row.map(|row| row.json(0)).transpose()
 }
 
 /// Sets the value.
 pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
+    let name = fitting(&key.object, OBJECT_NAME);
     let query = "SELECT id FROM objects WHERE name = ? AND class_name = ?";
-    let object = match tx.query_opt(query, params![&key.object, &key.class]).await? {
+    let object = match tx.query_opt(query, params![&name, &key.class]).await? {
         Some(row) => row.int(0)?,
         None => {
             let insert = "INSERT INTO objects (name, class_name) VALUES (?, ?)";
-            found_next_time(tx.insert(insert, params![&key.object, &key.class]).await)?
+            found_next_time(tx.insert(insert, params![&name, &key.class]).await)?
         }
     };
     let upsert = "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) \
                   ON CONFLICT (objectid, name) DO UPDATE SET value_json = excluded.value_json";
-    tx.execute(upsert, params![object, &key.key, value.to_string()]).await?;
+    tx.execute(upsert, params![object, fitting(&key.key, KEY_NAME), json_text(value)?]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_their_first_half_and_a_hash() {
+        assert_eq!(fitting("short", 128), "short");
+        let long = "ä".repeat(129);
+        let fitted = fitting(&long, 128);
+        assert_eq!(fitted, format!("{}{}", "ä".repeat(64), name_hash(&long)));
+    }
 }

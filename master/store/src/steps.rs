@@ -2,7 +2,7 @@
 
 use muster_core::{BuildId, Log, LogId, LogKind, Results, Step, StepId, StepUrl, Timestamp};
 
-use crate::{Error, Result, Row, Tx, chunks::Chunk, json_text, params};
+use crate::{Error, Result, Row, Tx, chunks::Chunk, dialect::expand_rows, json_text, params};
 
 /// Inserts a step that has started.
 pub async fn insert(
@@ -129,16 +129,23 @@ pub(crate) fn log_from_row(row: &Row) -> Result<Log> {
     })
 }
 
+/// Chunks in one statement: 2 MB at most, which every server takes with its default limits.
+const CHUNKS_PER_STATEMENT: usize = 32;
+pub(crate) const INSERT_CHUNKS: &str =
+    "INSERT INTO logchunks (logid, first_line, last_line, content, compressed) VALUES (??)";
+
 /// Appends chunks to a log.
 pub async fn append(tx: &Tx, log: LogId, chunks: &[Chunk]) -> Result<()> {
     let row = tx.query_opt("SELECT num_lines FROM logs WHERE id = ?", params![log]).await?;
     let mut line = row.ok_or_else(|| Error::Data(format!("there is no log {log}")))?.int(0)?;
-    for chunk in chunks {
-        let insert =
-            "INSERT INTO logchunks (logid, first_line, last_line, content, compressed) VALUES (?, ?, ?, ?, ?)";
-        let last = line + chunk.lines - 1;
-        tx.execute(insert, params![log, line, last, chunk.content.clone(), chunk.compressed]).await?;
-        line = last + 1;
+    for part in chunks.chunks(CHUNKS_PER_STATEMENT) {
+        let mut values = Vec::with_capacity(5 * part.len());
+        for chunk in part {
+            let last = line + chunk.lines - 1;
+            values.extend(params![log, line, last, chunk.content.clone(), chunk.compressed]);
+            line = last + 1;
+        }
+        tx.execute(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", part.len()), values).await?;
     }
     tx.execute("UPDATE logs SET num_lines = ? WHERE id = ?", params![line, log]).await?;
     Ok(())

@@ -62,11 +62,8 @@ pub async fn barred(tx: &Tx) -> Result<Vec<WorkerId>> {
 /// Whether a dial of a worker wins its session: the outcome of [`win_session`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dial {
-    /// The session is ours, in a life of the worker that was known before or not.
-    Won {
-        /// The worker's process is another one than last time: its commands are gone for good.
-        new_life: bool,
-    },
+    /// The session is ours.
+    Won,
     /// A later dial of the same life was here already.
     Lost,
 }
@@ -84,7 +81,7 @@ pub async fn win_session(
         let insert =
             "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (?, ?, ?, ?, 1)";
         found_next_time(tx.execute(insert, params![worker, boot_id, dial_no, holder]).await)?;
-        return Ok(Dial::Won { new_life: true });
+        return Ok(Dial::Won);
     };
     let new_life = row.text(0)? != boot_id;
     if !new_life && row.int(1)? >= dial_no {
@@ -92,5 +89,11 @@ pub async fn win_session(
     }
     let update = "UPDATE muster_sessions SET boot_id = ?, dial_no = ?, holder = ?, epoch = epoch + 1 WHERE workerid = ?";
     tx.execute(update, params![boot_id, dial_no, holder, worker]).await?;
-    Ok(Dial::Won { new_life })
+    Ok(Dial::Won)
+}
+
+/// Whether a worker's session is with this master.
+pub async fn holds_session(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {
+    let query = "SELECT 1 FROM muster_sessions WHERE workerid = ? AND holder = ?";
+    Ok(tx.query_opt(query, params![worker, master]).await?.is_some())
 }

@@ -1,5 +1,7 @@
-//! The store on real servers.
+//! The store on real servers, and beside a real Buildbot.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod conformance;
+mod engines;
 mod schema;

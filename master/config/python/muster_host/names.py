@@ -51,6 +51,7 @@ OFFERED = {
     },
     "changes": {
         "buildbot.changes.gitpoller": "GitPoller",
+        "buildbot.changes.pb": "PBChangeSource",
     },
     "secrets": {
         "buildbot.secrets.providers.file": "SecretInAFile",
@@ -91,7 +92,7 @@ NOT_YET = {
     """,
     "changes": """
         BitbucketPullrequestPoller BzrLaunchpadEmailMaildirSource CVSMaildirSource GerritChangeSource
-        GerritEventLogPoller GitHubPullrequestPoller HgPoller MaildirSource P4Source PBChangeSource
+        GerritEventLogPoller GitHubPullrequestPoller HgPoller MaildirSource P4Source
         SVNCommitEmailMaildirSource SVNPoller
     """,
     "reporters": """
@@ -123,7 +124,6 @@ NOT_YET_IN_MODULES = {
         BzrLaunchpadEmailMaildirSource CVSMaildirSource MaildirSource SVNCommitEmailMaildirSource
     """,
     "buildbot.changes.p4poller": "P4Source",
-    "buildbot.changes.pb": "PBChangeSource",
     "buildbot.changes.svnpoller": """
         SVNPoller split_file_alwaystrunk split_file_branches split_file_projects_branches
     """,

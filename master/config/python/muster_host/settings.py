@@ -20,7 +20,7 @@ _FUNCTIONS = {
 }
 
 #: Protocols that workers may speak. `session` is Muster's own.
-_PROTOCOLS = ("session", "null")
+_PROTOCOLS = ("session", "pb", "msgpack_experimental_v7", "null")
 _SESSION_PORT = "9990"
 
 

@@ -289,6 +289,21 @@ pub struct ChangeSourceConfig {
 pub enum ChangeSourceKind {
     /// Asks a git repository.
     GitPoller(GitPollerConfig),
+    /// Takes what `buildbot sendchange` sends.
+    Pb(PbChangesConfig),
+}
+
+/// Changes that come over Perspective Broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PbChangesConfig {
+    /// Who may send them.
+    pub user: String,
+    /// Their password; may be a secret.
+    pub password: Renderable,
+    /// A port of its own, as text; `None` for the port of the workers.
+    pub port: Option<String>,
+    /// Takes only files below it, and takes it off.
+    pub prefix: Option<String>,
 }
 
 /// A poller of a git repository. Times in seconds.

@@ -1,6 +1,7 @@
 //! Update methods: each is one transaction and the events that tell about it.
 
 mod buildsets;
+mod cluster;
 mod changes;
 mod configure;
 mod control;
@@ -13,10 +14,11 @@ pub use changes::NewChange;
 pub use configure::{BuilderSetup, Configured, Setup};
 pub use control::WorkerOrder;
 pub use locks::LockWish;
-pub use runs::{NewRun, RunWrite, Started};
+pub use runs::{Dialled, NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 
 pub use muster_store::{
+    masters::Lease,
     sourcestamps::{NewPatch, NewSourceStamp},
     state::StateKey,
 };

@@ -42,6 +42,18 @@ pub struct Started {
     pub number: i64,
 }
 
+/// What a worker's dial came to.
+#[derive(Clone, Debug)]
+pub enum Dialled {
+    /// The session is here now.
+    Won {
+        /// Builds on this worker that another master had.
+        moved: Vec<RunRow>,
+    },
+    /// A later dial of the same life was here already.
+    Lost,
+}
+
 /// Something that a run's owner writes. Steps are addressed by their number, logs by name: the owner is the only
 /// writer, so it knows them before the database does.
 #[derive(Clone, Debug)]
@@ -103,19 +115,14 @@ impl Data {
     /// Takes over the runs that `owner` left behind: their epochs are raised, so that nobody else can write.
     pub async fn adopt_runs(&self, owner: MasterId, me: MasterId) -> Result<Vec<RunRow>> {
         let adopted = self.db().tx("adopt_runs", |tx| async move {
-            let mut adopted = Vec::new();
-            for mut run in runs::of_owner(&tx, owner).await? {
-                run.key = runs::adopt(&tx, &run.key, me).await?;
-                builds::set_master(&tx, run.key.build, me).await?;
-                buildsets::move_claim(&tx, run.request, me).await?;
-                adopted.push(run);
-            }
-            Ok::<_, Error>(adopted)
+            let runs = runs::of_owner(&tx, owner).await?;
+            adopt(&tx, runs, me).await
         });
         adopted.await.map(|committed| committed.into_inner())
     }
 
-    /// A worker's session is here now; whether this dial wins it.
+    /// A worker dials this master. If the dial wins the session, the builds on that worker come along: a build follows
+    /// its worker, and its former owner is fenced.
     pub async fn worker_dials(
         &self,
         master: MasterId,
@@ -123,14 +130,16 @@ impl Data {
         boot_id: &str,
         dial_no: i64,
         info: &Map<String, Value>,
-    ) -> Result<workers::Dial> {
+    ) -> Result<Dialled> {
         let committed = self.db().tx("worker_dials", |tx| async move {
             let dial = workers::win_session(&tx, worker, boot_id, dial_no, master).await?;
             if dial == workers::Dial::Lost {
-                return Ok((dial, Vec::new()));
+                return Ok((Dialled::Lost, Vec::new()));
             }
             workers::connected(&tx, master, worker, &muster_store::json_text(info)?).await?;
-            Ok::<_, Error>((dial, vec![worker_event(&tx, worker, "connected").await?]))
+            let elsewhere = runs::of_worker_elsewhere(&tx, worker, master).await?;
+            let moved = adopt(&tx, elsewhere, master).await?;
+            Ok::<_, Error>((Dialled::Won { moved }, vec![worker_event(&tx, worker, "connected").await?]))
         });
         Ok(self.tell(committed.await?))
     }
@@ -146,8 +155,22 @@ impl Data {
     }
 }
 
+/// Makes `me` the owner of runs, of their builds and of their claims.
+pub(super) async fn adopt(tx: &Tx, mut runs: Vec<RunRow>, me: MasterId) -> Result<Vec<RunRow>> {
+    for run in &mut runs {
+        run.key = runs::adopt(tx, &run.key, me).await?;
+        builds::set_master(tx, run.key.build, me).await?;
+        buildsets::move_claim(tx, run.request, me).await?;
+    }
+    Ok(runs)
+}
+
 async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Started, Vec<Event>)>> {
     let now = now();
+    // Another master may have the worker's session by now.
+    if !workers::holds_session(tx, run.worker, master).await? {
+        return Ok(None);
+    }
     if !buildsets::claim(tx, run.request, Claim { master, at: now }).await? {
         return Ok(None);
     }

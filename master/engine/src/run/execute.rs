@@ -79,7 +79,7 @@ impl StepContext<'_> {
             restore(&mut observer, &state);
             self.slugs.extend(state.lazy_logs.values().cloned());
             if state.ended {
-                return Ok(state.result);
+                return self.concluded(state.result);
             }
         }
         if let (Effect::Live(_), Some(order)) = (&effect, self.stopped()) {
@@ -91,17 +91,21 @@ impl StepContext<'_> {
         let mut running = self.begin(effect, &request, transfers).await?;
         let end = self.until_end(&mut running, &request, ends, &mut observer).await;
         self.core.slot.done(running.id);
-        match &end {
+        if let Err(StepEnd::Retry(_)) = &end {
             // Nobody will ask for this command again.
-            Err(StepEnd::Retry(_)) => self.core.slot.forget(running.id),
-            Err(_) => {}
-            Ok(()) => self.note_end(&running.state.result),
+            self.core.slot.forget(running.id);
         }
         end?;
-        if let Some(error) = &running.state.result.error {
-            return Err(StepEnd::Exception(format!("the worker could not run the command: {error}")));
+        self.concluded(running.state.result)
+    }
+
+    /// What an ended command means to its step, whether it has ended just now or before a replay.
+    fn concluded(&mut self, result: CommandResult) -> Result<CommandResult, StepEnd> {
+        self.note_end(&result);
+        match &result.error {
+            Some(error) => Err(StepEnd::Exception(format!("the worker could not run the command: {error}"))),
+            None => Ok(result),
         }
-        Ok(running.state.result)
     }
 
     async fn begin(

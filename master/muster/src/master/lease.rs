@@ -35,7 +35,8 @@ pub async fn keep(data: Data, master: MasterId, incarnation: String, stop: Cance
                 }
             }
             Ok(false) => bail!(
-                "another process acts under this master's name; give each master a directory or a host name of its own"
+                "this master's lease is gone: it stood still for so long that others have taken over its builds, or another \
+                 process acts under its name. Start it again; each master needs a directory or a host name of its own"
             ),
             // Told once: the database may be away for long.
             Err(error) if !is_failing => {

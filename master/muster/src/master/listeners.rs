@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use muster_config::snapshot::Snapshot;
+use muster_config::snapshot::{ChangeSourceKind, Snapshot};
 use muster_core::strports::ListenAddress;
 use muster_web::Listener;
 use tokio::net::TcpListener;
+
+use super::gateway::own_port;
 
 /// Where workers are accepted when `c['protocols']['session']` names no port.
 const SESSION_PORT: &str = "9990";
@@ -17,6 +19,27 @@ pub struct Listeners {
     pub web: Vec<Listener>,
     /// For workers.
     pub sessions: Vec<TcpListener>,
+    /// For stock workers, and for changes that are sent.
+    pub stock: Vec<GatewayListener>,
+}
+
+/// A socket of the gateway.
+pub struct GatewayListener {
+    /// The socket.
+    pub listener: muster_gateway::Listener,
+    /// What is spoken there.
+    pub protocol: StockProtocol,
+}
+
+/// What the gateway speaks.
+pub enum StockProtocol {
+    /// Perspective Broker; `port` is that of a change source, if it has one of its own.
+    Pb {
+        /// As configured.
+        port: Option<String>,
+    },
+    /// `msgpack_experimental_v7`.
+    Msgpack,
 }
 
 impl Listeners {
@@ -36,7 +59,8 @@ impl Listeners {
                 }
             }
         }
-        Ok(Listeners { web, sessions })
+        let stock = open_stock(snapshot).await?;
+        Ok(Listeners { web, sessions, stock })
     }
 
     /// Tells the log where everybody can come in.
@@ -47,11 +71,57 @@ impl Listeners {
         for address in self.session_addresses() {
             tracing::info!("workers connect to ws://{address}");
         }
+        for GatewayListener { listener, protocol } in &self.stock {
+            let speaks = match protocol {
+                StockProtocol::Pb { port: None } => "stock workers connect (PB)",
+                StockProtocol::Pb { port: Some(_) } => "changes are sent (PB)",
+                StockProtocol::Msgpack => "stock workers connect (msgpack_experimental_v7)",
+            };
+            tracing::info!("{speaks} to {}", listener.address());
+        }
     }
 
     /// The addresses for workers.
     pub fn session_addresses(&self) -> Vec<SocketAddr> {
         self.sessions.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
+    let mut stock = Vec::new();
+    for (name, protocol) in
+        [("pb", StockProtocol::Pb { port: None }), ("msgpack_experimental_v7", StockProtocol::Msgpack)]
+    {
+        let Some(port) = snapshot.protocols.get(name).map(|config| &config.port) else { continue };
+        let setting = format!("c['protocols']['{name}']['port']");
+        let Some(port) = port else { bail!("{setting} is missing; write a port such as 9989") };
+        let listener = gateway_listener(listen(port, &setting).await?);
+        stock.push(GatewayListener { listener, protocol });
+    }
+    let mut ports: Vec<String> = Vec::new();
+    for source in &snapshot.change_sources {
+        let ChangeSourceKind::Pb(config) = &source.kind else { continue };
+        match own_port(snapshot, config.port.as_deref()) {
+            Some(port) if !ports.contains(&port) => {
+                let setting = format!("the port of change source '{}'", source.name);
+                let listener = gateway_listener(listen(&port, &setting).await?);
+                stock.push(GatewayListener { listener, protocol: StockProtocol::Pb { port: Some(port.clone()) } });
+                ports.push(port);
+            }
+            None if !snapshot.protocols.contains_key("pb") => bail!(
+                "change source '{}' has no port: give it one, or configure c['protocols']['pb']['port']",
+                source.name
+            ),
+            _ => {}
+        }
+    }
+    Ok(stock)
+}
+
+fn gateway_listener(listener: Listener) -> muster_gateway::Listener {
+    match listener {
+        Listener::Tcp(listener) => muster_gateway::Listener::Tcp(listener),
+        Listener::Unix(listener) => muster_gateway::Listener::Unix(listener),
     }
 }
 

@@ -98,7 +98,7 @@ fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<String> {
         ("c['db']", old.db != new.db),
         ("c['mq']", old.mq != new.mq),
         ("c['www']['port']", old.www.port != new.www.port),
-        ("c['protocols']", session_port(old) != session_port(new)),
+        ("c['protocols']", old.protocols != new.protocols || session_port(old) != session_port(new)),
     ];
     let changed = differences.into_iter().filter(|(_, differs)| *differs);
     changed

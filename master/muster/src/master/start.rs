@@ -16,7 +16,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::{
-    RunningMaster,
+    RunningMaster, gateway,
     listeners::Listeners,
     reconfigure::{Reconfigure, listen_for_hang_up},
     said,
@@ -32,7 +32,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     tracing::info!("Muster {VERSION} starts in {}", dir.path().display());
-    let running = Ready::get(dir).await?.spawn(dir, lock);
+    let running = Ready::get(dir).await?.spawn(dir, lock)?;
     running.data.master_is_ready(running.id).await?;
     tracing::info!("{}", said::RUNNING);
     Ok(running)
@@ -76,7 +76,7 @@ impl Ready {
         Ok(Ready { hang_up, host, driving, data, listeners, id, incarnation, active })
     }
 
-    fn spawn(self, dir: &MasterDir, lock: PidFile) -> RunningMaster {
+    fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
         let Ready { hang_up, host, driving, data, listeners, id, incarnation, active } = self;
         let (services, lease) = (Tasks::default(), Tasks::default());
         let sessions = listeners.session_addresses();
@@ -92,7 +92,7 @@ impl Ready {
             }
             Ok(())
         });
-        let engine = Engine::new(data.clone(), id, basedir.clone(), in_force);
+        let engine = Engine::new(data.clone(), id, basedir.clone(), in_force.clone());
         for listener in listeners.sessions {
             let engine = engine.clone();
             services.spawn("the listener for workers", |stop| async move {
@@ -100,6 +100,7 @@ impl Ready {
                 Ok(())
             });
         }
+        gateway::start(listeners.stock, &basedir, &engine, &data, &host, in_force, &services)?;
         services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
         let (tracker, stop) = services.lend();
         Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
@@ -112,6 +113,6 @@ impl Ready {
         }
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-        RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, _lock: lock }
+        Ok(RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, _lock: lock })
     }
 }

@@ -9,11 +9,8 @@ use muster_core::strports::ListenAddress;
 pub fn about(snapshot: &Snapshot) -> Vec<String> {
     let mut warnings = snapshot.warnings.clone();
     warnings.extend(about_web(snapshot));
-    for protocol in snapshot.protocols.keys().filter(|name| *name != "session") {
-        warnings.push(format!(
-            "c['protocols']['{protocol}'] is not served yet: stock workers can't connect. Use `muster worker` and \
-             c['protocols'] = {{'session': {{'port': 9990}}}}"
-        ));
+    if snapshot.protocols.contains_key("null") {
+        warnings.push("c['protocols']['null'] is not served: there are no local workers yet".to_owned());
     }
     warnings
 }

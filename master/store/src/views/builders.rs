@@ -88,7 +88,7 @@ pub async fn recent(tx: &Tx, only: Option<BuilderId>, window: i64) -> Result<Vec
     let query = "SELECT b.builderid, b.number, b.id, b.results, b.started_at, b.complete_at \
                  FROM builders x CROSS JOIN builds b WHERE b.builderid = x.id \
                  AND b.number > (SELECT max(n.number) - ?1 FROM builds n WHERE n.builderid = x.id) \
-                 AND (?2 IS NULL OR x.id = ?2) ORDER BY x.id, b.number DESC";
+                 AND x.id = COALESCE(?2, x.id) ORDER BY x.id, b.number DESC";
     let rows = tx.query(query, params![window, only]).await?;
     let build = |row: &Row| {
         Ok(RecentBuild {

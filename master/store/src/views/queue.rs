@@ -86,7 +86,7 @@ pub async fn pending(tx: &Tx, only: Option<BuilderId>, limit: i64) -> Result<Vec
                  FROM buildrequests r JOIN builders x ON x.id = r.builderid JOIN buildsets s ON s.id = r.buildsetid \
                  LEFT JOIN sourcestamps ss ON ss.id = (SELECT min(bs.sourcestampid) FROM buildset_sourcestamps bs \
                  WHERE bs.buildsetid = r.buildsetid) \
-                 WHERE r.complete = 0 AND (?1 IS NULL OR r.builderid = ?1) \
+                 WHERE r.complete = 0 AND r.builderid = COALESCE(?1, r.builderid) \
                  AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) \
                  ORDER BY r.priority DESC, r.id LIMIT ?2";
     let request = |row: &Row| {

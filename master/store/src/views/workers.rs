@@ -79,7 +79,7 @@ pub async fn workers(tx: &Tx, limit: i64) -> Result<Vec<WorkerLine>> {
 pub async fn workers_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec<BuilderWorker>> {
     let query = "SELECT DISTINCT bm.builderid, c.workerid FROM builder_masters bm \
                  JOIN masters m ON m.id = bm.masterid JOIN configured_workers c ON c.buildermasterid = bm.id \
-                 WHERE m.active = 1 AND (?1 IS NULL OR bm.builderid = ?1)";
+                 WHERE m.active = 1 AND bm.builderid = COALESCE(?1, bm.builderid)";
     let rows = tx.query(query, params![only]).await?;
     rows.iter()
         .map(|row| Ok(BuilderWorker { builder: BuilderId(row.int(0)?), worker: WorkerId(row.int(1)?) }))

@@ -10,7 +10,7 @@ use minijinja::{Value, context, value::Serde};
 use muster_data::views::{BuildPage, Excerpt};
 
 use super::{
-    ansi, builders,
+    ansi,
     request::{self, PageError, PageRequest, PageResult},
 };
 use crate::state::AppState;
@@ -43,7 +43,7 @@ fn excerpt(excerpt: Excerpt) -> Value {
 
 /// The build that an address names.
 pub(super) async fn find(state: &AppState, builder: &str, number: &str) -> Result<BuildPage, PageError> {
-    let (builder, number) = (builders::find(state, builder).await?, request::number(number)?);
+    let (builder, number) = (request::builder(state, builder).await?, request::number(number)?);
     let missing = format!("The builder {} has no build {number}.", builder.name);
     state.data.build_page(builder, number).await?.ok_or(PageError::NotFound(missing))
 }

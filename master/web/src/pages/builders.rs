@@ -11,7 +11,7 @@ use muster_data::views::{BuilderLine, BuilderSummary};
 use super::{
     force,
     forms::Fields,
-    request::{PageError, PageRequest, PageResult},
+    request::{self, PageRequest, PageResult},
 };
 use crate::state::AppState;
 
@@ -61,7 +61,7 @@ pub(super) async fn one(
     Path(key): Path<String>,
 ) -> Response {
     let answer = async {
-        let builder = find(&state, &key).await?;
+        let builder = request::builder(&state, &key).await?;
         let forms = force::forms_of(&page.snapshot, &builder.name);
         show(&state, &page, builder, forms).await
     };
@@ -78,10 +78,4 @@ async fn show(state: &AppState, page: &PageRequest, builder: BuilderLine, forms:
         "builder.html",
         context! { nav => "builders", builder => Serde(builder), forms, below, slowest },
     )
-}
-
-/// The builder that an address names.
-pub(super) async fn find(state: &AppState, key: &str) -> Result<BuilderLine, PageError> {
-    let builder = state.data.find_builder(key).await?;
-    builder.ok_or_else(|| PageError::NotFound(format!("There is no builder {key}.")))
 }

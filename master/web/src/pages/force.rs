@@ -14,10 +14,9 @@ use muster_schedule::ForceError;
 use serde_json::Map;
 
 use super::{
-    builders,
     format::builder_path,
     forms::Fields,
-    request::{PageError, PageRequest, PageResult},
+    request::{self, PageError, PageRequest, PageResult},
 };
 use crate::state::AppState;
 
@@ -83,7 +82,7 @@ pub(super) async fn form(
     Path((builder, scheduler)): Path<(String, String)>,
 ) -> Response {
     let answer = async {
-        let builder = builders::find(&state, &builder).await?;
+        let builder = request::builder(&state, &builder).await?;
         show(&page, StatusCode::OK, &builder, &scheduler, &Filled::default(), None)
     };
     page.finish(answer.await)
@@ -123,7 +122,7 @@ pub(super) async fn submit(
 
 async fn force(state: &AppState, page: &PageRequest, builder: &str, name: &str, body: &str) -> PageResult {
     page.check_same_site()?;
-    let builder = builders::find(state, builder).await?;
+    let builder = request::builder(state, builder).await?;
     let config = page.snapshot.scheduler(name).and_then(force_config);
     let fields = config.map(|config| config.fields.as_slice()).unwrap_or_default();
     let values = values(fields, &Fields::parse(body));

@@ -12,7 +12,7 @@ use muster_data::views::{Found, LogPage, MAX_WINDOW, Search, TextLine};
 use regex::Regex;
 
 use super::{
-    ansi, builders,
+    ansi,
     forms::Fields,
     request::{self, PageError, PageRequest, PageResult},
 };
@@ -39,7 +39,7 @@ pub(super) async fn page(
     Path((builder, number, step, slug)): Path<(String, String, String, String)>,
 ) -> Response {
     let answer = async {
-        let builder = builders::find(&state, &builder).await?;
+        let builder = request::builder(&state, &builder).await?;
         let (number, step) = (request::number(&number)?, request::number(&step)?);
         let missing = format!("Step {step} of {} #{number} has no log {slug}.", builder.name);
         let log = state.data.log_page(builder, number, step, &slug).await?;

@@ -9,6 +9,7 @@ use axum::{
 };
 use minijinja::{Value, context};
 use muster_config::snapshot::Snapshot;
+use muster_data::views::BuilderLine;
 
 use super::{
     forms::{Fields, is_same_site},
@@ -154,6 +155,12 @@ impl PageRequest {
     pub(super) fn redirect(&self, to: &str) -> Response {
         (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{}{to}", self.root))]).into_response()
     }
+}
+
+/// The builder that an address names.
+pub(super) async fn builder(state: &AppState, key: &str) -> Result<BuilderLine, PageError> {
+    let builder = state.data.find_builder(key).await?;
+    builder.ok_or_else(|| PageError::NotFound(format!("There is no builder {key}.")))
 }
 
 /// A number in an address.

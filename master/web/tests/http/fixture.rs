@@ -4,8 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority,
-    SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
+    FieldKind, ForceConfig, ForceField, Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
 };
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
@@ -348,34 +347,13 @@ async fn fill_steps(tx: &Tx) {
 
 /// A configuration with the recorded force schedulers.
 fn snapshot() -> Snapshot {
-    let text = |text: &str| Renderable::Literal(json!(text));
     Snapshot {
-        config_file: "master.cfg".to_owned(),
         title: "Demo".to_owned(),
         title_url: "https://demo.example.org/".to_owned(),
         buildbot_url: "http://127.0.0.1:8010/".to_owned(),
-        properties: Default::default(),
-        multi_master: false,
-        db: DbConfig { db_url: text("sqlite:///state.sqlite") },
-        mq: MqConfig::Simple,
-        log_compression_method: "gz".to_owned(),
-        log_encoding: LogEncoding::Name("utf-8".to_owned()),
-        collapse_requests: CollapseSetting::Default,
-        prioritize_builders: None,
-        select_next_worker: None,
-        codebase_generator: None,
-        change_horizon: None,
-        caches: Default::default(),
-        protocols: Default::default(),
         www: WwwConfig { port: Some("8010".to_owned()), ..WwwConfig::default() },
-        workers: Vec::new(),
-        builders: Vec::new(),
         schedulers: items("forceschedulers.json", "forceschedulers").iter().map(force_scheduler).collect(),
-        change_sources: Vec::new(),
-        locks: Vec::new(),
-        projects: Vec::new(),
-        warnings: Vec::new(),
-        has_callables: false,
+        ..Snapshot::empty()
     }
 }
 

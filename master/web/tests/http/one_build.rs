@@ -6,7 +6,7 @@ use std::{
 };
 
 use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, StepUrl, WorkerId};
-use muster_data::{NewBuildset, NewRun, NewSourceStamp, RunWrite, SourceOf, now};
+use muster_data::{NewBuildset, NewRun, RunWrite, SourceOf, now};
 use muster_store::chunks::{Compression, make};
 use serde_json::{Value, json};
 

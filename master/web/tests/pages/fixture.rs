@@ -4,8 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    CollapseSetting, DbConfig, FieldKind, ForceConfig, ForceField, LogEncoding, MqConfig, Priority,
-    SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
+    FieldKind, ForceConfig, ForceField, Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef,
 };
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
@@ -239,32 +238,11 @@ async fn pending(tx: &Tx, now: i64) {
 
 fn snapshot() -> Snapshot {
     Snapshot {
-        config_file: "master.cfg".to_owned(),
         title: "Example".to_owned(),
         title_url: "https://example.org/".to_owned(),
         buildbot_url: "https://ci.example.org/".to_owned(),
-        properties: Default::default(),
-        multi_master: false,
-        db: DbConfig { db_url: Renderable::Literal(json!("sqlite:///state.sqlite")) },
-        mq: MqConfig::Simple,
-        log_compression_method: "gz".to_owned(),
-        log_encoding: LogEncoding::Name("utf-8".to_owned()),
-        collapse_requests: CollapseSetting::Default,
-        prioritize_builders: None,
-        select_next_worker: None,
-        codebase_generator: None,
-        change_horizon: None,
-        caches: Default::default(),
-        protocols: Default::default(),
-        www: WwwConfig::default(),
-        workers: Vec::new(),
-        builders: Vec::new(),
         schedulers: vec![force_scheduler()],
-        change_sources: Vec::new(),
-        locks: Vec::new(),
-        projects: Vec::new(),
-        warnings: Vec::new(),
-        has_callables: false,
+        ..Snapshot::empty()
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Ended {
     pub(super) urls: Vec<(String, String)>,
     /// What its summary says where nothing is configured.
     pub(super) summary: Option<String>,
+    /// What its summary says about how its last command was ended.
+    pub(super) note: Option<&'static str>,
 }
 
 impl Ended {
@@ -244,10 +246,11 @@ impl World {
         };
         let Ok(results) = settled else { return Life::Over };
         let summary = context.outcome.take().or_else(|| context.summary.take());
+        let note = context.note;
         let properties = std::mem::take(&mut context.new_properties);
         context.core.recorder.flush().await.unwrap();
         let (logs, urls) = self.written().await;
-        Life::Ended(Ended { results, properties, logs, urls, summary })
+        Life::Ended(Ended { results, properties, logs, urls, summary, note })
     }
 
     /// How many effects the step has had.

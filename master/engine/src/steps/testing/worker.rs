@@ -26,7 +26,7 @@ pub(in crate::steps) type Script = Arc<dyn Fn(&StartCommand, &[u8]) -> Reply + S
 
 /// How a command goes.
 pub(in crate::steps) enum Reply {
-    /// It tells this and ends.
+    /// It tells this and ends, well if it doesn't tell otherwise.
     Ends(Vec<UpdateBody>),
     /// It tells this, and goes on until it is interrupted or [told to finish](TestWorker::finish).
     Runs(Vec<UpdateBody>),
@@ -164,7 +164,8 @@ fn line(command: &Command) -> String {
 
 impl MemorySpool {
     fn tell(&self, link: &WorkerLink, command: CommandId, updates: Vec<UpdateBody>, ends: bool) {
-        let end = ends.then_some(UpdateBody::Complete { error: None });
+        let broken = matches!(updates.last(), Some(UpdateBody::Complete { .. }));
+        let end = (ends && !broken).then_some(UpdateBody::Complete { error: None });
         let number = {
             let mut spooled = self.0.lock().unwrap();
             let mut number = spooled.last.get(&command).copied().unwrap_or(0);

@@ -198,3 +198,22 @@ async fn retries_of_clones_wait_once() {
     assert_eq!(ended.results, Results::Failure);
     assert_eq!(ended.log("stdio").matches("eno\n").count(), 3);
 }
+
+#[tokio::test]
+async fn the_ways_a_command_can_end_are_replayed() {
+    let reason = |reason: &str| vec![UpdateBody::FailureReason(reason.into()), UpdateBody::Rc(-1)];
+    let broken = vec![UpdateBody::Complete { error: Some("no such user".into()) }];
+    for (updates, results, note) in [
+        (reason("timeout"), Results::Failure, Some("timed out")),
+        (reason("timeout_without_output"), Results::Failure, Some("timed out")),
+        (reason("max_lines_failure"), Results::Failure, Some("max lines")),
+        (broken, Results::Exception, None),
+        (vec![], Results::Failure, None),
+    ] {
+        let script: Script = Arc::new(move |_, _| Reply::Ends(updates.clone()));
+        // The second command lets the first one be replayed after its end.
+        let commands = json!({"commands": [{"command": "a"}, {"command": "b", "flunkOnFailure": true}]});
+        let ended = replay(&step("ShellSequence", commands), async || World::new(script.clone()).await).await;
+        assert_eq!((ended.results, ended.note), (results, note), "{ended:?}");
+    }
+}

@@ -78,6 +78,10 @@ fn unpack_entry(entry: &mut Entry<'_, impl Read>, name: &Path, target: &Path) ->
 /// Where a name of the archive lies below `target`, with the directories above it made; `None` for the target itself.
 /// No link on the way is followed.
 fn inside(target: &Path, name: &Path) -> io::Result<Option<PathBuf>> {
+    // Stock workers give the directory itself no name, and a directory's name gets a slash.
+    if name == Path::new("/") {
+        return Ok(None);
+    }
     let mut parts = Vec::new();
     for component in name.components() {
         match component {
@@ -170,6 +174,7 @@ mod tests {
     #[test]
     fn trees_are_unpacked_over_what_is_there() {
         let (dir, unpacked) = try_unpack(&[
+            entry(EntryType::Directory, "/", "", b""),
             entry(EntryType::Directory, "a/", "", b""),
             entry(EntryType::Regular, "a/b/file", "", b"one"),
             entry(EntryType::Regular, "./a/b/file", "", b"two"),

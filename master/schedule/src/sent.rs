@@ -1,0 +1,31 @@
+//! Changes that somebody sends, instead of a poller finding them.
+
+use muster_config::{Host, snapshot::Snapshot};
+use muster_core::ChangeId;
+use muster_data::{Data, NewChange};
+
+use crate::{callables::Callables, git_poller::dictionary};
+
+/// Keeps a change that was sent to this master; it is committed when this returns. A change without a codebase gets
+/// the one that the configuration's function names.
+///
+/// # Errors
+/// In words for the sender: when the function fails, or the database is away.
+pub async fn add_sent_change(
+    data: &Data,
+    host: Option<Host>,
+    snapshot: &Snapshot,
+    mut change: NewChange,
+    codebase: Option<String>,
+) -> Result<ChangeId, String> {
+    change.codebase = match (codebase, &snapshot.codebase_generator) {
+        (Some(codebase), _) => codebase,
+        (None, None) => String::new(),
+        (None, Some(generator)) => {
+            let asked = Callables::new(host).call(generator, vec![dictionary(&change)]).await;
+            let named = asked.map_err(|error| format!("codebaseGenerator: {error}"))?;
+            named.as_str().map(str::to_owned).ok_or("codebaseGenerator did not return a text")?
+        }
+    };
+    data.add_change(change).await.map_err(|error| format!("the change can't be kept: {error}"))
+}

@@ -1,0 +1,2 @@
+//! Measures the router.
+fn main() {}
