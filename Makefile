@@ -14,8 +14,8 @@ help:
 build:
 	cargo build --release --locked -p muster
 
-demo: build
-	@exec cargo run --release --locked --quiet -p muster -- demo $(ARGS)
+demo:
+	cargo run --release --locked -p muster -- demo $(ARGS)
 
 test:
 	@checks/test

@@ -83,7 +83,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A configuration of nothing, with Buildbot's defaults: what tests begin with.
+    /// What a `master.cfg` that sets nothing says; tests put into it what they need.
     pub fn empty() -> Snapshot {
         Snapshot {
             config_file: "master.cfg".to_owned(),
@@ -94,7 +94,7 @@ impl Snapshot {
             multi_master: false,
             db: DbConfig { db_url: Renderable::from("sqlite:///state.sqlite") },
             mq: MqConfig::Simple,
-            log_compression_method: "gz".to_owned(),
+            log_compression_method: "zstd".to_owned(),
             log_encoding: LogEncoding::Name("utf-8".to_owned()),
             collapse_requests: CollapseSetting::Default,
             prioritize_builders: None,

@@ -48,7 +48,12 @@ impl Engine {
 
     /// Serves one worker's connection, whatever carries it, until it ends or `shutdown`. The session outlives it on
     /// `tracker`.
-    pub async fn accept_transport(self, transport: Transport, tracker: TaskTracker, shutdown: CancellationToken) {
+    pub async fn accept_transport(
+        self,
+        transport: Transport,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+    ) {
         let mut adopted = self.0.adopted.subscribe();
         let serving = async {
             // The engine itself holds the sender.

@@ -6,11 +6,11 @@
 
 mod accept;
 mod active;
-mod callables;
 mod control;
 mod distributor;
-mod locks;
+mod effects;
 mod peers;
+mod places;
 mod plan;
 mod run;
 mod runner;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use active::{Active, activate};
-pub use run::{
+pub use effects::{
     CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
     Transfer,
 };

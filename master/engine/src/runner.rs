@@ -18,10 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Engine,
-    callables::Callables,
-    distributor::{Reservation, Reservations},
+    effects::{Callables, Facts, Halt, Recorder, RunCore, StopOrder, StopReceiver},
+    places::{Reservation, Reservations},
     plan::{self, Plan},
-    run::{self, Facts, Halt, Recorder, RunCore, StopOrder},
+    run,
     sessions::Slot,
 };
 
@@ -209,7 +209,7 @@ impl Engine {
         });
     }
 
-    fn core(&self, begin: Begin, stop: crate::run::StopReceiver, leaving: CancellationToken) -> RunCore {
+    fn core(&self, begin: Begin, stop: StopReceiver, leaving: CancellationToken) -> RunCore {
         let active = self.active();
         let compression = Compression::for_writing(&active.snapshot.log_compression_method);
         let recorder = Recorder::new(

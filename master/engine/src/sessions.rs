@@ -78,6 +78,8 @@ struct Life {
     link: MasterLink,
     boot: BootId,
     connected: bool,
+    /// It has said that it won't come back.
+    over: bool,
     /// Commands it holds that no run has asked for yet.
     unclaimed: HashMap<CommandId, CommandState>,
 }
@@ -154,6 +156,7 @@ impl Slot {
             link: link.clone(),
             boot: boot.clone(),
             connected: false,
+            over: false,
             unclaimed: HashMap::new(),
         });
         (link, Some(events))
@@ -170,8 +173,16 @@ impl Slot {
                 }
                 MasterEvent::Lost { command } => self.deliver(command, CommandNews::Lost).await,
                 MasterEvent::ShutdownRequested => self.leave(),
+                MasterEvent::Over => self.is_over(&boot),
             }
         }
+    }
+
+    fn is_over(&self, boot: &BootId) {
+        if let Some(life) = self.state().life.as_mut().filter(|life| life.boot == *boot) {
+            life.over = true;
+        }
+        self.tell();
     }
 
     fn connected(&self, boot: &BootId, unclaimed: Vec<CommandState>) {
@@ -240,6 +251,9 @@ impl Slot {
                 let state = self.state();
                 if state.life.as_ref().is_some_and(|life| life.boot != *boot) {
                     return Gone::Restarted;
+                }
+                if state.life.as_ref().is_some_and(|life| life.over) {
+                    return Gone::Away;
                 }
                 state.away_since.map(|since| since + GRACE)
             };

@@ -141,7 +141,7 @@ impl<S: Stock> Attendant<S> {
             }
             _ => tracing::info!(worker, peer, "the connection of a stock worker ended: {end}"),
         }
-        self.link.close(&end.to_string());
+        self.link.finish(&end.to_string());
         if let Some(conversation) = self.conversation.take() {
             // The engine finds out without a farewell too.
             let _ = tokio::time::timeout(FAREWELL, conversation).await;

@@ -39,6 +39,8 @@ pub enum MasterEvent {
     },
     /// The worker's operator wants it to stop: give it nothing new, then [`shutdown`](crate::MasterLink::shutdown).
     ShutdownRequested,
+    /// This life of the worker has ended: it won't come back, and nothing more will be heard of its commands.
+    Over,
 }
 
 /// What happens in a session, as the worker sees it.

@@ -370,7 +370,12 @@ impl Machine for MasterSession {
             FromWorker::AckOrders { command, number } => self.orders_acknowledged(command, number)?,
             FromWorker::Heartbeat => {}
             FromWorker::RequestShutdown => self.events.push_back(MasterEvent::ShutdownRequested),
-            FromWorker::Goodbye { reason } => return Err(Disconnect::Goodbye(reason)),
+            FromWorker::Goodbye { reason, over } => {
+                if over {
+                    self.events.push_back(MasterEvent::Over);
+                }
+                return Err(Disconnect::Goodbye(reason));
+            }
             FromWorker::Hello(_) | FromWorker::Claim(_) => {
                 return Err(ProtocolError::Unexpected("an opening").into());
             }

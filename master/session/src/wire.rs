@@ -89,6 +89,9 @@ pub enum FromWorker {
     Goodbye {
         /// In words.
         reason: String,
+        /// Not only the connection ends, but this life of the worker: its commands are gone for good.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
     },
 }
 

@@ -15,8 +15,8 @@ use crate::event::WorkerEvent;
 use crate::link::Machine;
 use crate::liveness::{Liveness, MIN_HEARTBEAT, OPENING_TIMEOUT};
 use crate::wire::{
-    self, BootId, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order, VERSIONS,
-    WINDOW, Welcome, WorkerInfo,
+    self, BootId, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order,
+    VERSIONS, WINDOW, Welcome, WorkerInfo,
 };
 
 /// Who a worker is.
@@ -202,8 +202,9 @@ impl WorkerSession {
         connected
     }
 
-    pub(crate) fn close(&mut self, reason: &str) {
-        self.say(FromWorker::Goodbye { reason: reason.to_owned() });
+    /// Ends the connection; with `over` the master need not wait for another one of this life.
+    pub(crate) fn close(&mut self, reason: &str, over: bool) {
+        self.say(FromWorker::Goodbye { reason: reason.to_owned(), over });
         if let Some(line) = &mut self.line {
             line.ending = Some(reason.to_owned());
         }
@@ -517,6 +518,6 @@ impl Machine for WorkerSession {
     }
 
     fn farewell(reason: &str) -> Option<Vec<u8>> {
-        wire::encode(&FromWorker::Goodbye { reason: reason.to_owned() }).ok()
+        wire::encode(&FromWorker::Goodbye { reason: reason.to_owned(), over: false }).ok()
     }
 }

@@ -108,6 +108,11 @@ impl WorkerLink {
 
     /// Ends the connection with a word of farewell.
     pub fn close(&self, reason: &str) {
-        self.shared.change(|session| session.close(reason));
+        self.shared.change(|session| session.close(reason, false));
+    }
+
+    /// The same, when this life of the worker ends with it: the master gives up its commands at once.
+    pub fn finish(&self, reason: &str) {
+        self.shared.change(|session| session.close(reason, true));
     }
 }

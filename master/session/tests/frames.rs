@@ -92,7 +92,7 @@ fn from_worker() -> Vec<(&'static str, FromWorker)> {
         ("ack-orders", FromWorker::AckOrders { command: command(), number: 2 }),
         ("heartbeat-of-worker", FromWorker::Heartbeat),
         ("request-shutdown", FromWorker::RequestShutdown),
-        ("goodbye-of-worker", FromWorker::Goodbye { reason: "bye".into() }),
+        ("goodbye-of-worker", FromWorker::Goodbye { reason: "bye".into(), over: false }),
     ]
 }
 
@@ -129,7 +129,7 @@ fn unknown_fields_are_skipped_and_missing_ones_have_defaults() {
 
 #[test]
 fn what_does_not_fit_is_refused_on_both_ends() {
-    let too_long = FromWorker::Goodbye { reason: "x".repeat(MAX_FRAME) };
+    let too_long = FromWorker::Goodbye { reason: "x".repeat(MAX_FRAME), over: false };
     assert!(matches!(wire::encode(&too_long), Err(FrameError::TooLong(_))));
     assert!(matches!(wire::decode::<FromWorker>(&vec![0; MAX_FRAME + 1]), Err(FrameError::TooLong(_))));
     let biggest = order(1, Order::Chunk { bytes: vec![0; MAX_BLOCK], eof: false });

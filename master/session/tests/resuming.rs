@@ -204,6 +204,19 @@ async fn farewells_are_heard() {
     assert!(!worker.link.request_shutdown());
 }
 
+#[tokio::test]
+async fn a_life_that_is_over_is_told_apart_from_a_lost_connection() {
+    let worker = TestWorker::new("secret");
+    let (link, mut events) = MasterLink::new("w1", worker.boot_id.clone());
+    let (opening, dial) = dial_in_memory(&worker, 1).await;
+    converse(&link, opening);
+    connected(&mut events).await;
+    worker.link.finish("its socket is gone");
+    assert!(matches!(dial.await.unwrap(), Disconnect::Ended(_)));
+    assert_eq!(events.next().await.unwrap(), MasterEvent::Over);
+    assert!(matches!(events.next().await.unwrap(), MasterEvent::Disconnected { .. }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_takes_no_events_holds_the_worker_back_and_loses_nothing() {
     const UPDATES: u64 = 400;

@@ -57,7 +57,7 @@ async fn find_or_create_project(tx: &Tx, name: &str) -> Result<i64> {
         return row.int(0);
     }
     let insert = "INSERT INTO projects (name, name_hash, slug) VALUES (?, ?, ?)";
-    found_next_time(tx.insert(insert, params![name, name_hash(name), slug(name)]).await)
+    found_next_time(tx, tx.insert(insert, params![name, name_hash(name), slug(name)]).await).await
 }
 
 /// The builders a master has, by id.

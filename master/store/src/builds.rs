@@ -24,7 +24,7 @@ pub async fn insert(
     let number = tx.query_opt(query, params![builder]).await?.map_or(Ok(1), |row| row.int(0))?;
     let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
                   state_string) VALUES (?, ?, ?, ?, ?, ?, 0, 'created')";
-    let id = found_next_time(tx.insert(insert, params![number, builder, request, worker, master, now]).await)?;
+    let id = found_next_time(tx, tx.insert(insert, params![number, builder, request, worker, master, now]).await).await?;
     Ok((BuildId(id), number))
 }
 

@@ -78,9 +78,9 @@ async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
         identifier = format!("{author}_{number}");
         number += 1;
     }
-    let user = found_next_time(tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await)?;
+    let user = found_next_time(tx, tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await).await?;
     let insert = "INSERT INTO users_info (uid, attr_type, attr_data) VALUES (?, ?, ?)";
-    found_next_time(tx.execute(insert, params![user, kind, author]).await)?;
+    found_next_time(tx, tx.execute(insert, params![user, kind, author]).await).await?;
     Ok(user)
 }
 

@@ -75,8 +75,11 @@ impl Statements {
     }
 }
 
-/// The text of a statement whose `(??)` stands for `count` parameters, as in `id IN (??)`.
+/// The text of a statement whose `(??)` stands for `count` parameters, as in `id IN (??)`. Nothing is in a list of none.
 pub(crate) fn expand_list(statement: &str, count: usize) -> String {
+    if count == 0 {
+        return statement.replacen("??", "NULL", 1);
+    }
     let mut marks = "?,".repeat(count);
     marks.pop();
     statement.replacen("??", &marks, 1)
@@ -241,6 +244,7 @@ mod tests {
     #[test]
     fn lists_and_rows_have_as_many_marks_as_values() {
         assert_eq!(expand_list("id IN (??)", 3), "id IN (?,?,?)");
+        assert_eq!(expand_list("id IN (??)", 0), "id IN (NULL)");
         assert_eq!(expand_rows("INSERT INTO t VALUES (??)", "(?, ?)", 2), "INSERT INTO t VALUES (?, ?), (?, ?)");
     }
 }

@@ -320,6 +320,12 @@ impl Tx {
         Ok(self.query(statement, params).await?.into_iter().next())
     }
 
+    /// Asks that the whole transaction runs again, whatever its body makes of this error.
+    pub(crate) async fn run_again(&self, reason: String) -> Error {
+        self.shared.0.lock().await.transient = Some(Error::Transient(reason.clone()));
+        Error::Transient(reason)
+    }
+
     /// Runs several statements without parameters: migrations only.
     pub(crate) async fn script(&self, text: &str) -> Result<()> {
         let mut state = self.shared.0.lock().await;

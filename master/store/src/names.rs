@@ -24,14 +24,14 @@ impl NamedTable {
         if let Some(id) = self.find(tx, name).await? {
             return Ok(id);
         }
-        found_next_time(tx.insert(self.insert, params![name, name_hash(name)]).await)
+        found_next_time(tx, tx.insert(self.insert, params![name, name_hash(name)]).await).await
     }
 }
 
 /// When somebody else has made the row meanwhile, the transaction runs again and finds it.
-pub(crate) fn found_next_time<T>(inserted: Result<T>) -> Result<T> {
+pub(crate) async fn found_next_time<T>(tx: &Tx, inserted: Result<T>) -> Result<T> {
     match inserted {
-        Err(Error::Unique(message)) => Err(Error::Transient(message)),
+        Err(Error::Unique(message)) => Err(tx.run_again(message).await),
         other => other,
     }
 }

@@ -153,7 +153,7 @@ pub async fn snapshot_id(tx: &Tx, digest: &str, content: &str, now: Timestamp) -
         return row.int(0);
     }
     let insert = "INSERT INTO muster_snapshots (digest, content, created_at) VALUES (?, ?, ?)";
-    found_next_time(tx.insert(insert, params![digest, content, now]).await)
+    found_next_time(tx, tx.insert(insert, params![digest, content, now]).await).await
 }
 
 /// The text of a stored snapshot.

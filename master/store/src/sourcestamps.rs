@@ -62,7 +62,7 @@ pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> 
         &stamp.project,
         now
     ];
-    found_next_time(tx.insert(insert, values).await).map(SourceStampId)
+    found_next_time(tx, tx.insert(insert, values).await).await.map(SourceStampId)
 }
 
 async fn insert_patch(tx: &Tx, patch: &NewPatch) -> Result<i64> {

@@ -43,7 +43,7 @@ pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
         Some(row) => row.int(0)?,
         None => {
             let insert = "INSERT INTO objects (name, class_name) VALUES (?, ?)";
-            found_next_time(tx.insert(insert, params![&name, &key.class]).await)?
+            found_next_time(tx, tx.insert(insert, params![&name, &key.class]).await).await?
         }
     };
     let upsert = "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) \

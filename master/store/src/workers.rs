@@ -10,7 +10,7 @@ pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
         return Ok(WorkerId(row.int(0)?));
     }
     let insert = "INSERT INTO workers (name, info, paused, graceful) VALUES (?, '{}', 0, 0)";
-    found_next_time(tx.insert(insert, params![name]).await).map(WorkerId)
+    found_next_time(tx, tx.insert(insert, params![name]).await).await.map(WorkerId)
 }
 
 /// Notes for which builders of `master` a worker is configured, and for no others.
@@ -80,7 +80,7 @@ pub async fn win_session(
     let Some(row) = tx.query_opt(query, params![worker]).await? else {
         let insert =
             "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (?, ?, ?, ?, 1)";
-        found_next_time(tx.execute(insert, params![worker, boot_id, dial_no, holder]).await)?;
+        found_next_time(tx, tx.execute(insert, params![worker, boot_id, dial_no, holder]).await).await?;
         return Ok(Dial::Won);
     };
     let new_life = row.text(0)? != boot_id;

@@ -87,7 +87,11 @@ async fn accept(listener: impl Accept, app: Router, ending: CancellationToken) {
     connections.wait().await;
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, ending: CancellationToken) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+    ending: CancellationToken,
+) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut app = app.clone();
         async move {

@@ -45,7 +45,8 @@ pub fn router(state: AppState) -> Router {
 pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
     let ending = state.ending.clone();
     let app = router(state);
-    let served = listeners.into_iter().map(|listener| connections::serve(listener, app.clone(), ending.clone()));
+    let served =
+        listeners.into_iter().map(|listener| connections::serve(listener, app.clone(), ending.clone()));
     let served = futures_util::future::join_all(served);
     tokio::pin!(served);
     tokio::select! {

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod conformance;
+mod contention;
 mod engines;
+mod outages;
 mod schema;

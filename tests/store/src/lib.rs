@@ -6,6 +6,7 @@
 pub mod buildbot;
 pub mod data;
 pub mod servers;
+pub mod proxy;
 mod template;
 
 pub use servers::{MariaDb, Postgres};

@@ -113,7 +113,10 @@ async fn a_graceful_stop_asks_the_master_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_may_end_a_worker() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
+    // Without a connection nobody could be asked.
+    let first = soon("the connection", rig.session.events.next()).await;
+    assert!(matches!(first, Some(MasterEvent::Connected { .. })), "{first:?}");
     rig.session.link.shutdown();
     assert_eq!(soon("the end", rig.worker).await.unwrap().unwrap(), Exit::ByMaster);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_bus::Event;
 use muster_core::{
-    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId, Timestamp,
+    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId,
+    Timestamp,
     collapse::{self, Candidate},
 };
 use muster_store::{

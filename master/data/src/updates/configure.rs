@@ -99,9 +99,10 @@ impl Data {
         let committed =
             self.db().tx("configure", |tx| async move { configure(&tx, master, setup).await }).await?;
         let configured = self.tell(committed);
-        let collapses = setup.builders.iter().filter_map(|builder| {
-            Some((*configured.builders.get(&builder.info.name)?, builder.collapses))
-        });
+        let collapses = setup
+            .builders
+            .iter()
+            .filter_map(|builder| Some((*configured.builders.get(&builder.info.name)?, builder.collapses)));
         self.set_collapse_policy(CollapsePolicy { master: Some(master), builders: collapses.collect() });
         Ok(configured)
     }

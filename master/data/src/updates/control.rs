@@ -96,9 +96,9 @@ impl Data {
 
     /// Changes the priority of an open request. `false`: there is no such open request.
     pub async fn set_priority(&self, request: RequestId, priority: i64) -> Result<bool> {
-        let set = self.db().tx("set_priority", |tx| async move {
-            buildsets::set_priority(&tx, request, priority).await
-        });
+        let set = self
+            .db()
+            .tx("set_priority", |tx| async move { buildsets::set_priority(&tx, request, priority).await });
         set.await.map(|committed| committed.into_inner())
     }
 
@@ -110,13 +110,20 @@ impl Data {
 
     /// The orders for workers that nobody has carried out: (worker, kill at once?).
     pub async fn open_worker_orders(&self) -> Result<Vec<(WorkerId, bool)>> {
-        let orders = self.db().read("open_worker_orders", |tx| async move { control::open(&tx, "worker").await });
-        Ok(orders.await?.into_iter().map(|order| (WorkerId(order.targetid), order.action == "kill")).collect())
+        let orders =
+            self.db().read("open_worker_orders", |tx| async move { control::open(&tx, "worker").await });
+        Ok(orders
+            .await?
+            .into_iter()
+            .map(|order| (WorkerId(order.targetid), order.action == "kill"))
+            .collect())
     }
 
     /// Strikes the orders for a worker: carried out.
     pub async fn worker_order_done(&self, worker: WorkerId) -> Result<()> {
-        let done = self.db().tx("worker_order_done", |tx| async move { control::done(&tx, "worker", worker.0).await });
+        let done = self
+            .db()
+            .tx("worker_order_done", |tx| async move { control::done(&tx, "worker", worker.0).await });
         done.await.map(|committed| committed.into_inner())
     }
 }

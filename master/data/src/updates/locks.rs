@@ -43,17 +43,18 @@ impl Data {
         if wishes.is_empty() {
             return Ok(true);
         }
-        self.db().read("locks_look_free", |tx| async move {
-            for wish in wishes {
-                let mut queue = queue(&tx, &wish.lock).await?;
-                queue.push(Queued { exclusive: wish.exclusive, units: wish.units, held: false });
-                if !is_available(&queue, queue.len() - 1, wish.max_count) {
-                    return Ok(false);
+        self.db()
+            .read("locks_look_free", |tx| async move {
+                for wish in wishes {
+                    let mut queue = queue(&tx, &wish.lock).await?;
+                    queue.push(Queued { exclusive: wish.exclusive, units: wish.units, held: false });
+                    if !is_available(&queue, queue.len() - 1, wish.max_count) {
+                        return Ok(false);
+                    }
                 }
-            }
-            Ok::<_, Error>(true)
-        })
-        .await
+                Ok::<_, Error>(true)
+            })
+            .await
     }
 
     /// Leaves the queues, or gives back what is held: the wait was given up.

@@ -1,8 +1,8 @@
 //! Update methods: each is one transaction and the events that tell about it.
 
 mod buildsets;
-mod cluster;
 mod changes;
+mod cluster;
 mod configure;
 mod control;
 mod locks;

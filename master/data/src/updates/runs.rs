@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use muster_bus::Event;
 use muster_core::{
-    BuildId, BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl, Timestamp,
-    WorkerId,
+    BuildId, BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl,
+    Timestamp, WorkerId,
 };
 use muster_store::{
     Error, Result, Tx, builds, buildsets,
@@ -64,20 +64,59 @@ pub enum RunWrite {
     BuildAnnounced,
     LocksDuration(i64),
     Plan(String),
-    Property { name: String, property: Property },
-    StepStarted { step: u32, name: String, state: String, at: Timestamp },
-    StepLocksAcquired { step: u32, at: Timestamp },
-    StepState { step: u32, state: String },
-    StepUrl { step: u32, url: StepUrl },
+    Property {
+        name: String,
+        property: Property,
+    },
+    StepStarted {
+        step: u32,
+        name: String,
+        state: String,
+        at: Timestamp,
+    },
+    StepLocksAcquired {
+        step: u32,
+        at: Timestamp,
+    },
+    StepState {
+        step: u32,
+        state: String,
+    },
+    StepUrl {
+        step: u32,
+        url: StepUrl,
+    },
     /// Finishes its open logs, releases its locks and drops its journal, too.
-    StepFinished { step: u32, results: Results, hidden: bool, state: String, at: Timestamp },
-    LogAdded { step: u32, slug: String, name: String, kind: LogKind },
-    LogAppended { step: u32, slug: String, chunks: Vec<Chunk> },
-    LogFinished { step: u32, slug: String },
+    StepFinished {
+        step: u32,
+        results: Results,
+        hidden: bool,
+        state: String,
+        at: Timestamp,
+    },
+    LogAdded {
+        step: u32,
+        slug: String,
+        name: String,
+        kind: LogKind,
+    },
+    LogAppended {
+        step: u32,
+        slug: String,
+        chunks: Vec<Chunk>,
+    },
+    LogFinished {
+        step: u32,
+        slug: String,
+    },
     Journal(JournalRow),
     /// The run is over: request and buildset are completed (or, on retry, the request is pending again), all locks
     /// are released.
-    BuildFinished { results: Results, state: String, at: Timestamp },
+    BuildFinished {
+        results: Results,
+        state: String,
+        at: Timestamp,
+    },
 }
 
 impl Data {
@@ -293,7 +332,8 @@ async fn finish(
 async fn log_id(tx: &Tx, build: BuildId, step: u32, slug: &str) -> Result<muster_core::LogId> {
     let step_id = steps::id_of(tx, build, step).await?;
     let log = steps::find_log(tx, step_id, slug).await?;
-    log.map(|log| log.id).ok_or_else(|| Error::Data(format!("step {step} of build {build} has no log {slug}")))
+    log.map(|log| log.id)
+        .ok_or_else(|| Error::Data(format!("step {step} of build {build} has no log {slug}")))
 }
 
 async fn build_event(tx: &Tx, id: BuildId, what: &str) -> Result<Event> {

@@ -76,15 +76,17 @@ impl Data {
 
     /// Forgets kept changes.
     pub async fn drop_kept_changes(&self, scheduler: SchedulerId, kept: &[ChangeId]) -> Result<()> {
-        let dropped = self.db().tx("drop_kept_changes", |tx| async move {
-            changes::drop_kept(&tx, scheduler, kept).await
-        });
+        let dropped = self
+            .db()
+            .tx("drop_kept_changes", |tx| async move { changes::drop_kept(&tx, scheduler, kept).await });
         dropped.await.map(|committed| committed.into_inner())
     }
 
     /// Changes that a scheduler has not classified, oldest first.
     pub async fn unseen_changes(&self, scheduler: SchedulerId, limit: i64) -> Result<Vec<ChangeId>> {
-        self.db().read("unseen_changes", |tx| async move { changes::unseen(&tx, scheduler, limit).await }).await
+        self.db()
+            .read("unseen_changes", |tx| async move { changes::unseen(&tx, scheduler, limit).await })
+            .await
     }
 
     /// Makes `master` the owner of a scheduler. A new scheduler begins at the present end of the changes.
@@ -104,17 +106,17 @@ impl Data {
     /// Forgets where schedulers stood that are no longer configured, so that one which comes back later doesn't build
     /// everything that happened meanwhile.
     pub async fn keep_schedulers(&self, names: &[String]) -> Result<()> {
-        let kept = self.db().tx("keep_schedulers", |tx| async move {
-            changes::forget_schedulers_except(&tx, names).await
-        });
+        let kept = self
+            .db()
+            .tx("keep_schedulers", |tx| async move { changes::forget_schedulers_except(&tx, names).await });
         kept.await.map(|committed| committed.into_inner())
     }
 
     /// Gives a scheduler back.
     pub async fn release_scheduler(&self, master: MasterId, scheduler: SchedulerId) -> Result<()> {
-        let released = self.db().tx("release_scheduler", |tx| async move {
-            schedulers::release(&tx, scheduler, master).await
-        });
+        let released = self
+            .db()
+            .tx("release_scheduler", |tx| async move { schedulers::release(&tx, scheduler, master).await });
         released.await.map(|committed| committed.into_inner())
     }
 

@@ -12,9 +12,7 @@ use muster_store::{
 };
 use serde::Serialize;
 
-use super::{
-    BuilderLine, ChangeLine, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration,
-};
+use super::{BuilderLine, ChangeLine, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration};
 use crate::Data;
 
 /// Lines of an open step's log.

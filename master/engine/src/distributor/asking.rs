@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Look, Match};
 use crate::{
-    callables::Callables,
+    effects::Callables,
     run::properties::{self, Asked},
     sessions::Slot,
 };
@@ -119,8 +119,9 @@ impl Question<'_> {
         let candidates = std::slice::from_ref(slot);
         let args = vec![self.builder_view(candidates), self.worker(slot), self.request(pending).await?];
         let answer = self.call(callable, args).await;
-        Ok(answer
-            .is_some_and(|answer| matches!(&answer, Renderable::Literal(value) if crate::run::truth(value))))
+        Ok(answer.is_some_and(
+            |answer| matches!(&answer, Renderable::Literal(value) if crate::effects::truth(value)),
+        ))
     }
 
     /// The answer, or none when it raised: then this builder waits for the next look.

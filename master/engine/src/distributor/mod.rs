@@ -4,7 +4,6 @@
 //! each, so that a slow answer delays the builder that asked and nobody else.
 
 mod asking;
-mod free;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,13 +24,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Active, Engine,
     control::wait_for,
-    locks,
+    places::Reservation,
     plan::Plan,
-    run::properties::{self, Asked},
+    run::{
+        locks,
+        properties::{self, Asked},
+    },
     runner::Begin,
     sessions::Slot,
 };
-pub(crate) use free::{Reservation, Reservations};
 
 /// How often work is looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

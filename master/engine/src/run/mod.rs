@@ -3,74 +3,18 @@
 //! The same loop starts a build and goes on with one that another master (or an earlier life of this one) began:
 //! finished steps are folded from their rows, the unfinished one is run again from its beginning with its journal.
 
-mod command;
-mod context;
-mod execute;
-mod facts;
-mod journal;
-mod logs;
+pub(crate) mod locks;
 pub(crate) mod properties;
-mod recorder;
 mod step;
-pub(crate) mod summary;
-mod transfer;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use muster_config::snapshot::Condition;
-use muster_core::{Properties, Results, Step, identifier::with_suffix};
-use muster_data::{Data, RunWrite};
-use muster_store::runs::{self, JournalRow, RunKey};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use muster_config::snapshot::{Condition, StepConfig};
+use muster_core::{Results, Step};
+use muster_data::RunWrite;
 
-use crate::{callables::Callables, locks, sessions::Slot};
-
-pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
-pub(crate) use context::truth;
-pub use context::{HaltReason, StepContext, StepEnd};
-pub use execute::LineObserver;
-pub(crate) use facts::Facts;
-pub use logs::LogRef;
-pub(crate) use recorder::{Halt, Recorder};
-pub(crate) use step::StepOutcome;
-pub use transfer::Transfer;
-
-/// The wait before a database that refused is asked again.
-const READ_AGAIN: Duration = Duration::from_secs(1);
-
-/// An order to stop a build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StopOrder {
-    pub(crate) reason: String,
-}
-
-/// Where an order to stop shows up. Cloned receivers see the same orders.
-pub(crate) type StopReceiver = watch::Receiver<Option<Arc<StopOrder>>>;
-
-/// Waits for an order to stop; for ever, when none can come any more.
-pub(crate) async fn ordered(stop: &mut StopReceiver) {
-    if stop.wait_for(Option::is_some).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// What a run works with.
-pub(crate) struct RunCore {
-    pub(crate) data: Data,
-    pub(crate) key: RunKey,
-    pub(crate) facts: Facts,
-    pub(crate) properties: Properties,
-    pub(crate) recorder: Recorder,
-    pub(crate) slot: Slot,
-    pub(crate) stop: StopReceiver,
-    /// This master goes: put everything down, leave the rows.
-    pub(crate) leaving: CancellationToken,
-    /// Tells whoever waits for locks that some were released.
-    pub(crate) releases: watch::Sender<u64>,
-    pub(crate) basedir: PathBuf,
-    pub(crate) callables: Callables,
-}
+use crate::effects::{Halt, RunCore, StopOrder, render_plainly, summary, truth};
+use step::StepOutcome;
 
 /// What the steps so far mean for the build.
 struct Progress {
@@ -124,41 +68,11 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
     finish(core, progress).await
 }
 
-impl RunCore {
-    fn stop_order(&self) -> Option<Arc<StopOrder>> {
-        self.stop.borrow().clone()
-    }
-
-    /// What an earlier execution of a step has done. A database that refuses is asked again.
-    async fn journal_of(&self, step: u32) -> Result<Vec<JournalRow>, Halt> {
-        let build = self.key.build;
-        loop {
-            let read =
-                self.data.db().read("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
-            match read.await {
-                Ok(rows) => return Ok(rows),
-                Err(error) => tracing::error!(%build, %error, "can't read the journal; trying again"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(READ_AGAIN) => {}
-                () = self.leaving.cancelled() => return Err(Halt::Leaving),
-            }
-        }
-    }
-
-    /// The order was carried out: steps that always run must not be stopped by it, too.
-    fn forget_stop(&mut self) {
-        let (sender, receiver) = watch::channel(None);
-        drop(sender);
-        self.stop = receiver;
-    }
-}
-
 /// Whether the build has steps at all, by the builder's `do_build_if`.
 async fn is_wanted(core: &RunCore, progress: &mut Progress) -> bool {
     let answer = match &core.facts.plan.do_build_if {
         Condition::Fixed(wanted) => Ok(*wanted),
-        Condition::Renderable(renderable) => facts::render_plainly(renderable, &core.properties, &core.facts),
+        Condition::Renderable(renderable) => render_plainly(renderable, &core.properties, &core.facts),
         Condition::Callable(callable) => {
             let answer = core.callables.ask_about_build(callable, &core.properties, &core.facts).await;
             answer.map(|value| truth(&value))
@@ -287,12 +201,7 @@ impl Progress {
         self.stop_reason = Some(order.reason.clone());
     }
 
-    fn fold(
-        &mut self,
-        core: &mut RunCore,
-        config: &muster_config::snapshot::StepConfig,
-        outcome: StepOutcome,
-    ) {
+    fn fold(&mut self, core: &mut RunCore, config: &StepConfig, outcome: StepOutcome) {
         let contribution = config.flags.contribution(outcome.results);
         self.results = self.results.worst(contribution.results);
         self.stopping |= contribution.stop;
@@ -310,15 +219,4 @@ impl Progress {
         }
         self.names.push(outcome.name);
     }
-}
-
-/// A name that no step of the build has yet: `a`, then `a_1`, `a_2` …
-fn unique_name(name: &str, taken: &[String]) -> String {
-    let mut candidate = name.to_owned();
-    let mut number = 0;
-    while taken.contains(&candidate) {
-        number += 1;
-        candidate = with_suffix(name, number);
-    }
-    candidate
 }

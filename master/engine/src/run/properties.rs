@@ -9,8 +9,7 @@ use muster_core::{
 use muster_store::{Db, Error, Result, buildsets::Pending, query};
 use serde_json::{Value, json};
 
-use super::facts::Standalone;
-use crate::{Active, sessions::Slot};
+use crate::{Active, effects::Standalone, sessions::Slot};
 
 /// What a request asks for, beside its builder.
 pub(crate) struct Asked {

@@ -1,17 +1,19 @@
 //! One step of a run: its name, whether it runs at all, its locks, its result.
 
 use muster_config::snapshot::{LockAccess, LockSet, StepConfig};
-use muster_core::{Results, Step, identifier::MAX_IDENTIFIER, render::Renderable};
+use muster_core::{
+    Results, Step,
+    identifier::{MAX_IDENTIFIER, with_suffix},
+    render::Renderable,
+};
 use muster_data::RunWrite;
 use serde_json::Value;
 
-use super::{
-    RunCore,
-    context::{StepContext, StepEnd},
-    recorder::Halt,
-    summary, unique_name,
+use super::locks;
+use crate::{
+    effects::{Halt, RunCore, StepContext, StepEnd, summary},
+    steps,
 };
-use crate::{locks, steps};
 
 /// What a step was, once it is over.
 pub(crate) struct StepOutcome {
@@ -176,4 +178,15 @@ async fn last_words(context: &mut StepContext<'_>, results: Results) -> Result<(
     let state = summary::finished(texts.choose(&done, &description, &suffix), results, context.note);
     let hidden = context.decide(&config.hide_step_if, Some(results)).await?;
     Ok((state, hidden))
+}
+
+/// A name that no step of the build has yet: `a`, then `a_1`, `a_2` …
+fn unique_name(name: &str, taken: &[String]) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 0;
+    while taken.contains(&candidate) {
+        number += 1;
+        candidate = with_suffix(name, number);
+    }
+    candidate
 }

@@ -6,7 +6,7 @@ use muster_core::render::py_repr;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::run::{StepContext, StepEnd, truth};
+use crate::effects::{StepContext, StepEnd, truth};
 
 impl StepContext<'_> {
     /// A text that may be left out.

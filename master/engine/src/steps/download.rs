@@ -5,7 +5,7 @@ use muster_session::{Command, command::DownloadFile};
 use serde_json::{Map, Value, json};
 
 use super::{arguments::base_name, upload::transferred};
-use crate::run::{CommandRequest, StepContext, StepEnd, Transfer};
+use crate::effects::{CommandRequest, StepContext, StepEnd, Transfer};
 
 /// `FileDownload`
 pub(super) async fn file_download(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {

@@ -3,7 +3,7 @@
 use muster_core::Results;
 use muster_session::Command;
 
-use crate::run::{CommandRequest, CommandResult, StepContext, StepEnd};
+use crate::effects::{CommandRequest, CommandResult, StepContext, StepEnd};
 
 /// Seconds without progress after which a copy is ended, unless the step says otherwise.
 const COPY_TIMEOUT: f64 = 120.0;

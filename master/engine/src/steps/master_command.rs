@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::shell::{CommandText, read_env};
-use crate::run::{LogRef, StepContext, StepEnd, StopReceiver, ordered};
+use crate::effects::{LogRef, StepContext, StepEnd, StopReceiver, ordered};
 
 /// Bytes of output that are kept; what follows is read and dropped. It is journalled as one outcome.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;

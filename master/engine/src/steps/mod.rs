@@ -16,7 +16,7 @@ mod warnings;
 
 use muster_core::Results;
 
-use crate::run::{StepContext, StepEnd};
+use crate::effects::{StepContext, StepEnd};
 
 /// The kinds of steps that this engine runs; a configuration with others is refused.
 pub const STEP_KINDS: &[&str] = &[

@@ -10,7 +10,7 @@ use muster_session::{
 };
 use serde_json::{Map, Value};
 
-use crate::run::{CommandRequest, StepContext, StepEnd, truth};
+use crate::effects::{CommandRequest, StepContext, StepEnd, truth};
 
 /// Seconds that the worker may take to tell a variable.
 const VARIABLE_TIMEOUT: f64 = 60.0;

@@ -279,6 +279,11 @@ impl Connection {
     }
 
     async fn run_once(&mut self, statement: &str, params: &[Param], wanted: Wanted) -> Result<Answer> {
+        if let State::Failed(reason) = &self.state {
+            return Err(Error::statement(format!("a statement before failed ({reason})"), statement));
+        }
+        // From here on the server may have a transaction, also when nobody waits for its answer any more.
+        let first = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
         let client = self.client()?;
         let answer = async {
             let prepared = client.prepare_cached(statement).await?;
@@ -290,13 +295,12 @@ impl Connection {
                 }
             }
         };
-        let outcome = if matches!(self.state, State::Fresh) {
+        let outcome = if first {
             let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
             let (begun, answer) = join(client.simple_query(begin), answer).await;
             match begun {
                 Ok(messages) => {
                     self.number = number_of(&messages);
-                    self.state = State::Begun;
                     answer
                 }
                 Err(error) => Err(error),
@@ -324,33 +328,34 @@ impl Connection {
     }
 
     pub(crate) async fn commit(mut self) -> Result<()> {
-        match std::mem::replace(&mut self.state, State::Over) {
+        match &self.state {
             State::Fresh | State::Over => Ok(()),
             State::Failed(reason) => {
-                self.state = State::Failed(String::new());
-                self.rollback().await;
                 let message = format!("a statement before failed ({reason}), so nothing can be committed");
+                self.rollback().await;
                 Err(Error::statement(message, "COMMIT"))
             }
             State::Begun => {
                 let committed = self.client()?.batch_execute("COMMIT").await;
-                match (committed.map_err(|error| sorted("COMMIT", &error)), &self.number) {
-                    (Err(Error::Lost(_)), Some(number)) => self.engine.resolve(number).await,
-                    (outcome, _) => outcome,
+                let committed = committed.map_err(|error| sorted("COMMIT", &error));
+                if let (Err(Error::Lost(_)), Some(number)) = (&committed, &self.number) {
+                    return self.engine.resolve(number).await;
                 }
+                // Whatever COMMIT answers, the transaction is over.
+                self.state = State::Over;
+                committed
             }
         }
     }
 
     pub(crate) async fn rollback(mut self) {
-        let state = std::mem::replace(&mut self.state, State::Over);
-        if matches!(state, State::Fresh | State::Over) {
+        if matches!(self.state, State::Fresh | State::Over) {
             return;
         }
-        let Some(client) = self.client.take() else { return };
-        if client.batch_execute("ROLLBACK").await.is_err() {
-            // The connection is of no more use; the server rolls back when it closes.
-            drop(Object::take(client));
+        if let Ok(client) = self.client()
+            && client.batch_execute("ROLLBACK").await.is_ok()
+        {
+            self.state = State::Over;
         }
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn carry_out(
     match endpoint.resource {
         Resource::ForceScheduler => match method {
             "force" => {
-                let forced = force::force(state, args.text("schedulername").unwrap_or_default(), params).await?;
+                let forced =
+                    force::force(state, args.text("schedulername").unwrap_or_default(), params).await?;
                 Ok(added(&forced))
             }
             // Buildbot answers so to every other method of a force scheduler or a scheduler.

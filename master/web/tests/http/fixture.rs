@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
-    FieldKind, ForceConfig, ForceField, Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef, WwwConfig,
+    FieldKind, ForceConfig, ForceField, Priority, SchedulerConfig, SchedulerKind, Snapshot, SourceRef,
+    WwwConfig,
 };
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};

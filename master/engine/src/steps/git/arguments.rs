@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::auth::Credentials;
 use crate::{
-    run::{StepContext, StepEnd, truth},
+    effects::{StepContext, StepEnd, truth},
     steps::shell::read_env,
 };
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Checkout, version::GitVersion};
 use crate::{
-    run::{CommandRequest, StepContext, StepEnd, Transfer},
+    effects::{CommandRequest, StepContext, StepEnd, Transfer},
     steps::arguments::{base_name, join},
 };
 

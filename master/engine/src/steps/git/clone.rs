@@ -1,7 +1,7 @@
 //! Getting a repository anew.
 
 use super::Checkout;
-use crate::run::StepEnd;
+use crate::effects::StepEnd;
 
 impl Checkout<'_, '_> {
     /// Removes the work directory and clones; fails when that fails.

@@ -3,7 +3,7 @@
 use muster_session::Command;
 
 use super::{Checkout, Mode, SOURCE_DIR};
-use crate::run::StepEnd;
+use crate::effects::StepEnd;
 
 /// What the work directory holds.
 enum Present {

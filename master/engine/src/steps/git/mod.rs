@@ -20,7 +20,7 @@ use self::{
     version::GitVersion,
 };
 use super::arguments::join;
-use crate::run::{CommandRequest, CommandResult, LogRef, StepContext, StepEnd};
+use crate::effects::{CommandRequest, CommandResult, LogRef, StepContext, StepEnd};
 
 /// Seconds that git gets after SIGTERM, before it is killed: a killed git leaves locks behind.
 const SIGTERM_TIME: f64 = 1.0;

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use muster_core::Patch;
 
 use super::{Checkout, PATCHED};
-use crate::{run::StepEnd, steps::arguments::join};
+use crate::{effects::StepEnd, steps::arguments::join};
 
 /// Where the patch is while it is applied.
 const DIFF: &str = ".buildbot-diff";

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Checkout;
-use crate::run::StepEnd;
+use crate::effects::StepEnd;
 
 /// Characters of a commit's name.
 const HASH_LENGTH: usize = 40;

@@ -10,7 +10,7 @@ use muster_session::{
 use serde_json::Value;
 
 use super::command_line::{CommandText, ExitCodes, read_env, read_logfiles};
-use crate::run::{CommandRequest, CommandResult, LineObserver, LogRef, StepContext, StepEnd};
+use crate::effects::{CommandRequest, CommandResult, LineObserver, LogRef, StepContext, StepEnd};
 
 /// Seconds without output after which a program is ended, unless the step says otherwise.
 const DEFAULT_TIMEOUT: f64 = 1200.0;

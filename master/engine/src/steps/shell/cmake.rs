@@ -4,7 +4,7 @@ use muster_core::{LogKind, Results, render::py_str};
 use serde_json::{Map, Value};
 
 use super::{Collect, ShellArguments};
-use crate::run::{StepContext, StepEnd};
+use crate::effects::{StepContext, StepEnd};
 
 /// `CMake`
 pub(in crate::steps) async fn cmake(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {

@@ -9,7 +9,7 @@ use muster_core::{
 use muster_session::command::{Argument, CommandLine, EnvValue, LogFile};
 use serde_json::Value;
 
-use crate::run::summary;
+use crate::effects::summary;
 
 /// The first item of a list of three that hides its second one from logs: `["obfuscated", real, shown]`.
 const OBFUSCATED: &str = "obfuscated";
@@ -130,7 +130,7 @@ pub(super) fn read_logfiles(value: &Value) -> Result<Vec<(String, LogFile)>, Str
         Value::String(path) => Some(LogFile { filename: path.clone(), follow: false }),
         Value::Object(fields) => Some(LogFile {
             filename: fields.get("filename")?.as_str()?.to_owned(),
-            follow: fields.get("follow").is_some_and(crate::run::truth),
+            follow: fields.get("follow").is_some_and(crate::effects::truth),
         }),
         _ => None,
     };

@@ -8,7 +8,7 @@ mod sequence;
 
 use muster_core::{LogKind, Results};
 
-use crate::run::{StepContext, StepEnd};
+use crate::effects::{StepContext, StepEnd};
 
 pub(super) use arguments::{Collect, ShellArguments};
 pub(super) use cmake::cmake;

@@ -4,7 +4,7 @@ use muster_core::{LogKind, Results, render::py_repr};
 use serde_json::{Map, Value};
 
 use super::{Collect, ShellArguments};
-use crate::run::{CommandResult, StepContext, StepEnd};
+use crate::effects::{CommandResult, StepContext, StepEnd};
 
 /// Where `SetPropertyFromCommand` says that its properties come from.
 const SOURCE: &str = "SetPropertyFromCommand Step";

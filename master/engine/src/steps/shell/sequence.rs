@@ -6,7 +6,7 @@ use muster_core::{LogKind, Results, StepFlags, render::py_repr};
 use serde_json::{Map, Value};
 
 use super::{Collect, ShellArguments};
-use crate::run::{LogRef, StepContext, StepEnd, truth};
+use crate::effects::{LogRef, StepContext, StepEnd, truth};
 
 /// One of the commands, as the configuration hands over a `ShellArg`.
 struct Part {

@@ -26,9 +26,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    callables::Callables,
+    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder},
     plan::{self, Plan},
-    run::{Facts, Recorder, RunCore, StepContext, StopOrder},
     sessions::Slots,
 };
 

@@ -17,7 +17,7 @@ use super::{
     arguments::{base_name, join},
     files::FileKind,
 };
-use crate::run::{CommandRequest, CommandResult, LogRef, StepContext, StepEnd, Transfer};
+use crate::effects::{CommandRequest, CommandResult, LogRef, StepContext, StepEnd, Transfer};
 
 /// Arguments that all uploads have.
 struct UploadArguments {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::unpack;
-use crate::run::{StepContext, StepEnd};
+use crate::effects::{StepContext, StepEnd};
 
 /// What came of an act on the master's files.
 pub(super) type Placed = Result<(), String>;

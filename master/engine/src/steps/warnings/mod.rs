@@ -14,7 +14,7 @@ use self::{
     suppression::Suppression,
 };
 use super::shell::{Collect, ShellArguments};
-use crate::run::{CommandRequest, LineObserver, StepContext, StepEnd, Transfer};
+use crate::effects::{CommandRequest, LineObserver, StepContext, StepEnd, Transfer};
 
 pub(super) use perl::perl_module_test;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::suppression::{Suppression, Warning};
-use crate::run::LineObserver;
+use crate::effects::LineObserver;
 
 /// Longer lines are not looked at; as in Buildbot.
 const MAX_LINE: usize = 16 * 1024;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{count_in_build, patterns};
 use crate::{
-    run::{LineObserver, StepContext, StepEnd},
+    effects::{LineObserver, StepContext, StepEnd},
     steps::shell::{Collect, ShellArguments},
 };
 

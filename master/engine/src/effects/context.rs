@@ -14,13 +14,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    RunCore, StopOrder,
-    facts::{View, request_key},
+    callables::StepQuestion,
+    core::{RunCore, StopOrder, ordered},
+    facts::{View, request_key, truth},
     journal::{Effect, Journal, Mismatch},
     logs::{LogRef, marked},
     recorder::Halt,
 };
-use crate::callables::StepQuestion;
 use muster_config::snapshot::{Condition, StepConfig};
 
 /// Why a step's function ends without a result of its own.
@@ -268,7 +268,7 @@ impl<'a> StepContext<'a> {
         let mut stop = self.core.stop.clone();
         tokio::select! {
             () = tokio::time::sleep(left) => Ok(()),
-            () = super::ordered(&mut stop) => Err(StepEnd::Cancelled),
+            () = ordered(&mut stop) => Err(StepEnd::Cancelled),
             () = self.core.leaving.cancelled() => Err(Halt::Leaving.into()),
         }
     }
@@ -498,16 +498,4 @@ pub(crate) fn outcome<T: DeserializeOwned>(row: &JournalRow) -> Result<T, StepEn
     serde_json::from_str(&row.outcome).map_err(|error| {
         StepEnd::Retry(format!("can't be replayed: the outcome of {} is unreadable: {error}", row.kind))
     })
-}
-
-/// Python's idea of truth.
-pub(crate) fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-    }
 }

@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     command::{CommandRequest, CommandResult, CommandState},
     context::{StepContext, StepEnd, outcome},
+    core::ordered,
     journal::Effect,
     logs::{LogRef, marked, marker},
     recorder::{GATHER_TIME, Halt},
@@ -161,7 +162,7 @@ impl StepContext<'_> {
         let mut stop = self.core.stop.clone();
         tokio::select! {
             boot = self.core.slot.wait_connected() => boot.map_err(retry),
-            () = super::ordered(&mut stop) => Err(StepEnd::Cancelled),
+            () = ordered(&mut stop) => Err(StepEnd::Cancelled),
             () = self.core.leaving.cancelled() => Err(self.leave()),
         }
     }
@@ -230,7 +231,7 @@ impl StepContext<'_> {
                         running.state.result.error.get_or_insert(reason);
                     }
                 }
-                () = super::ordered(&mut stop), if !running.state.result.interrupted => {
+                () = ordered(&mut stop), if !running.state.result.interrupted => {
                     let reason = self.stopped().map_or_else(String::new, |order| order.reason.clone());
                     slot.interrupt(running.id, &reason);
                     running.state.result.interrupted = true;

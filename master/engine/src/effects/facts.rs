@@ -90,7 +90,7 @@ pub(crate) fn render_plainly(
     facts: &Facts,
 ) -> Result<bool, String> {
     let view = View { facts, properties, answers: &BTreeMap::new() };
-    render(renderable, &view).map(|value| super::truth(&value)).map_err(|error| error.to_string())
+    render(renderable, &view).map(|value| truth(&value)).map_err(|error| error.to_string())
 }
 
 /// Properties alone: before there is a build.
@@ -115,5 +115,17 @@ impl RenderContext for Standalone<'_> {
 
     fn answer(&self, _request: &Request) -> Option<Answer> {
         None
+    }
+}
+
+/// Python's idea of truth.
+pub(crate) fn truth(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
     }
 }

@@ -6,7 +6,7 @@ use muster_config::snapshot::{LockAccess, LockConfig, LockKind, LockMode, LockSe
 use muster_data::LockWish;
 use muster_store::Error;
 
-use crate::run::{Halt, RunCore, ordered};
+use crate::effects::{Halt, RunCore, ordered};
 
 /// How often a wait looks again although nobody told it of a release: other masters release, too.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

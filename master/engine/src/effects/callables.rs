@@ -9,7 +9,7 @@ use muster_core::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::run::Facts;
+use super::facts::Facts;
 
 /// How long a callable may think. Its step waits for it, nothing else; then the step is an exception.
 const CALL_LIMIT: Duration = Duration::from_secs(300);

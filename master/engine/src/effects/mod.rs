@@ -1,0 +1,26 @@
+//! What a step may do to the world, and what it can know: [`StepContext`] and what stands behind it.
+//!
+//! Every effect leaves a journal row; writes are gathered by the recorder and committed in fenced transactions. The
+//! steps are written against this, and the run's loop drives both.
+
+mod callables;
+mod command;
+mod context;
+mod core;
+mod execute;
+mod facts;
+mod journal;
+mod logs;
+mod recorder;
+pub(crate) mod summary;
+mod transfer;
+
+pub(crate) use callables::Callables;
+pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
+pub use context::{HaltReason, StepContext, StepEnd};
+pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
+pub use execute::LineObserver;
+pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
+pub use logs::LogRef;
+pub(crate) use recorder::{Halt, Recorder};
+pub use transfer::Transfer;
