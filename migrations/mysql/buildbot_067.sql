@@ -114,6 +114,7 @@ CREATE TABLE IF NOT EXISTS changesource_masters (
     changesourceid INTEGER NOT NULL,
     masterid INTEGER NOT NULL,
     PRIMARY KEY (changesourceid),
+    KEY masterid (masterid),
     CONSTRAINT changesource_masters_ibfk_1 FOREIGN KEY (changesourceid) REFERENCES changesources (id) ON DELETE CASCADE,
     CONSTRAINT changesource_masters_ibfk_2 FOREIGN KEY (masterid) REFERENCES masters (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -153,6 +154,7 @@ CREATE TABLE IF NOT EXISTS scheduler_masters (
     schedulerid INTEGER NOT NULL,
     masterid INTEGER NOT NULL,
     PRIMARY KEY (schedulerid),
+    KEY masterid (masterid),
     CONSTRAINT scheduler_masters_ibfk_2 FOREIGN KEY (masterid) REFERENCES masters (id) ON DELETE CASCADE,
     CONSTRAINT scheduler_masters_ibfk_1 FOREIGN KEY (schedulerid) REFERENCES schedulers (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -169,6 +171,7 @@ CREATE TABLE IF NOT EXISTS sourcestamps (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (id),
     UNIQUE KEY sourcestamps_ss_hash_key (ss_hash),
+    KEY patchid (patchid),
     CONSTRAINT sourcestamps_ibfk_1 FOREIGN KEY (patchid) REFERENCES patches (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
@@ -201,6 +204,7 @@ CREATE TABLE IF NOT EXISTS builders_tags (
     PRIMARY KEY (id),
     KEY builders_tags_builderid (builderid),
     UNIQUE KEY builders_tags_unique (builderid, tagid),
+    KEY tagid (tagid),
     CONSTRAINT builders_tags_ibfk_1 FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE,
     CONSTRAINT builders_tags_ibfk_2 FOREIGN KEY (tagid) REFERENCES tags (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -227,6 +231,7 @@ CREATE TABLE IF NOT EXISTS changes (
     KEY changes_revision (revision),
     KEY changes_sourcestampid (sourcestampid),
     KEY changes_when_timestamp (when_timestamp),
+    KEY parent_changeids (parent_changeids),
     CONSTRAINT changes_ibfk_2 FOREIGN KEY (parent_changeids) REFERENCES changes (changeid) ON DELETE SET NULL,
     CONSTRAINT changes_ibfk_1 FOREIGN KEY (sourcestampid) REFERENCES sourcestamps (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -242,6 +247,7 @@ CREATE TABLE IF NOT EXISTS codebase_commits (
     parent_commitid INTEGER,
     PRIMARY KEY (id),
     UNIQUE KEY codebase_commits_unique (codebaseid, revision),
+    KEY parent_commitid (parent_commitid),
     CONSTRAINT codebase_commits_ibfk_1 FOREIGN KEY (codebaseid) REFERENCES codebases (id) ON DELETE CASCADE,
     CONSTRAINT codebase_commits_ibfk_2 FOREIGN KEY (parent_commitid) REFERENCES codebase_commits (id) ON DELETE SET NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -283,6 +289,7 @@ CREATE TABLE IF NOT EXISTS change_users (
     changeid INTEGER NOT NULL,
     uid INTEGER NOT NULL,
     KEY change_users_changeid (changeid),
+    KEY uid (uid),
     CONSTRAINT change_users_ibfk_1 FOREIGN KEY (changeid) REFERENCES changes (changeid) ON DELETE CASCADE,
     CONSTRAINT change_users_ibfk_2 FOREIGN KEY (uid) REFERENCES users (uid) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -296,6 +303,7 @@ CREATE TABLE IF NOT EXISTS codebase_branches (
     last_timestamp INTEGER NOT NULL,
     PRIMARY KEY (id),
     UNIQUE KEY codebase_branches_unique (codebaseid, name_hash),
+    KEY commitid (commitid),
     CONSTRAINT codebase_branches_ibfk_1 FOREIGN KEY (codebaseid) REFERENCES codebases (id) ON DELETE CASCADE,
     CONSTRAINT codebase_branches_ibfk_2 FOREIGN KEY (commitid) REFERENCES codebase_commits (id) ON DELETE SET NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -409,6 +417,8 @@ CREATE TABLE IF NOT EXISTS buildsets (
     PRIMARY KEY (id),
     KEY buildsets_complete (complete),
     KEY buildsets_submitted_at (submitted_at),
+    KEY parent_buildid (parent_buildid),
+    KEY rebuilt_buildid (rebuilt_buildid),
     CONSTRAINT parent_buildid FOREIGN KEY (parent_buildid) REFERENCES builds (id) ON DELETE SET NULL,
     CONSTRAINT rebuilt_buildid FOREIGN KEY (rebuilt_buildid) REFERENCES builds (id) ON DELETE SET NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -447,6 +457,7 @@ CREATE TABLE IF NOT EXISTS buildset_sourcestamps (
     PRIMARY KEY (id),
     KEY buildset_sourcestamps_buildsetid (buildsetid),
     UNIQUE KEY buildset_sourcestamps_unique (buildsetid, sourcestampid),
+    KEY sourcestampid (sourcestampid),
     CONSTRAINT buildset_sourcestamps_ibfk_1 FOREIGN KEY (buildsetid) REFERENCES buildsets (id) ON DELETE CASCADE,
     CONSTRAINT buildset_sourcestamps_ibfk_2 FOREIGN KEY (sourcestampid) REFERENCES sourcestamps (id) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
@@ -476,6 +487,9 @@ CREATE TABLE IF NOT EXISTS test_result_sets (
     tests_failed INTEGER,
     complete SMALLINT NOT NULL,
     PRIMARY KEY (id),
+    KEY builderid (builderid),
+    KEY buildid (buildid),
+    KEY stepid (stepid),
     CONSTRAINT test_result_sets_ibfk_1 FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE,
     CONSTRAINT test_result_sets_ibfk_2 FOREIGN KEY (buildid) REFERENCES builds (id) ON DELETE CASCADE,
     CONSTRAINT test_result_sets_ibfk_3 FOREIGN KEY (stepid) REFERENCES steps (id) ON DELETE CASCADE
@@ -502,6 +516,10 @@ CREATE TABLE IF NOT EXISTS test_results (
     duration_ns INTEGER,
     value TEXT NOT NULL,
     PRIMARY KEY (id),
+    KEY builderid (builderid),
+    KEY test_code_pathid (test_code_pathid),
+    KEY test_nameid (test_nameid),
+    KEY test_result_setid (test_result_setid),
     CONSTRAINT test_results_ibfk_1 FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE,
     CONSTRAINT test_results_ibfk_4 FOREIGN KEY (test_code_pathid) REFERENCES test_code_paths (id) ON DELETE CASCADE,
     CONSTRAINT test_results_ibfk_3 FOREIGN KEY (test_nameid) REFERENCES test_names (id) ON DELETE CASCADE,

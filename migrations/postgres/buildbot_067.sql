@@ -58,7 +58,7 @@ CREATE TABLE schedulers (
     id SERIAL NOT NULL,
     name TEXT NOT NULL,
     name_hash VARCHAR(40) NOT NULL,
-    enabled SMALLINT DEFAULT 1,
+    enabled SMALLINT DEFAULT '1',
     CONSTRAINT schedulers_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX scheduler_name_hash ON schedulers (name_hash);
@@ -85,9 +85,9 @@ CREATE TABLE workers (
     id SERIAL NOT NULL,
     name VARCHAR(50) NOT NULL,
     info TEXT NOT NULL,
-    paused SMALLINT NOT NULL DEFAULT 0,
+    paused SMALLINT NOT NULL DEFAULT '0',
     pause_reason TEXT,
-    graceful SMALLINT NOT NULL DEFAULT 0,
+    graceful SMALLINT NOT NULL DEFAULT '0',
     CONSTRAINT workers_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX workers_name ON workers (name);
@@ -356,7 +356,7 @@ CREATE TABLE buildrequests (
     results SMALLINT,
     submitted_at INTEGER NOT NULL,
     complete_at INTEGER,
-    waited_for SMALLINT DEFAULT 0,
+    waited_for SMALLINT DEFAULT '0',
     CONSTRAINT buildrequests_pkey PRIMARY KEY (id),
     CONSTRAINT buildrequests_builderid_fkey FOREIGN KEY (builderid) REFERENCES builders (id) ON DELETE CASCADE
 );
@@ -392,7 +392,7 @@ CREATE TABLE buildsets (
     external_idstring VARCHAR(256),
     reason VARCHAR(256),
     submitted_at INTEGER NOT NULL,
-    complete SMALLINT NOT NULL DEFAULT 0,
+    complete SMALLINT NOT NULL DEFAULT '0',
     complete_at INTEGER,
     results SMALLINT,
     parent_buildid INTEGER,
@@ -416,7 +416,7 @@ CREATE TABLE steps (
     state_string TEXT NOT NULL,
     results INTEGER,
     urls_json TEXT NOT NULL,
-    hidden SMALLINT NOT NULL DEFAULT 0,
+    hidden SMALLINT NOT NULL DEFAULT '0',
     CONSTRAINT steps_pkey PRIMARY KEY (id),
     CONSTRAINT steps_buildid_fkey FOREIGN KEY (buildid) REFERENCES builds (id) ON DELETE CASCADE
 );

@@ -12,3 +12,4 @@ mod demo;
 mod devtools;
 mod killed;
 mod reconfiguring;
+mod stock;

@@ -13,6 +13,7 @@ pub mod master;
 pub mod process;
 pub mod rest;
 pub mod site;
+pub mod stock;
 pub mod wait;
 pub mod worker;
 

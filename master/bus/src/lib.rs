@@ -1,14 +1,23 @@
 //! Events: what happened, told after the commit. A lost event costs latency, never work (rule 1).
+//!
+//! Inside one process events go from hand to hand; between masters they also travel over a WAMP router, under the
+//! names that Buildbot's masters use. Subscribers see no difference.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+mod backoff;
+mod in_process;
+mod names;
+mod wamp;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use muster_core::{Topic, TopicFilter};
 use muster_store::Committed;
 use serde_json::Value;
 use tokio::sync::broadcast;
+
+use in_process::InProcess;
+pub use wamp::{WampDriver, WampOptions};
 
 /// Events that a subscriber may lag behind; then it loses the oldest and is told [`Received::Missed`].
 ///
@@ -41,55 +50,72 @@ impl Event {
 pub enum Received {
     /// An event.
     Event(Arc<Event>),
-    /// So many events were lost: look at everything once.
+    /// At least so many events were lost: look at everything once.
     Missed(u64),
 }
 
-/// The bus inside one process. Clones are the same bus.
-#[derive(Clone)]
-pub struct Bus(Arc<Inner>);
-
-struct Inner {
-    sender: broadcast::Sender<Arc<Event>>,
-    published: AtomicU64,
+/// What carries events to subscribers.
+trait Carrier: Send + Sync {
+    /// Tells everybody. Never waits: what can't be told at once is dropped and counted.
+    fn publish(&self, event: Event);
+    /// Everything from now on.
+    fn subscribe(&self) -> broadcast::Receiver<Received>;
+    /// Counters by name, since the start.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
+    /// Returns when events reach other processes.
+    fn ready(&self) -> futures_util::future::BoxFuture<'_, ()>;
 }
 
+/// The bus. Clones are the same bus.
+#[derive(Clone)]
+pub struct Bus(Arc<dyn Carrier>);
+
 impl Default for Bus {
+    /// A bus inside this process.
     fn default() -> Bus {
-        let (sender, _) = broadcast::channel(BACKLOG);
-        Bus(Arc::new(Inner { sender, published: AtomicU64::new(0) }))
+        Bus(Arc::new(InProcess::default()))
     }
 }
 
 impl Bus {
+    /// A bus that other masters share, over a WAMP router. It carries events inside this process at once, and to the
+    /// others while the driver runs and the router is there.
+    pub fn wamp(options: WampOptions) -> (Bus, WampDriver) {
+        let (carrier, driver) = wamp::pair(options);
+        (Bus(Arc::new(carrier)), driver)
+    }
+
     /// Tells everybody what a committed transaction did.
     pub fn publish(&self, events: Committed<Vec<Event>>) {
         for event in events.into_inner() {
-            self.0.published.fetch_add(1, Ordering::Relaxed);
-            // An error means that nobody listens, which is fine: events are hints.
-            let _ = self.0.sender.send(Arc::new(event));
+            self.0.publish(event);
         }
     }
 
     /// Everything from now on. The subscriber filters; see [`Event::matching`].
     pub fn subscribe(&self) -> Subscription {
-        Subscription(self.0.sender.subscribe())
+        Subscription(self.0.subscribe())
     }
 
-    /// Events published since the start.
-    pub fn published(&self) -> u64 {
-        self.0.published.load(Ordering::Relaxed)
+    /// Counters by name, since the start.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.0.counters()
+    }
+
+    /// Waits until events reach other processes, but not longer than `patience`; whether they do.
+    pub async fn ready(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.0.ready()).await.is_ok()
     }
 }
 
 /// A place in the stream of events.
-pub struct Subscription(broadcast::Receiver<Arc<Event>>);
+pub struct Subscription(broadcast::Receiver<Received>);
 
 impl Subscription {
     /// Waits for the next event; `None` when the bus is gone.
     pub async fn next(&mut self) -> Option<Received> {
         match self.0.recv().await {
-            Ok(event) => Some(Received::Event(event)),
+            Ok(received) => Some(received),
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(Received::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }

@@ -20,7 +20,10 @@ pub use schedule::{
     ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PbChangesConfig, PeriodicConfig, Priority,
     SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
 };
-pub use site::{DbConfig, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WorkerConfig, WwwConfig};
+pub use site::{
+    DbConfig, EmbeddedRouter, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WampAuthMethod, WampConfig,
+    WorkerConfig, WwwConfig,
+};
 
 /// A named set of values, in the order of their names.
 pub type Values = BTreeMap<String, Renderable>;

@@ -107,7 +107,7 @@ async fn long_logs_are_read_in_every_method_we_know() {
     };
     let gz = lines(19, 0, 1_800).await.unwrap();
     assert_eq!(gz.matches('\n').count(), 1_800);
-    for other in [43, 45] {
+    for other in [42, 43, 45] {
         // The commands differ in their environment and their ports, which the header lines show.
         assert_eq!(lines(other, 0, 1_800).await.unwrap().matches('\n').count(), 1_800, "log {other}");
         assert_eq!(lines(other, 1_000, 3).await.unwrap(), lines(19, 1_000, 3).await.unwrap(), "log {other}");
@@ -116,6 +116,4 @@ async fn long_logs_are_read_in_every_method_we_know() {
         lines(19, 899, 2).await.unwrap(),
         gz.split_inclusive('\n').skip(899).take(2).collect::<String>()
     );
-    let error = lines(42, 0, 1).await.unwrap_err().to_string();
-    assert!(error.contains("lz4"), "{error}");
 }

@@ -81,7 +81,9 @@ pub(crate) struct Attendant<S> {
 
 /// How far the attach has come.
 enum Stage {
-    Attaching { until: Instant },
+    Attaching {
+        until: Instant,
+    },
     /// It is ready, and no engine has taken it yet.
     Offered(WorkerInfo),
     /// An engine has.

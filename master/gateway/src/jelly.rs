@@ -126,7 +126,9 @@ fn one(mut items: impl Iterator<Item = Item>, what: &'static str) -> Result<Item
 
 fn reference(items: impl Iterator<Item = Item>) -> Result<u64, JellyError> {
     match one(items, "reference to an object")? {
-        Item::Int(number) => u64::try_from(number).map_err(|_| JellyError::Malformed("reference to an object")),
+        Item::Int(number) => {
+            u64::try_from(number).map_err(|_| JellyError::Malformed("reference to an object"))
+        }
         _ => Err(JellyError::Malformed("reference to an object")),
     }
 }

@@ -110,7 +110,9 @@ impl Player {
     /// Something happened in the session.
     pub(crate) fn ordered(&mut self, event: WorkerEvent, stock: &mut dyn Stock) -> Result<(), Breach> {
         match event {
-            WorkerEvent::Order { command, number, order, .. } => self.take_order(command, number, order, stock),
+            WorkerEvent::Order { command, number, order, .. } => {
+                self.take_order(command, number, order, stock)
+            }
             WorkerEvent::Stored { command, number, over } => self.stored(command, number, over, stock),
             WorkerEvent::Forget { command } => {
                 self.spool.forget(command);
@@ -124,7 +126,9 @@ impl Player {
                 }
             }
             WorkerEvent::Shutdown => stock.shut_down(),
-            WorkerEvent::Connected { .. } | WorkerEvent::Disconnected { .. } | WorkerEvent::Settings(_) => Ok(()),
+            WorkerEvent::Connected { .. } | WorkerEvent::Disconnected { .. } | WorkerEvent::Settings(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -195,8 +199,9 @@ impl Player {
     ) -> Result<(), Breach> {
         self.spool.confirm(id, number);
         if let Some(held) = self.commands.get_mut(&id) {
-            while let Some((_, ticket)) = held.writes.pop_front_if(|(update, _)| *update <= number) {
-                stock.answer(ticket, Answer::Done)?;
+            while let Some((_, ticket)) = held.writes.front().filter(|(update, _)| *update <= number) {
+                stock.answer(*ticket, Answer::Done)?;
+                held.writes.pop_front();
             }
         }
         if over {
@@ -260,7 +265,12 @@ impl Player {
         self.offer_output(id, outputs, stock)
     }
 
-    fn complete(&mut self, id: CommandId, error: Option<String>, stock: &mut dyn Stock) -> Result<(), Breach> {
+    fn complete(
+        &mut self,
+        id: CommandId,
+        error: Option<String>,
+        stock: &mut dyn Stock,
+    ) -> Result<(), Breach> {
         let Some(held) = self.commands.get_mut(&id).filter(|held| !held.ended) else { return Ok(()) };
         let mut outputs = Vec::new();
         for (stream, mut splitter) in std::mem::take(&mut held.splitters) {
@@ -317,7 +327,12 @@ impl Player {
     }
 
     /// Keeps an update until it is confirmed; answers its number. A command whose updates can't be kept is ended.
-    fn offer(&mut self, id: CommandId, body: UpdateBody, stock: &mut dyn Stock) -> Result<Option<u64>, Breach> {
+    fn offer(
+        &mut self,
+        id: CommandId,
+        body: UpdateBody,
+        stock: &mut dyn Stock,
+    ) -> Result<Option<u64>, Breach> {
         let Some(held) = self.commands.get_mut(&id).filter(|held| !held.ended) else { return Ok(None) };
         let is_end = matches!(body, UpdateBody::Complete { .. });
         match self.spool.append(id, body) {
@@ -363,7 +378,10 @@ fn gather(outputs: &mut Vec<Output>, stream: Stream, text: String) {
 fn parts(mut text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     while text.len() > TEXT_PART {
-        let end = text.as_bytes()[..TEXT_PART].iter().rposition(|byte| *byte == b'\n').map_or(text.len(), |at| at + 1);
+        let end = text.as_bytes()[..TEXT_PART]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(text.len(), |at| at + 1);
         let (part, rest) = text.split_at(end);
         parts.push(part);
         text = rest;

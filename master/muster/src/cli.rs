@@ -18,7 +18,7 @@ pub enum Command {
     /// Create a master's directory and its database
     CreateMaster(CreateMaster),
     /// Bring the database up to date with this version of Muster
-    UpgradeMaster(QuietDirectory),
+    UpgradeMaster(UpgradeMaster),
     /// Tell whether a configuration is good
     Checkconfig(Checkconfig),
     /// Run a master in the foreground
@@ -49,6 +49,17 @@ pub struct QuietDirectory {
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Options of `upgrade-master`.
+#[derive(Args)]
+pub struct UpgradeMaster {
+    #[command(flatten)]
+    pub target: QuietDirectory,
+    /// Also convert tables of MySQL that Buildbot made without transactions (MyISAM) or for three-byte characters only;
+    /// make a backup first
+    #[arg(long)]
+    pub convert: bool,
 }
 
 /// Options of `create-master`.

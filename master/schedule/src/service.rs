@@ -53,7 +53,7 @@ impl Schedulers {
 /// What one task does.
 #[derive(Clone, Debug, PartialEq)]
 enum Job {
-    Scheduler(SchedulerConfig),
+    Scheduler(Box<SchedulerConfig>),
     /// With the function that names the codebase of its changes.
     ChangeSource(ChangeSourceConfig, Option<Callable>),
 }
@@ -129,7 +129,7 @@ impl Supervisor {
         let stop = self.shutdown.child_token();
         let shared = self.shared.clone();
         let ended = match job.clone() {
-            Job::Scheduler(config) => self.tasks.spawn(tasks::run_scheduler(shared, config, stop.clone())),
+            Job::Scheduler(config) => self.tasks.spawn(tasks::run_scheduler(shared, *config, stop.clone())),
             Job::ChangeSource(config, generator) => {
                 self.tasks.spawn(tasks::run_change_source(shared, config, generator, stop.clone()))
             }
@@ -148,7 +148,7 @@ async fn wait_for_end(running: Running) {
 fn jobs(snapshot: &Snapshot) -> BTreeMap<JobName, Job> {
     let scheduler = |config: &SchedulerConfig| {
         let config = SchedulerConfig { source: SourceRef::default(), ..config.clone() };
-        (JobName::Scheduler(config.name.clone()), Job::Scheduler(config))
+        (JobName::Scheduler(config.name.clone()), Job::Scheduler(Box::new(config)))
     };
     let change_source = |config: &ChangeSourceConfig| {
         let config = ChangeSourceConfig { source: SourceRef::default(), ..config.clone() };

@@ -77,7 +77,7 @@ pub(crate) async fn run_change_source(
             let first = times.first(details.poll_at_launch, fastrand::f64());
             let poller = GitPoller::new(
                 &config,
-                details,
+                *details,
                 codebase_generator,
                 &shared.basedir,
                 shared.making_repositories.clone(),

@@ -6,4 +6,6 @@ mod conformance;
 mod contention;
 mod engines;
 mod outages;
+mod refusals;
 mod schema;
+mod takeover;

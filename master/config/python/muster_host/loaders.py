@@ -65,7 +65,7 @@ class _Loaded:
         self.incomplete = {key for key in ("workers", "builders", "schedulers") if _has_stand_ins(values.get(key))}
         self.settings = settings.read_global(values)
         self.db = settings.read_db(values)
-        self.mq = settings.read_mq(values)
+        self.mq = mq.read_mq(values)
         self.providers = settings.read_secrets_providers(values)
         self.caches = settings.read_caches(values)
         self.schedulers = self._schedulers()

@@ -144,24 +144,6 @@ def read_db(values):
     return url
 
 
-_MQ_KEYS = {"simple": {"debug"}, "wamp": {"router_url", "realm", "wamp_debug_level"}}
-
-
-def read_mq(values):
-    """The message bus."""
-    mq = values.get("mq") or {}
-    kind = mq.get("type", "simple")
-    if kind not in _MQ_KEYS:
-        error(f"mq type '{kind}' is not known")
-        return {"type": "simple"}
-    unknown = sorted(set(mq) - _MQ_KEYS[kind] - {"type"})
-    if unknown:
-        error(f"unrecognized keys in c['mq']: {', '.join(unknown)}")
-    if kind == "wamp":
-        error("mq type 'wamp' is not supported by Muster yet")
-    return {"type": "simple"}
-
-
 def read_secrets_providers(values):
     """The providers, in the order in which they are asked."""
     providers = values.get("secretsProviders") or []

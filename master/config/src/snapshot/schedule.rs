@@ -288,7 +288,7 @@ pub struct ChangeSourceConfig {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ChangeSourceKind {
     /// Asks a git repository.
-    GitPoller(GitPollerConfig),
+    GitPoller(Box<GitPollerConfig>),
     /// Takes what `buildbot sendchange` sends.
     Pb(PbChangesConfig),
 }

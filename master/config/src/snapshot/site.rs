@@ -20,12 +20,60 @@ pub enum MqConfig {
     /// Inside one process.
     Simple,
     /// A WAMP router.
-    Wamp {
-        /// Its address.
-        router_url: Renderable,
-        /// Its realm.
-        realm: String,
-    },
+    Wamp(WampConfig),
+}
+
+/// How to reach the WAMP router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WampConfig {
+    /// Its address.
+    pub router_url: Renderable,
+    /// Its realm.
+    pub realm: String,
+    /// How the master proves who it is.
+    #[serde(default)]
+    pub auth_method: WampAuthMethod,
+    /// As whom.
+    #[serde(default)]
+    pub authid: Option<String>,
+    /// The ticket or the secret of WAMP-CRA.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// A file whose first line is that.
+    #[serde(default)]
+    pub secret_file: Option<String>,
+    /// A PEM file of certificate authorities; without it those of the system.
+    #[serde(default)]
+    pub tls_ca: Option<String>,
+    /// A PEM file with the master's own certificate.
+    #[serde(default)]
+    pub tls_certificate: Option<String>,
+    /// A PEM file with its key.
+    #[serde(default)]
+    pub tls_key: Option<String>,
+    /// The router runs inside this master.
+    #[serde(default)]
+    pub embedded: Option<EmbeddedRouter>,
+}
+
+/// How a master proves to a router who it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WampAuthMethod {
+    /// Not at all.
+    #[default]
+    Anonymous,
+    /// By a shared text.
+    Ticket,
+    /// By signing a challenge.
+    WampCra,
+}
+
+/// A router inside a master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddedRouter {
+    /// A file as `muster router --config` reads it; without one it listens where `router_url` points to.
+    pub file: Option<String>,
 }
 
 /// How bytes of logs become text.

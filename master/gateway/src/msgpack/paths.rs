@@ -70,7 +70,8 @@ pub(crate) fn for_msgpack(command: StockCommand, places: &Places) -> (&'static s
         "mkdir" | "rmdir" => {
             let dirs = command.args.iter().find(|(key, _)| *key == "dir");
             let dirs = dirs.and_then(|(_, dirs)| dirs.elements()).unwrap_or_default();
-            let absolute = |dir: &Value| Value::from(places.join(&builder, &dir.as_text().unwrap_or_default()));
+            let absolute =
+                |dir: &Value| Value::from(places.join(&builder, &dir.as_text().unwrap_or_default()));
             (command.name, vec![("paths", Value::List(dirs.iter().map(absolute).collect()))])
         }
         "cpdir" => {
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn paths_are_absolute() {
-        let (name, args) = sent(Command::Shell(Shell { workdir: "build".into(), ..Shell::default() }), &posix());
+        let (name, args) =
+            sent(Command::Shell(Shell { workdir: "build".into(), ..Shell::default() }), &posix());
         assert_eq!((name, path(&args, "workdir")), ("shell", "/srv/w/b/build".into()));
         let (_, args) = sent(Command::Glob { pattern: "/abs/*".into() }, &posix());
         assert_eq!(path(&args, "path"), "/abs/*");

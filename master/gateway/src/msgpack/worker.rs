@@ -68,7 +68,11 @@ enum Chore {
 
 impl MsgpackWorker {
     /// Begins the attach. `chores` names what the gateway itself asks for, and must never come again.
-    pub(crate) fn new(builders: Vec<BuilderDir>, ghosts: Vec<Ghost>, chores: String) -> Result<MsgpackWorker, Breach> {
+    pub(crate) fn new(
+        builders: Vec<BuilderDir>,
+        ghosts: Vec<Ghost>,
+        chores: String,
+    ) -> Result<MsgpackWorker, Breach> {
         let mut worker = MsgpackWorker {
             output: VecDeque::new(),
             requests: 0,
@@ -110,8 +114,7 @@ impl MsgpackWorker {
 
     fn respond(&mut self, ticket: Ticket, result: Value, failed: bool) -> Result<(), Breach> {
         let Some(number) = ticket.0 else { return Ok(()) };
-        let mut message =
-            vec![("op", "response".into()), ("seq_number", number.into()), ("result", result)];
+        let mut message = vec![("op", "response".into()), ("seq_number", number.into()), ("result", result)];
         if failed {
             message.push(("is_exception", true.into()));
         }
@@ -252,7 +255,8 @@ impl MsgpackWorker {
         if std::mem::replace(&mut self.ready, true) {
             return Ok(());
         }
-        let lingers = self.ghosts.iter().map(|ghost| Duration::from_secs_f64(ghost.lingers.clamp(0.0, 600.0)));
+        let lingers =
+            self.ghosts.iter().map(|ghost| Duration::from_secs_f64(ghost.lingers.clamp(0.0, 600.0)));
         let settle = lingers.max().map_or(Duration::ZERO, |longest| longest + LAST_BREATH);
         let info = std::mem::take(&mut self.info);
         self.news.push_back(News::Ready { info, settle });

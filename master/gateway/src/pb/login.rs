@@ -101,16 +101,11 @@ impl Login {
         Ok(())
     }
 
-    fn respond(
-        &mut self,
-        call: &Call,
-        account: &dyn Fn(&str) -> Option<Account>,
-    ) -> Result<Outcome, Breach> {
+    fn respond(&mut self, call: &Call, account: &dyn Fn(&str) -> Option<Account>) -> Result<Outcome, Breach> {
         let Some((_, name)) = self.challenged.take() else { return Ok(Outcome::Waiting) };
         let response = call.args.first().cloned().and_then(Value::into_bytes).unwrap_or_default();
-        let proven = account(&name).filter(|account| {
-            same(&response, &expected(account.password(), &self.challenge))
-        });
+        let proven =
+            account(&name).filter(|account| same(&response, &expected(account.password(), &self.challenge)));
         let Some(account) = proven else {
             self.broker.fail(call.request, &Failure::unauthorized())?;
             return Ok(Outcome::Denied { name });

@@ -241,7 +241,8 @@ impl PbWorker {
         let mut waiting = std::mem::take(&mut self.queue);
         while let Some((id, command)) = waiting.pop_front() {
             let mut here = self.builders.iter().filter(|(_, builder)| builder.dir == command.builddir);
-            let free = here.clone().find(|(_, builder)| builder.running.is_none()).map(|(name, _)| name.clone());
+            let free =
+                here.clone().find(|(_, builder)| builder.running.is_none()).map(|(name, _)| name.clone());
             match free {
                 Some(builder) => self.begin(id, builder, command)?,
                 None if here.next().is_some() => self.queue.push_back((id, command)),
@@ -291,7 +292,8 @@ impl PbWorker {
             args.push((key, Value::Ours(object)));
         }
         let args = vec![remote, Value::from(id.to_string()), name.into(), Value::dict(args)];
-        let sent = self.broker.call(builder, "startCommand", args, Value::Dict(Vec::new()), About::Started(id));
+        let sent =
+            self.broker.call(builder, "startCommand", args, Value::Dict(Vec::new()), About::Started(id));
         match sent {
             Ok(()) => Ok(()),
             // Nothing went out: the command is too long for PB, and only the command.
@@ -302,7 +304,8 @@ impl PbWorker {
     /// A command has ended; its builder is free.
     fn completed(&mut self, id: CommandId, error: Option<String>) -> Result<(), Breach> {
         let Some(running) = self.running.get_mut(&id) else { return Ok(()) };
-        if error.is_none() && !running.failed
+        if error.is_none()
+            && !running.failed
             && let Some(next) = running.more.pop_front()
         {
             return self.send_start(id, next);

@@ -126,9 +126,7 @@ fn env_value(value: &EnvValue) -> Value {
 fn command_line(command: &CommandLine) -> Value {
     match command {
         CommandLine::Script(Argument::Plain(script)) => script.as_str().into(),
-        CommandLine::Script(script) => {
-            Value::List(vec!["/bin/sh".into(), "-c".into(), argument(script)])
-        }
+        CommandLine::Script(script) => Value::List(vec!["/bin/sh".into(), "-c".into(), argument(script)]),
         CommandLine::Argv(words) => Value::List(words.iter().map(argument).collect()),
     }
 }

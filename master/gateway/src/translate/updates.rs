@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn both_forms_of_text_mean_the_same() {
         let plain = translate("stdout", &"a\n".into());
-        let lines = Value::List(vec!["a\n".into(), Value::List(vec![Value::Int(1)]), Value::List(Vec::new())]);
+        let lines =
+            Value::List(vec!["a\n".into(), Value::List(vec![Value::Int(1)]), Value::List(Vec::new())]);
         assert_eq!(translate("stdout", &lines), plain);
         assert_eq!(plain, [Translated::Text(Stream::Stdout, "a\n".into())]);
         let log = Value::Tuple(vec!["web".into(), lines]);
@@ -94,7 +95,12 @@ mod tests {
 
     #[test]
     fn nonsense_means_nothing() {
-        for (key, value) in [("rc", "x".into()), ("stat", Value::List(vec![Value::Int(1)])), ("log", "x".into()), ("new", Value::Int(1))] {
+        for (key, value) in [
+            ("rc", "x".into()),
+            ("stat", Value::List(vec![Value::Int(1)])),
+            ("log", "x".into()),
+            ("new", Value::Int(1)),
+        ] {
             assert!(translate(key, &value).is_empty(), "{key}");
         }
     }

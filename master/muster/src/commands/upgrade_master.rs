@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use muster_store::Db;
 
-use crate::cli::QuietDirectory;
+use crate::cli::UpgradeMaster;
 use crate::master_dir::MasterDir;
 use crate::{commands, config, logging, pid_file};
 
 /// Migrates the database that the configuration names.
-pub fn run(options: &QuietDirectory) -> Result<ExitCode> {
+pub fn run(options: &UpgradeMaster) -> Result<ExitCode> {
     logging::warnings_to_terminal();
-    let dir = MasterDir::open(&options.dir)?;
+    let dir = MasterDir::open(&options.target.dir)?;
     if let Some(pid) = pid_file::running(&dir) {
         let dir = dir.path().display();
         bail!("a master runs in {dir} (process {pid}); stop it first with `muster stop {dir}`");
@@ -20,9 +20,18 @@ pub fn run(options: &QuietDirectory) -> Result<ExitCode> {
     commands::block_on(async {
         let loaded = config::evaluate(&dir).await?;
         let url = config::db_url(&loaded.snapshot, &dir)?;
+        if options.convert {
+            let quiet = options.target.quiet;
+            Db::convert(&url, |statement, number, all| {
+                if !quiet {
+                    println!("{number}/{all} {statement}");
+                }
+            })
+            .await?;
+        }
         Ok(Db::upgrade(&url).await?)
     })?;
-    if !options.quiet {
+    if !options.target.quiet {
         println!("upgrade complete");
     }
     Ok(ExitCode::SUCCESS)

@@ -18,7 +18,7 @@ use muster_session::Transport;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::listeners::{GatewayListener, StockProtocol};
+use super::listeners::{GatewayListener, StockProtocol, own_port};
 use super::tasks::Tasks;
 
 /// The gateway's files, below the base directory.
@@ -155,12 +155,6 @@ fn change_accounts(snapshot: &Snapshot) -> Vec<ChangeAccount> {
         })
     };
     snapshot.change_sources.iter().filter_map(account).collect()
-}
-
-/// The port, unless it is that of the workers.
-pub fn own_port(snapshot: &Snapshot, port: Option<&str>) -> Option<String> {
-    let workers = snapshot.protocols.get("pb").and_then(|pb| pb.port.as_deref());
-    port.filter(|port| Some(*port) != workers).map(str::to_owned)
 }
 
 fn plain(password: &Renderable) -> Option<String> {

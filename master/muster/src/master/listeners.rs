@@ -8,8 +8,6 @@ use muster_core::strports::ListenAddress;
 use muster_web::Listener;
 use tokio::net::TcpListener;
 
-use super::gateway::own_port;
-
 /// Where workers are accepted when `c['protocols']['session']` names no port.
 const SESSION_PORT: &str = "9990";
 
@@ -116,6 +114,12 @@ async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
         }
     }
     Ok(stock)
+}
+
+/// The port, unless it is that of the workers.
+pub fn own_port(snapshot: &Snapshot, port: Option<&str>) -> Option<String> {
+    let workers = snapshot.protocols.get("pb").and_then(|pb| pb.port.as_deref());
+    port.filter(|port| Some(*port) != workers).map(str::to_owned)
 }
 
 fn gateway_listener(listener: Listener) -> muster_gateway::Listener {

@@ -79,7 +79,7 @@ fn poller(world: &World, config: GitPollerConfig) -> GitPoller {
     let source = ChangeSourceConfig {
         name: "poller".into(),
         class_name: "buildbot.changes.gitpoller.GitPoller".into(),
-        kind: ChangeSourceKind::GitPoller(config.clone()),
+        kind: ChangeSourceKind::GitPoller(Box::new(config.clone())),
         source: SourceRef::default(),
     };
     let (making, data) = (Arc::default(), world.data.clone());

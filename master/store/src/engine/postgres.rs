@@ -129,7 +129,7 @@ impl Inner {
             Some(&SqlState::INVALID_CATALOG_NAME) => "; make it with `createdb -E UTF8 NAME`, or mend db_url",
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; grant CONNECT on the database to this user",
             Some(_) => return Error::Lost(format!("{}: {reason}", self.place)),
-            None if error.to_string().contains("password") => "; put the password into db_url or MUSTER_DB_PASSWORD",
+            None if reason.contains("password missing") => "; put the password into db_url or MUSTER_DB_PASSWORD",
             None => {
                 let hint = "is the server up, and are host and port right?";
                 return Error::Lost(format!("{}: {reason}; {hint}", self.place));

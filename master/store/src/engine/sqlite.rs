@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{ErrorCode, OpenFlags, types::ValueRef};
+use rusqlite::{ErrorCode, OpenFlags, config::DbConfig, types::ValueRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::{Create, Mode};
@@ -154,6 +154,8 @@ fn connect(path: &Path, create: Create) -> Result<rusqlite::Connection> {
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        // Plans must not depend on the values bound: SQLite would prepare such statements again at each use.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;

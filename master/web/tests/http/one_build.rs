@@ -52,6 +52,7 @@ fn recorded() -> Shapes {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_tells_what_buildbots_told() {
     let server = Server::golden().await;
+    server.data.worker_dials(MasterId(1), WorkerId(2), "boot", 1, &Default::default()).await.unwrap();
     let mut socket = connect(&server).await;
     for parts in 2..=7 {
         let path = vec!["*"; parts].join("/");

@@ -155,6 +155,7 @@ impl World {
             plan: "{}".into(),
             properties: properties.clone(),
         };
+        data.worker_dials(master, worker_id, "boot", 1, &Default::default()).await.unwrap();
         let key = data.start_runs(master, &[run]).await.unwrap()[0].key;
         let sources = data.db().read("sources", |tx| async move {
             let sets = query::buildsets::list(&tx, &query::Select::all()).await?;

@@ -1,0 +1,146 @@
+//! What can't be used is refused in words that help, and left as it was.
+
+use std::path::Path;
+
+use muster_store::{Db, DbUrl, builds};
+use muster_store_tests::{
+    MariaDb, Postgres,
+    buildbot::Buildbot,
+    data::{self, NOW, tx},
+};
+
+async fn refused(url: &str) -> String {
+    let url = DbUrl::parse(url, Path::new("/")).unwrap();
+    let open = Db::upgrade(&url).await.err().expect("it can't be opened");
+    open.to_string()
+}
+
+#[track_caller]
+fn assert_says(reason: &str, words: &[&str]) {
+    for word in words {
+        assert!(reason.contains(word), "{word:?} is not in: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn postgres_that_cannot_be_used() {
+    let server = Postgres::start();
+    let port = server.port;
+    assert_says(&refused(&format!("postgresql://nobody@127.0.0.1:{port}/buildbot")).await, &["nobody", "user"]);
+    assert_says(&refused(&server.url("missing")).await, &["missing", "createdb"]);
+    assert_says(&refused("postgresql://bb@127.0.0.1:1/buildbot").await, &["127.0.0.1:1", "server up"]);
+    assert_says(&refused("postgresql://bb@nowhere.invalid/buildbot").await, &["nowhere.invalid", "host"]);
+    assert_says(&refused(&(server.url("buildbot") + "?sslmode=require")).await, &["TLS"]);
+
+    server.sql("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    assert_says(&refused(&server.url("latin")).await, &["LATIN1", "UTF8"]);
+
+    server.sql("buildbot", "CREATE TABLE builds (mine integer)");
+    assert_says(&refused(&server.url("buildbot")).await, &["\"builds\"", "nothing was changed"]);
+    let tables = "SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(server.sql("buildbot", tables), "builds");
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_checked() {
+    let mut server = Postgres::start();
+    server.sql("postgres", "CREATE USER ann PASSWORD 'right'; ALTER DATABASE buildbot OWNER TO ann");
+    server.kill();
+    std::fs::write(server.data().join("pg_hba.conf"), "local all all trust\nhost all ann all scram-sha-256\nhost all all all trust\n")
+        .unwrap();
+    server.launch();
+    let url = |user: &str| format!("postgresql://{user}@127.0.0.1:{}/buildbot", server.port);
+    assert_says(&refused(&url("ann:wrong")).await, &["password", "db_url"]);
+    assert_says(&refused(&url("ann")).await, &["password", "MUSTER_DB_PASSWORD"]);
+    let right = DbUrl::parse(&url("ann:right"), Path::new("/")).unwrap();
+    Db::upgrade(&right).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_host_that_takes_writes_is_found_among_several() {
+    let server = Postgres::start();
+    let url = format!("postgresql://bb@127.0.0.1:1,127.0.0.1:{}/buildbot", server.port);
+    Db::upgrade(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
+    let socket = server.data().parent().unwrap().display().to_string();
+    let url = format!("postgresql://bb@:{}/buildbot?host={socket}:{}", server.port, server.port);
+    Db::open(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn mariadb_that_cannot_be_used() {
+    let server = MariaDb::start();
+    let port = server.port;
+    assert_says(&refused(&format!("mysql://bb:wrong@127.0.0.1:{port}/buildbot")).await, &["Access denied", "password"]);
+    assert_says(&refused(&server.url("missing")).await, &["missing", "CREATE DATABASE"]);
+    assert_says(&refused("mysql://bb@127.0.0.1:1/buildbot").await, &["127.0.0.1:1", "server up"]);
+    server.sql("buildbot", "CREATE TABLE builds (mine integer)");
+    assert_says(&refused(&server.url("buildbot")).await, &["\"builds\"", "nothing was changed"]);
+    assert_eq!(server.sql("buildbot", "SHOW TABLES"), "builds");
+}
+
+#[tokio::test]
+async fn sqlite_that_cannot_be_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("none/state.sqlite");
+    assert_says(&refused(&format!("sqlite:///{}", missing.display())).await, &["directory"]);
+    let text = directory.path().join("text");
+    std::fs::write(&text, "no database at all, but long enough to be looked at as one").unwrap();
+    assert_says(&refused(&format!("sqlite:///{}", text.display())).await, &["something else"]);
+    let closed = directory.path().join("foreign.sqlite");
+    rusqlite::Connection::open(&closed).unwrap().execute_batch("CREATE TABLE users (mine)").unwrap();
+    assert_says(&refused(&format!("sqlite:///{}", closed.display())).await, &["\"users\"", "nothing was changed"]);
+}
+
+/// What Buildbot makes on MySQL unless its URL says otherwise: MyISAM, and characters of three bytes.
+#[tokio::test]
+async fn tables_of_buildbots_default_engine_are_converted() {
+    let server = MariaDb::start();
+    let theirs = server.url("buildbot").replace("mysql://", "mysql+pymysql://");
+    Buildbot::new(&theirs).upgrade();
+    let reason = refused(&server.url("buildbot")).await;
+    assert_says(&reason, &["MyISAM", "upgrade-master --convert", "ALTER TABLE builds ENGINE=InnoDB;", "43 tables"]);
+    assert_eq!(server.sql("buildbot", "SHOW TABLES LIKE 'muster%'"), "");
+
+    let url = server.db_url("buildbot");
+    let mut told = Vec::new();
+    Db::convert(&url, |statement, done, all| told.push((statement.to_owned(), done, all))).await.unwrap();
+    assert_eq!((told[0].1, told[0].2), (1, told.len()));
+    assert_eq!(told.iter().filter(|(statement, ..)| statement.ends_with("ENGINE=InnoDB")).count(), 43);
+    Db::convert(&url, |statement, _, _| panic!("{statement} again")).await.unwrap();
+    let db = Db::upgrade(&url).await.unwrap();
+    assert_eq!(state_of_a_build(&db, "done 😀").await, "done 😀");
+}
+
+#[tokio::test]
+async fn no_write_fails_for_characters_that_old_columns_cannot_hold() {
+    let server = MariaDb::start();
+    let theirs = server.url("buildbot").replace("mysql://", "mysql+pymysql://") + "?storage_engine=InnoDB";
+    Buildbot::new(&theirs).upgrade();
+    let db = Db::upgrade(&server.db_url("buildbot")).await.unwrap();
+    assert_eq!(state_of_a_build(&db, "done 😀 é 中").await, "done \u{fffd} é 中");
+}
+
+#[tokio::test]
+async fn a_character_set_that_cannot_hold_every_text_is_refused() {
+    let server = MariaDb::start();
+    let url = server.db_url("buildbot");
+    drop(Db::upgrade(&url).await.unwrap());
+    server.sql("buildbot", "ALTER TABLE workers CONVERT TO CHARACTER SET latin1");
+    let reason = Db::open(&url).await.err().expect("it is refused").to_string();
+    assert_says(&reason, &["character set", "ALTER TABLE workers CONVERT TO CHARACTER SET utf8mb4;", "--convert"]);
+    Db::convert(&url, |_, _, _| {}).await.unwrap();
+    Db::open(&url).await.unwrap();
+}
+
+async fn state_of_a_build(db: &Db, state: &'static str) -> String {
+    let master = data::masters(db, 1).await[0];
+    let (builders, worker) = data::builders(db, master, 1).await;
+    let request = data::requests(db, &builders, 1).await[0];
+    let builder = builders[0];
+    tx(db, |tx| async move {
+        let (build, _) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
+        builds::set_state(&tx, build, state).await?;
+        Ok(builds::by_id(&tx, build).await?.unwrap().state_string)
+    })
+    .await
+}
