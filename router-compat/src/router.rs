@@ -130,7 +130,8 @@ impl Router {
 
     /// The router stops: everybody is told.
     pub fn shut_down(&mut self, out: &mut Vec<Output>) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        let mut peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        peers.sort_unstable();
         for peer in peers {
             let message = match self.peers.get(&peer).map(|peer| &peer.stage) {
                 Some(Stage::Open(_)) => goodbye(errors::SYSTEM_SHUTDOWN),

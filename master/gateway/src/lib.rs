@@ -15,6 +15,7 @@
 mod attendant;
 pub mod banana;
 pub mod broker;
+mod door;
 pub mod failure;
 mod gateway;
 mod ghosts;

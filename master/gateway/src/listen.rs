@@ -1,41 +1,17 @@
-//! Ports: accepts connections, lets in who proves a password, and hands them to who attends them.
+//! Ports: accepts connections and leads each to its [`Door`].
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use futures_util::StreamExt;
 use rustix::net::sockopt;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::StatusCode;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attendant::Attendant;
+use crate::door::{AnySocket, Door, Protocol};
 use crate::gateway::Gateway;
-use crate::ghosts::Ghosts;
-use crate::msgpack::{self, MsgpackWorker};
-use crate::pb::{ChangePort, LoggedIn, Login, Outcome, PbWorker};
-use crate::roster::{Account, Port, StockWorker};
-use crate::stock::{Breach, Stock};
-use crate::wire::Wire;
-
-/// How long a peer may take to log in.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a peer with a wrong password is held: stock workers close by themselves after their back-off, which grows
-/// to this, and would come back sooner if they were closed.
-const DENIED_TIMEOUT: Duration = Duration::from_secs(65);
-
-/// How long a client that sends changes may be silent.
-const CHANGES_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::roster::Port;
 
 /// Rest after an error of `accept`: mostly the process has no file descriptor left, and needs time to get one back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,10 +31,6 @@ pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
-
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
-type AnySocket = Box<dyn Socket>;
 
 impl Listener {
     /// Where it listens, for people.
@@ -102,12 +74,6 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Protocol {
-    Pb,
-    Msgpack,
-}
-
 /// Serves stock workers and command line tools over PB until `stop`. `port` tells which accounts come in here.
 pub async fn serve_pb(listener: Listener, gateway: Gateway, port: Port, stop: CancellationToken) {
     serve(listener, gateway, port, Protocol::Pb, stop).await;
@@ -149,4 +115,3 @@ async fn serve(
     connections.close();
     connections.wait().await;
 }
-

@@ -55,6 +55,15 @@ impl Account {
             Account::Changes(changes) => &changes.password,
         }
     }
+
+    pub(crate) fn has_password(&self, given: &str) -> bool {
+        is_same(given.as_bytes(), self.password().as_bytes())
+    }
+}
+
+/// Takes the same time wherever the first difference is.
+pub(crate) fn is_same(given: &[u8], expected: &[u8]) -> bool {
+    given.len() == expected.len() && given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 impl Roster {

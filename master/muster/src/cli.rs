@@ -36,6 +36,8 @@ pub enum Command {
     Worker(Worker),
     /// Create a worker's directory
     CreateWorker(CreateWorker),
+    /// Run a WAMP router, for masters that share their events
+    Router(crate::commands::router::Options),
     /// Show a master, a worker and a first build of the repository around the current directory
     Demo(Demo),
 }

@@ -5,6 +5,7 @@ pub mod control;
 pub mod create_master;
 pub mod create_worker;
 pub mod master;
+pub mod router;
 pub mod upgrade_master;
 pub mod worker;
 mod worker_file;

@@ -9,6 +9,7 @@ mod logging;
 mod master;
 mod master_dir;
 mod pid_file;
+mod router_file;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reconfig(options) => commands::control::reconfig(&options),
         Command::Worker(options) => commands::worker::run(options),
         Command::CreateWorker(options) => commands::create_worker::run(&options),
+        Command::Router(options) => commands::router::run(&options),
         Command::Demo(options) => demo::run(&options),
     }
 }

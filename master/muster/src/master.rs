@@ -2,6 +2,7 @@
 //!
 //! [`start`] makes everything ready and then spawns the tasks; from there on [`RunningMaster`] is the only handle.
 
+mod bus;
 mod gateway;
 mod lease;
 mod listeners;
@@ -37,6 +38,8 @@ pub struct RunningMaster {
     services: Tasks,
     /// Ends last: what the services still write, they write as the owner.
     lease: Tasks,
+    /// Ends after that: others should hear that this master stops.
+    bus: Tasks,
     _lock: PidFile,
 }
 
@@ -81,10 +84,11 @@ impl RunningMaster {
         tokio::select! {
             () = self.services.failed() => {}
             () = self.lease.failed() => {}
+            () = self.bus.failed() => {}
         }
     }
 
-    /// Ends everything: first the services, then the lease, then the master's row says so. The error of a task that
+    /// Ends everything: first the services, then the lease, then the master's row and the bus say so. The error of a task that
     /// failed comes back.
     pub async fn stop(self) -> Result<()> {
         self.services.stop().await;
@@ -94,7 +98,9 @@ impl RunningMaster {
             let gone = self.data.master_stops(self.id, &self.incarnation).await;
             gone.context("the end of this master can't be written to the database")?;
         }
-        let failure = self.lease.failure().or_else(|| self.services.failure());
+        self.bus.stop().await;
+        let failures = [&self.lease, &self.services, &self.bus].into_iter();
+        let failure = failures.filter_map(Tasks::failure).next();
         match failure {
             None => {
                 tracing::info!("{}", said::STOPPED);

@@ -55,7 +55,7 @@ impl Schedulers {
 enum Job {
     Scheduler(Box<SchedulerConfig>),
     /// With the function that names the codebase of its changes.
-    ChangeSource(ChangeSourceConfig, Option<Callable>),
+    ChangeSource(Box<ChangeSourceConfig>, Option<Callable>),
 }
 
 /// Schedulers and change sources have names of their own.
@@ -131,7 +131,7 @@ impl Supervisor {
         let ended = match job.clone() {
             Job::Scheduler(config) => self.tasks.spawn(tasks::run_scheduler(shared, *config, stop.clone())),
             Job::ChangeSource(config, generator) => {
-                self.tasks.spawn(tasks::run_change_source(shared, config, generator, stop.clone()))
+                self.tasks.spawn(tasks::run_change_source(shared, *config, generator, stop.clone()))
             }
         };
         Running { job, stop, ended }
@@ -154,7 +154,7 @@ fn jobs(snapshot: &Snapshot) -> BTreeMap<JobName, Job> {
         let config = ChangeSourceConfig { source: SourceRef::default(), ..config.clone() };
         (
             JobName::ChangeSource(config.name.clone()),
-            Job::ChangeSource(config, snapshot.codebase_generator.clone()),
+            Job::ChangeSource(Box::new(config), snapshot.codebase_generator.clone()),
         )
     };
     let schedulers = snapshot.schedulers.iter().map(scheduler);

@@ -1,7 +1,7 @@
 """The keys of `BuildmasterConfig`, in the order in which they are read."""
 
 from buildbot.config.errors import error
-from muster_host import checks, settings
+from muster_host import checks, mq, settings
 from muster_host.encode import Encoder, NotEncodable
 from muster_host.not_yet import StandIn
 
@@ -177,7 +177,7 @@ def _snapshot(loaded, functions):
             "config_file": loaded.config_file,
             **settings.global_data(loaded.settings, encode),
             "db": {"db_url": encode.at("db", "db_url")(loaded.db)},
-            "mq": loaded.mq,
+            "mq": mq.mq_data(loaded.mq, encode.at("mq", "router_url")),
             "caches": loaded.caches,
             "www": settings.www_data(loaded.www, encode.at("www")),
             "workers": [worker.as_data(encode.at("workers", worker.name)) for worker in loaded.workers],

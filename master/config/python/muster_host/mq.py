@@ -42,6 +42,11 @@ def read_mq(values):
     return _read_wamp(mq) if kind == "wamp" else {"type": "simple"}
 
 
+def mq_data(mq, encode):
+    """What the snapshot says about it."""
+    return {**mq, "router_url": encode(mq["router_url"])} if "router_url" in mq else mq
+
+
 def _read_wamp(mq):
     texts = ("realm", "authid", "secret", "secret_file", "tls_ca", "tls_certificate", "tls_key")
     for key in texts:

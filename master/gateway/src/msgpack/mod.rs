@@ -2,10 +2,12 @@
 //! (`compat/worker-protocol.md`, section 2).
 
 mod codec;
+mod handshake;
 mod paths;
 mod worker;
 
 pub use codec::{CodecError, decode, encode};
+pub(crate) use handshake::{HandshakeError, handshake};
 pub(crate) use worker::MsgpackWorker;
 
 /// Bytes of one message. Workers send output in pieces of 64 KiB and files in blocks; lists of files are the longest.

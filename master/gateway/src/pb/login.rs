@@ -5,7 +5,7 @@ use md5::{Digest, Md5};
 use super::STRANGERS_LIMIT;
 use crate::broker::{Broker, Call, Message, Target};
 use crate::failure::Failure;
-use crate::roster::Account;
+use crate::roster::{Account, is_same};
 use crate::stock::Breach;
 use crate::value::Value;
 
@@ -104,8 +104,8 @@ impl Login {
     fn respond(&mut self, call: &Call, account: &dyn Fn(&str) -> Option<Account>) -> Result<Outcome, Breach> {
         let Some((_, name)) = self.challenged.take() else { return Ok(Outcome::Waiting) };
         let response = call.args.first().cloned().and_then(Value::into_bytes).unwrap_or_default();
-        let proven =
-            account(&name).filter(|account| same(&response, &expected(account.password(), &self.challenge)));
+        let proven = account(&name)
+            .filter(|account| is_same(&response, &expected(account.password(), &self.challenge)));
         let Some(account) = proven else {
             self.broker.fail(call.request, &Failure::unauthorized())?;
             return Ok(Outcome::Denied { name });
@@ -125,11 +125,6 @@ fn expected(password: &str, challenge: &[u8]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// Takes the same time wherever the first difference is.
-fn same(given: &[u8], expected: &[u8]) -> bool {
-    given.len() == expected.len() && given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,8 +134,8 @@ mod tests {
         let challenge = 0x8078_5fc2_164a_dc54_def8_2fd0_d2db_fb9a_u128.to_be_bytes();
         let response = 0x006d_6b5a_c59f_7313_89c6_c333_6dfa_5414_u128.to_be_bytes();
         assert_eq!(expected("pbpass", &challenge), response);
-        assert!(same(&response, &expected("pbpass", &challenge)));
-        assert!(!same(&response, &expected("other", &challenge)));
-        assert!(!same(&[], &response));
+        assert!(is_same(&response, &expected("pbpass", &challenge)));
+        assert!(!is_same(&response, &expected("other", &challenge)));
+        assert!(!is_same(&[], &response));
     }
 }

@@ -2,6 +2,8 @@
 
 mod changes;
 mod login;
+#[cfg(test)]
+mod replay;
 mod worker;
 
 pub(crate) use changes::ChangePort;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
-use muster_bus::Bus;
 use muster_config::Host;
 use muster_core::MasterId;
 use muster_data::Data;
@@ -16,7 +15,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use super::{
-    RunningMaster, gateway,
+    RunningMaster,
+    bus::{MasterBus, wait_for_router},
+    gateway,
     listeners::Listeners,
     reconfigure::{Reconfigure, listen_for_hang_up},
     said,
@@ -33,6 +34,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
     tracing::info!("Muster {VERSION} starts in {}", dir.path().display());
     let running = Ready::get(dir).await?.spawn(dir, lock)?;
+    wait_for_router(running.data.bus()).await;
     running.data.master_is_ready(running.id).await?;
     tracing::info!("{}", said::RUNNING);
     Ok(running)
@@ -44,6 +46,7 @@ struct Ready {
     host: Host,
     /// The host's driver, under way since the configuration was loaded.
     driving: BoxFuture<'static, ()>,
+    bus: MasterBus,
     data: Data,
     listeners: Listeners,
     id: MasterId,
@@ -65,7 +68,8 @@ impl Ready {
             tracing::warn!("{warning}");
         }
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
-        let data = Data::new(db, Bus::default());
+        let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
+        let data = Data::new(db, bus.bus.clone());
         let listeners = Listeners::open(&loaded.snapshot).await?;
         listeners.log_addresses();
         let incarnation = uuid::Uuid::new_v4().to_string();
@@ -73,12 +77,12 @@ impl Ready {
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()))
             .await
             .context("the configuration can't be written to the database")?;
-        Ok(Ready { hang_up, host, driving, data, listeners, id, incarnation, active })
+        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, incarnation, active })
     }
 
     fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
-        let Ready { hang_up, host, driving, data, listeners, id, incarnation, active } = self;
-        let (services, lease) = (Tasks::default(), Tasks::default());
+        let Ready { hang_up, host, driving, bus, data, listeners, id, incarnation, active } = self;
+        let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
         let sessions = listeners.session_addresses();
         let (published, snapshot) = watch::channel(active.snapshot.clone());
         let (active, in_force) = watch::channel(Arc::new(active));
@@ -92,6 +96,7 @@ impl Ready {
             }
             Ok(())
         });
+        bus.spawn(&bus_tasks);
         let engine = Engine::new(data.clone(), id, basedir.clone(), in_force.clone());
         for listener in listeners.sessions {
             let engine = engine.clone();
@@ -113,6 +118,6 @@ impl Ready {
         }
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-        Ok(RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, _lock: lock })
+        Ok(RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
     }
 }

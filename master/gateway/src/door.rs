@@ -1,0 +1,248 @@
+//! The way in: who proves a password is handed to who attends them; everybody else leaves within a bound.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::attendant::Attendant;
+use crate::gateway::Gateway;
+use crate::ghosts::Ghosts;
+use crate::msgpack::{HandshakeError, MsgpackWorker, handshake};
+use crate::pb::{ChangePort, LoggedIn, Login, Outcome, PbWorker};
+use crate::roster::{Account, Port, StockWorker};
+use crate::stock::{Breach, Stock};
+use crate::wire::Wire;
+
+/// How long a peer may take to log in.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer with a wrong password is held: stock workers close by themselves after their back-off, which grows
+/// to this, and would come back sooner if they were closed.
+const DENIED_TIMEOUT: Duration = Duration::from_secs(65);
+
+/// How long a client that sends changes may be silent.
+const CHANGES_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Any stream.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
+
+/// A socket of either kind.
+pub(crate) type AnySocket = Box<dyn Socket>;
+
+/// What is spoken at a port.
+#[derive(Clone, Copy)]
+pub(crate) enum Protocol {
+    Pb,
+    Msgpack,
+}
+
+/// One connection that has just come.
+pub(crate) struct Door {
+    pub(crate) gateway: Gateway,
+    pub(crate) port: Arc<Port>,
+    pub(crate) peer: String,
+    pub(crate) stop: CancellationToken,
+    /// The place of a stranger, until somebody has logged in.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Why nobody came in.
+#[derive(Debug, thiserror::Error)]
+enum Rejected {
+    #[error("it did not log in within {LOGIN_TIMEOUT:?}")]
+    Silent,
+    #[error("it went away before it had logged in")]
+    Left,
+    #[error("{0}")]
+    Breach(#[from] Breach),
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("{0}")]
+    WebSocket(#[from] HandshakeError),
+    #[error("{name:?} is not known on this port, or its password is wrong")]
+    Denied { name: String },
+}
+
+impl Door {
+    /// Lets in who proves a password, and attends them until the connection ends.
+    pub(crate) async fn admit(self, socket: AnySocket, protocol: Protocol) {
+        let (gateway, peer, stop) = (self.gateway.clone(), self.peer.clone(), self.stop.clone());
+        let served = async {
+            match protocol {
+                Protocol::Pb => self.pb(socket).await,
+                Protocol::Msgpack => self.msgpack(socket).await,
+            }
+        };
+        tokio::select! {
+            served = served => if let Err(rejected) = served {
+                gateway.count_refusal();
+                tracing::warn!(peer, "a connection to the port for stock workers was turned away: {rejected}");
+            },
+            // Those who attend a worker end by themselves, and have a word of farewell.
+            () = stopped_long_ago(stop) => {}
+        }
+    }
+
+    async fn pb(self, socket: AnySocket) -> Result<(), Rejected> {
+        let mut wire = Wire::stream(socket, self.peer.clone());
+        let mut login = Login::new(*uuid::Uuid::new_v4().as_bytes());
+        let who = tokio::select! {
+            who = timeout(LOGIN_TIMEOUT, self.log_in(&mut wire, &mut login)) => who,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        match who {
+            Err(_) => Err(Rejected::Silent),
+            Ok(Ok(who)) => match who.account.clone() {
+                Account::Worker(worker) => self.attend_pb(wire, login, &who, worker).await,
+                Account::Changes(_) => self.take_changes(wire, login, who).await,
+            },
+            Ok(Err(Rejected::Denied { name })) => {
+                if let Ok(_place) = self.gateway.denied().try_acquire_owned() {
+                    let (peer, stop) = (self.peer.clone(), self.stop.clone());
+                    drop(self);
+                    tracing::warn!(peer, "a log-in failed: {}", Rejected::Denied { name });
+                    hold(wire, stop).await;
+                    return Ok(());
+                }
+                Err(Rejected::Denied { name })
+            }
+            Ok(Err(rejected)) => Err(rejected),
+        }
+    }
+
+    async fn log_in(&self, wire: &mut Wire, login: &mut Login) -> Result<LoggedIn, Rejected> {
+        let account = |name: &str| self.gateway.roster().account(&self.port, name);
+        loop {
+            while let Some(piece) = login.output() {
+                wire.outbox.push(piece)?;
+            }
+            wire.outbox.drain().await?;
+            let bytes = wire.incoming.next().await.ok_or(Rejected::Left)??;
+            match login.receive(&bytes, &account)? {
+                Outcome::Waiting => {}
+                Outcome::In(who) => return Ok(who),
+                Outcome::Denied { name } => {
+                    while let Some(piece) = login.output() {
+                        wire.outbox.push(piece)?;
+                    }
+                    wire.outbox.drain().await?;
+                    return Err(Rejected::Denied { name });
+                }
+            }
+        }
+    }
+
+    async fn attend_pb(
+        self,
+        wire: Wire,
+        login: Login,
+        who: &LoggedIn,
+        worker: StockWorker,
+    ) -> Result<(), Rejected> {
+        let stock = PbWorker::new(login, who, worker.builders)?;
+        self.attend(&who.name, &worker.password, wire, |_| Ok((stock, None))).await
+    }
+
+    /// Settles who the worker of this name is, and attends it. Nobody is told an error: that would end a worker.
+    async fn attend<S: Stock>(
+        self,
+        name: &str,
+        password: &str,
+        wire: Wire,
+        stock: impl FnOnce(&Gateway) -> Result<(S, Option<Ghosts>), Rejected>,
+    ) -> Result<(), Rejected> {
+        let Door { gateway, peer, stop, permit, .. } = self;
+        drop(permit);
+        let claim = tokio::select! {
+            claim = gateway.claim(name) => claim,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match claim {
+            Ok(claim) => {
+                let (stock, ghosts) = stock(&gateway)?;
+                let attendant = Attendant::new(gateway, name, password, stock, wire, claim, ghosts);
+                attendant.attend(stop).await;
+            }
+            Err(turned) => {
+                gateway.count_refusal();
+                tracing::warn!(worker = name, peer, "the connection is closed: {turned}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_changes(self, mut wire: Wire, login: Login, who: LoggedIn) -> Result<(), Rejected> {
+        let Account::Changes(source) = &who.account else { return Ok(()) };
+        let mut port = ChangePort::new(login, &who)?;
+        loop {
+            while let Some((request, change)) = port.next_change()? {
+                let kept = match change.below(source.prefix.as_deref()) {
+                    None => Ok(()),
+                    Some(change) => (self.gateway.around().changes)(source.source.clone(), change).await,
+                };
+                if let Err(reason) = &kept {
+                    tracing::error!(
+                        source = source.source,
+                        peer = self.peer,
+                        reason,
+                        "a change could not be kept"
+                    );
+                }
+                port.answer(request, kept)?;
+            }
+            while let Some(piece) = port.output() {
+                wire.outbox.push(piece)?;
+            }
+            wire.outbox.drain().await?;
+            tokio::select! {
+                read = timeout(CHANGES_TIMEOUT, wire.incoming.next()) => match read {
+                    Ok(Some(bytes)) => port.push(&bytes?),
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                () = self.stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn msgpack(self, socket: AnySocket) -> Result<(), Rejected> {
+        let account = |name: &str| self.gateway.roster().account(&self.port, name);
+        let opened = timeout(LOGIN_TIMEOUT, handshake(socket, &account)).await;
+        let (name, worker, socket) = opened.map_err(|_| Rejected::Silent)??;
+        let wire = Wire::messages(socket, self.peer.clone());
+        self.attend_msgpack(&name, worker, wire).await
+    }
+
+    async fn attend_msgpack(self, name: &str, worker: StockWorker, wire: Wire) -> Result<(), Rejected> {
+        let builders = worker.builders;
+        self.attend(name, &worker.password, wire, |gateway| {
+            let ghosts = Ghosts::load(&gateway.around().directory, name)?;
+            let chores = format!("gateway-{}", uuid::Uuid::new_v4());
+            let stock = MsgpackWorker::new(builders, ghosts.alive().to_vec(), chores)?;
+            Ok((stock, Some(ghosts)))
+        })
+        .await
+    }
+}
+
+/// Reads what a peer without a right has to say, until it leaves.
+async fn hold(mut wire: Wire, stop: CancellationToken) {
+    let leaves = async { while let Some(Ok(_)) = wire.incoming.next().await {} };
+    tokio::select! {
+        _ = timeout(DENIED_TIMEOUT, leaves) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Some time after `stop`: whoever has not ended by then is dropped.
+async fn stopped_long_ago(stop: CancellationToken) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    stop.cancelled().await;
+    tokio::time::sleep(PATIENCE).await;
+}

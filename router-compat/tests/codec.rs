@@ -1,0 +1,141 @@
+//! The codec against recorded traffic, another implementation, and garbage.
+
+use muster_router_compat::message::{Dict, MAX_ID};
+use muster_router_compat::{Message, Payload, Serialisation};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn decode_json(value: &Value) -> Result<Message, String> {
+    Serialisation::Json.decode(value.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Messages of a Buildbot 4.3.0 master and Crossbar, in the form in which they were recorded.
+#[test]
+fn recorded_messages_survive_both_serialisations() {
+    let recorded = [
+        json!([1, "realm1", {"roles": {"subscriber": {"features": {"pattern_based_subscription": true}}}}]),
+        json!([2, 6900486123666627_u64, {"realm": "realm1", "authextra": {"x_cb_pid": 15052}}]),
+        json!([16, 1, {}, "org.buildbot.2.connected"]),
+        json!([32, 2, {"match": "wildcard"}, "org.buildbot.mq.buildrequests..new"]),
+        json!([33, 2, 7284955066719257_u64]),
+        json!([16, 5, {"exclude_me": false}, "org.buildbot.mq.projects.1.update",
+               [{"projectid": 1, "name": "proj1", "description_format": null, "active": null}]]),
+        json!([36, 7284955066719257_u64, 4331516228250829_u64, {"topic": "org.buildbot.mq.buildrequests.18.cancel"},
+               [null]]),
+        json!([36, 1, 2, {}, [{"results": -1, "submitted_at": 1795228227, "priority": 0, "x": 1.5}]]),
+        json!([34, 112, 3234893228111567_u64]),
+        json!([35, 112]),
+    ];
+    for list in recorded {
+        let message = decode_json(&list).unwrap();
+        for serialisation in Serialisation::ALL {
+            let frame = serialisation.encode(&message);
+            assert_eq!(serialisation.decode(&frame.bytes).unwrap(), message);
+        }
+        let text = Serialisation::Json.encode(&message);
+        assert_eq!(serde_json::from_slice::<Value>(&text.bytes).unwrap(), list);
+    }
+}
+
+#[test]
+fn wrong_messages_are_refused_with_their_reason() {
+    for (list, words) in [
+        (json!({}), "a list"),
+        (json!([]), "a list"),
+        (json!(["x"]), "begins with a number"),
+        (json!([99, 1]), "no message has the number 99"),
+        (json!([16, MAX_ID + 1, {}, "a"]), "an id from 1 to 2^53"),
+        (json!([16, 0, {}, "a"]), "an id from 1 to 2^53"),
+        (json!([16, 1.5, {}, "a"]), "an id from 1 to 2^53"),
+        (json!([16, 1, {}]), "message 16: field 3 must be a text"),
+        (json!([16, 1, [], "a"]), "a dictionary"),
+        (json!([16, 1, {}, "a", {}]), "a list of arguments"),
+        (json!([16, 1, {}, "a", [], []]), "a dictionary of arguments"),
+    ] {
+        let error = decode_json(&list).unwrap_err();
+        assert!(error.contains(words), "{list}: {error}");
+    }
+    assert!(decode_json(&json!([16, MAX_ID, {}, "a"])).is_ok());
+    assert!(Serialisation::Json.decode("[".repeat(100_000).as_bytes()).is_err());
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-1e15..1e15_f64).prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 20, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
+            proptest::collection::hash_map(".{0,8}", inner, 0..20)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn dict() -> impl Strategy<Value = Dict> {
+    proptest::collection::hash_map("[a-z]{1,4}", value(), 0..3).prop_map(|map| map.into_iter().collect())
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    (proptest::collection::vec(value(), 0..3), dict()).prop_map(|(args, kwargs)| Payload { args, kwargs })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let id = || 1..=MAX_ID;
+    let text = || ".{0,40}";
+    prop_oneof![
+        (text(), dict()).prop_map(|(realm, details)| Message::Hello { realm, details }),
+        (id(), dict()).prop_map(|(session, details)| Message::Welcome { session, details }),
+        (text(), dict()).prop_map(|(method, extra)| Message::Challenge { method, extra }),
+        (id(), id(), dict(), text(), payload()).prop_map(|(kind, request, details, error, payload)| {
+            Message::Error { kind, request, details, error, payload }
+        }),
+        (id(), dict(), text(), payload())
+            .prop_map(|(request, options, topic, payload)| Message::Publish { request, options, topic, payload }),
+        (id(), id(), dict(), payload()).prop_map(|(subscription, publication, details, payload)| {
+            Message::Event { subscription, publication, details, payload }
+        }),
+        (id(), id(), dict(), payload()).prop_map(|(request, registration, details, payload)| {
+            Message::Invocation { request, registration, details, payload }
+        }),
+        (id(), dict(), payload())
+            .prop_map(|(request, options, payload)| Message::Yield { request, options, payload }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn messages_survive_both_serialisations(message in message()) {
+        for serialisation in Serialisation::ALL {
+            let frame = serialisation.encode(&message);
+            prop_assert_eq!(serialisation.decode(&frame.bytes).unwrap(), message.clone());
+        }
+    }
+
+    #[test]
+    fn garbage_is_an_error_or_a_message_but_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        for serialisation in Serialisation::ALL {
+            if let Ok(message) = serialisation.decode(&bytes) {
+                let frame = serialisation.encode(&message);
+                prop_assert!(serialisation.decode(&frame.bytes).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(message in message(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        for serialisation in Serialisation::ALL {
+            let mut bytes = serialisation.encode(&message).bytes.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            // Either is fine.
+            let _ = serialisation.decode(&bytes);
+            let _ = serialisation.decode(&bytes[..at]);
+        }
+    }
+}
