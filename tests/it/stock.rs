@@ -61,7 +61,8 @@ impl Ground {
     fn new(config: &str) -> Ground {
         let site = Site::new();
         let [pb, msgpack] = [Site::free_port(), Site::free_port()];
-        let config = CONFIG.replace("%PB%", &pb.to_string()).replace("%MSGPACK%", &msgpack.to_string()) + config;
+        let config =
+            CONFIG.replace("%PB%", &pb.to_string()).replace("%MSGPACK%", &msgpack.to_string()) + config;
         let mut master = Master::new(&site, &config);
         let rest = master.start();
         let [pb, msgpack] = [pb, msgpack].map(|port| SocketAddr::from((Site::address(), port)));
@@ -100,7 +101,8 @@ impl Ground {
     /// Ends the request in a second build, after the first one was lost.
     fn is_retried(&self, request: i64) {
         self.site.write("gate", "");
-        let results: Vec<_> = self.rest.builds_of(request).iter().map(|build| build["results"].clone()).collect();
+        let results: Vec<_> =
+            self.rest.builds_of(request).iter().map(|build| build["results"].clone()).collect();
         assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)]);
         assert!(!self.site.path("two").exists(), "two copies of the command ran at once");
         self.master.database().wait_until_idle();
@@ -339,7 +341,8 @@ fn changes_are_sent_with_the_stock_client() {
     let _worker = ground.worker(Release::Current, Protocol::Pb);
     let port = ground.pb.to_string();
     let send = |auth: &str, file: &str| {
-        let arguments = ["sendchange", "--master", &port, "--auth", auth, "--branch", "main", "--who", "Jöe <j@x.org>"];
+        let arguments =
+            ["sendchange", "--master", &port, "--auth", auth, "--branch", "main", "--who", "Jöe <j@x.org>"];
         let more = ["--revision", "r1", "--property", "a:b", "--comments", "a comment", file, "elsewhere"];
         buildbot(&ground.site, &[&arguments[..], &more].concat())
     };

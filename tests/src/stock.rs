@@ -113,6 +113,10 @@ fn worker_program(release: Release) -> PathBuf {
 fn installed(variable: &str, path: &str) -> PathBuf {
     let program = std::env::var_os(variable)
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path), PathBuf::from);
-    assert!(program.exists(), "{} is missing; `make test` installs it, or name another in {variable}", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing; `make test` installs it, or name another in {variable}",
+        program.display()
+    );
     program
 }

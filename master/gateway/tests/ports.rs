@@ -81,8 +81,7 @@ async fn a_wrong_password_is_told_so_that_the_worker_lives_on() {
 
 #[tokio::test]
 async fn many_workers_attach_at_once() {
-    // As many as the shortest queue of a kernel takes before anybody accepts.
-    const WORKERS: usize = 120;
+    const WORKERS: usize = 500;
     let mut port = Port::open(WORKERS).await;
     let attach = |number: usize| {
         let address = port.pb;

@@ -20,7 +20,7 @@ pub enum MqConfig {
     /// Inside one process.
     Simple,
     /// A WAMP router.
-    Wamp(WampConfig),
+    Wamp(Box<WampConfig>),
 }
 
 /// How to reach the WAMP router.

@@ -18,7 +18,7 @@ use muster_gateway::{
 use muster_session::{MasterEvents, MasterLink, Password, Passwords, Terms, Transport, open};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -73,14 +73,20 @@ impl Port {
         });
         let gateway = gateway.unwrap();
         let stop = CancellationToken::new();
-        let pb = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let msgpack = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let [pb, msgpack] = [listener(), listener()];
         let addresses = [&pb, &msgpack].map(|listener| listener.local_addr().unwrap());
         tokio::spawn(serve_pb(Listener::Tcp(pb), gateway.clone(), None, stop.clone()));
         tokio::spawn(serve_msgpack(Listener::Tcp(msgpack), gateway.clone(), stop.clone()));
         let [pb, msgpack] = addresses;
         Port { gateway, pb, msgpack, sessions, changes, roster: publish, stop, _directory: directory }
     }
+}
+
+/// With a queue that many connections fit into at once.
+fn listener() -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.listen(4096).unwrap()
 }
 
 /// The engine: takes the session and drives it.

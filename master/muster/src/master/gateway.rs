@@ -119,7 +119,8 @@ fn change(sent: SentChange) -> NewChange {
 /// on all masters keeps workers from deleting directories that they need elsewhere.
 fn roster_of(snapshot: &Snapshot) -> Roster {
     let builders = |worker: &str| {
-        let mine = snapshot.builders.iter().filter(|builder| builder.worker_names.iter().any(|name| name == worker));
+        let mine =
+            snapshot.builders.iter().filter(|builder| builder.worker_names.iter().any(|name| name == worker));
         let dir = |builder: &muster_config::snapshot::BuilderConfig| BuilderDir {
             name: builder.name.clone(),
             dir: builder.worker_builddir.clone(),
@@ -143,7 +144,10 @@ fn change_accounts(snapshot: &Snapshot) -> Vec<ChangeAccount> {
     let account = |source: &muster_config::snapshot::ChangeSourceConfig| {
         let ChangeSourceKind::Pb(config) = &source.kind else { return None };
         let Some(password) = plain(&config.password) else {
-            tracing::error!(source = source.name, "its password is not plain text; nobody can send changes to it");
+            tracing::error!(
+                source = source.name,
+                "its password is not plain text; nobody can send changes to it"
+            );
             return None;
         };
         Some(ChangeAccount {

@@ -103,7 +103,10 @@ async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
             Some(port) if !ports.contains(&port) => {
                 let setting = format!("the port of change source '{}'", source.name);
                 let listener = gateway_listener(listen(&port, &setting).await?);
-                stock.push(GatewayListener { listener, protocol: StockProtocol::Pb { port: Some(port.clone()) } });
+                stock.push(GatewayListener {
+                    listener,
+                    protocol: StockProtocol::Pb { port: Some(port.clone()) },
+                });
                 ports.push(port);
             }
             None if !snapshot.protocols.contains_key("pb") => bail!(
