@@ -95,8 +95,10 @@ impl Credentials {
             Credentials::Anonymous => Err(ChallengeError::OtherMethod(method.to_owned())),
             Credentials::Ticket { ticket, .. } => Ok(ticket.expose().to_owned()),
             Credentials::WampCra { secret, .. } => {
-                let challenge =
-                    extra.get("challenge").and_then(|text| text.as_str()).ok_or(ChallengeError::Incomplete)?;
+                let challenge = extra
+                    .get("challenge")
+                    .and_then(|text| text.as_str())
+                    .ok_or(ChallengeError::Incomplete)?;
                 match Salting::from_extra(extra)? {
                     None => Ok(sign(secret, challenge)),
                     Some(salting) => Ok(sign(&salting.derive(secret), challenge)),
@@ -152,7 +154,8 @@ impl Salting {
         };
         let iterations = number("iterations", Salting::usual_iterations().into())?;
         let keylen = number("keylen", 32)?;
-        if !(1..=u64::from(MAX_ITERATIONS)).contains(&iterations) || !(1..=MAX_KEY_BYTES as u64).contains(&keylen)
+        if !(1..=u64::from(MAX_ITERATIONS)).contains(&iterations)
+            || !(1..=MAX_KEY_BYTES as u64).contains(&keylen)
         {
             return Err(ChallengeError::Unreasonable);
         }
@@ -166,7 +169,12 @@ impl Salting {
             if key.len() >= self.keylen {
                 break;
             }
-            key.extend(pbkdf2_block(secret.expose().as_bytes(), self.salt.as_bytes(), self.iterations, block));
+            key.extend(pbkdf2_block(
+                secret.expose().as_bytes(),
+                self.salt.as_bytes(),
+                self.iterations,
+                block,
+            ));
         }
         key.truncate(self.keylen);
         Secret(BASE64.encode(key))
@@ -228,15 +236,15 @@ mod tests {
 
     #[test]
     fn a_challenge_is_answered_and_verified() {
-        let credentials =
-            Credentials::WampCra { authid: "m1".to_owned(), secret: Secret::new("hunter2") };
+        let credentials = Credentials::WampCra { authid: "m1".to_owned(), secret: Secret::new("hunter2") };
         let plain = credentials.answer("wampcra", &extra(json!({"challenge": "{}"}))).unwrap();
         assert!(verify(&Secret::new("hunter2"), "{}", &plain));
         assert!(!verify(&Secret::new("hunter3"), "{}", &plain));
         assert!(!verify(&Secret::new("hunter2"), "{}", "no base64!"));
 
         let salted = extra(json!({"challenge": "{}", "salt": "s", "iterations": 10, "keylen": 32}));
-        let key = Salting { salt: "s".to_owned(), iterations: 10, keylen: 32 }.derive(&Secret::new("hunter2"));
+        let key =
+            Salting { salt: "s".to_owned(), iterations: 10, keylen: 32 }.derive(&Secret::new("hunter2"));
         assert!(verify(&key, "{}", &credentials.answer("wampcra", &salted).unwrap()));
     }
 

@@ -191,9 +191,7 @@ fn encode(serialisation: Serialisation, message: &Message) -> Frame {
         Message::Welcome { session, details } => list(kind::WELCOME, 2).number(*session).dict(details),
         Message::Abort { details, reason } => list(kind::ABORT, 2).dict(details).text(reason),
         Message::Challenge { method, extra } => list(kind::CHALLENGE, 2).text(method).dict(extra),
-        Message::Authenticate { signature, extra } => {
-            list(kind::AUTHENTICATE, 2).text(signature).dict(extra)
-        }
+        Message::Authenticate { signature, extra } => list(kind::AUTHENTICATE, 2).text(signature).dict(extra),
         Message::Goodbye { details, reason } => list(kind::GOODBYE, 2).dict(details).text(reason),
         Message::Error { kind: of, request, details, error, payload } => {
             let list = list(kind::ERROR, 4 + payload_length(payload));

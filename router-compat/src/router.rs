@@ -218,8 +218,10 @@ impl Router {
                 self.send(peer, &answer, out);
             }
             Message::Unsubscribe { request, subscription } => {
-                let removed =
-                    self.realms.get_mut(&joined.realm).is_some_and(|r| r.broker.unsubscribe(peer, subscription));
+                let removed = self
+                    .realms
+                    .get_mut(&joined.realm)
+                    .is_some_and(|r| r.broker.unsubscribe(peer, subscription));
                 let answer = if removed {
                     Message::Unsubscribed { request }
                 } else {
@@ -239,7 +241,8 @@ impl Router {
 
     /// Everything about calls; what else comes has no place in an open session.
     fn dispatch_call(&mut self, peer: PeerId, joined: &Joined, message: Message, out: &mut Vec<Output>) {
-        let (Some(realm), Some(role)) = (self.realms.get_mut(&joined.realm), role(&self.config, joined)) else {
+        let (Some(realm), Some(role)) = (self.realms.get_mut(&joined.realm), role(&self.config, joined))
+        else {
             return;
         };
         let (limits, dealer) = (&self.config.limits, &mut realm.dealer);
@@ -321,9 +324,9 @@ impl Router {
         }
         let limit = self.config.limits.subscriptions;
         let realm = self.realms.get_mut(&joined.realm);
-        realm.and_then(|realm| realm.broker.subscribe(peer, matching, uri, limit)).ok_or_else(|| {
-            Refusal::new(errors::TOO_MANY, format!("a peer may have {limit} subscriptions"))
-        })
+        realm
+            .and_then(|realm| realm.broker.subscribe(peer, matching, uri, limit))
+            .ok_or_else(|| Refusal::new(errors::TOO_MANY, format!("a peer may have {limit} subscriptions")))
     }
 
     fn violation(&mut self, peer: PeerId, text: &str, out: &mut Vec<Output>) {

@@ -95,20 +95,30 @@ fn message() -> impl Strategy<Value = Message> {
         (id(), id(), dict(), text(), payload()).prop_map(|(kind, request, details, error, payload)| {
             Message::Error { kind, request, details, error, payload }
         }),
-        (id(), dict(), text(), payload())
-            .prop_map(|(request, options, topic, payload)| Message::Publish { request, options, topic, payload }),
+        (id(), dict(), text(), payload()).prop_map(|(request, options, topic, payload)| Message::Publish {
+            request,
+            options,
+            topic,
+            payload
+        }),
         (id(), id(), dict(), payload()).prop_map(|(subscription, publication, details, payload)| {
             Message::Event { subscription, publication, details, payload }
         }),
         (id(), id(), dict(), payload()).prop_map(|(request, registration, details, payload)| {
             Message::Invocation { request, registration, details, payload }
         }),
-        (id(), dict(), payload())
-            .prop_map(|(request, options, payload)| Message::Yield { request, options, payload }),
+        (id(), dict(), payload()).prop_map(|(request, options, payload)| Message::Yield {
+            request,
+            options,
+            payload
+        }),
     ]
 }
 
 proptest! {
+    // Without a file of failures: what fails is written down as an example.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn messages_survive_both_serialisations(message in message()) {
         for serialisation in Serialisation::ALL {

@@ -13,7 +13,9 @@ use muster_router_compat::auth::Credentials;
 use muster_router_compat::client::{Incoming, SessionError};
 use muster_router_compat::message::Dict;
 use muster_router_compat::net::tls::ClientTls;
-use muster_router_compat::net::{ConnectError, ConnectOptions, Connection, ConnectionError, address::RouterUrl};
+use muster_router_compat::net::{
+    ConnectError, ConnectOptions, Connection, ConnectionError, address::RouterUrl,
+};
 use muster_router_compat::{Frame, Match, Payload};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -191,7 +193,11 @@ impl WampDriver {
     }
 
     /// One session; why it ended, or `None` when it was told to stop.
-    async fn serve(&mut self, mut connection: Connection, stop: &CancellationToken) -> Option<ConnectionError> {
+    async fn serve(
+        &mut self,
+        mut connection: Connection,
+        stop: &CancellationToken,
+    ) -> Option<ConnectionError> {
         let outcome = self.serve_until(&mut connection, stop).await;
         self.shared.connected.store(false, Ordering::Relaxed);
         self.shared.joined.send_replace(false);
@@ -257,7 +263,8 @@ impl WampDriver {
             for topic in &event.topics {
                 // Without options: the router leaves out the publisher, whose own subscribers have it already.
                 let published = connection.client().publish(topic_uri(topic), Dict::new(), payload.clone());
-                let (_, frame) = published.expect("an open session takes publications without acknowledgement");
+                let (_, frame) =
+                    published.expect("an open session takes publications without acknowledgement");
                 frames.push(frame);
             }
         }

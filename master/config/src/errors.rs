@@ -56,7 +56,9 @@ pub enum HostError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// No interpreter was found.
-    #[error("Python was not found: {0} is no program here. Install Python 3.9 or newer, or set MUSTER_PYTHON to its path")]
+    #[error(
+        "Python was not found: {0} is no program here. Install Python 3.9 or newer, or set MUSTER_PYTHON to its path"
+    )]
     PythonMissing(String),
     /// It is there, but too old.
     #[error(

@@ -17,12 +17,12 @@ pub use build::{
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
 pub use schedule::{
     Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind,
-    ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PbChangesConfig, PeriodicConfig, Priority,
-    SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
+    ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PbChangesConfig, PeriodicConfig,
+    Priority, SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
 };
 pub use site::{
-    DbConfig, EmbeddedRouter, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WampAuthMethod, WampConfig,
-    WorkerConfig, WwwConfig,
+    DbConfig, EmbeddedRouter, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WampAuthMethod,
+    WampConfig, WorkerConfig, WwwConfig,
 };
 
 /// A named set of values, in the order of their names.

@@ -37,7 +37,7 @@ pub enum Command {
     /// Create a worker's directory
     CreateWorker(CreateWorker),
     /// Run a WAMP router, for masters that share their events
-    Router(crate::commands::router::Options),
+    Router(Router),
     /// Show a master, a worker and a first build of the repository around the current directory
     Demo(Demo),
 }
@@ -205,4 +205,30 @@ pub struct Demo {
     /// Keep the temporary directory
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Options of `router`. Without a file everybody who reaches it may join and do everything.
+#[derive(Args)]
+pub struct Router {
+    /// A file with sockets, realms, roles, identities and limits; see docs/router.md
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "unix", "realm", "tls_certificate"])]
+    pub config: Option<PathBuf>,
+    /// Where to listen; may be given several times
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: Vec<String>,
+    /// A unix socket to listen on as well
+    #[arg(long, value_name = "PATH")]
+    pub unix: Option<PathBuf>,
+    /// The realm that can be joined
+    #[arg(long, value_name = "NAME", default_value = "buildbot")]
+    pub realm: String,
+    /// A PEM file with the router's certificate: all ports speak TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with its key
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// A PEM file of certificate authorities: peers need a certificate of one of them
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_client_ca: Option<PathBuf>,
 }

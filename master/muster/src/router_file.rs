@@ -182,7 +182,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(file.router.limits.subscriptions, 5);
-        assert!(matches!(&file.listen[1], Listen::Unix { unix } if unix.ends_with("r.sock") && unix.is_absolute()));
+        assert!(
+            matches!(&file.listen[1], Listen::Unix { unix } if unix.ends_with("r.sock") && unix.is_absolute())
+        );
         assert_eq!(file.warnings().len(), 1, "{:?}", file.warnings());
     }
 

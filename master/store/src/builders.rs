@@ -2,7 +2,11 @@
 
 use muster_core::{BuilderId, MasterId, hash::name_hash, identifier::slug};
 
-use crate::{Result, Tx, names::{NamedTable, found_next_time}, params};
+use crate::{
+    Result, Tx,
+    names::{NamedTable, found_next_time},
+    params,
+};
 
 const BUILDERS: NamedTable = NamedTable {
     select: "SELECT id FROM builders WHERE name_hash = ?",
@@ -37,7 +41,8 @@ pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<
     };
     let update = "UPDATE builders SET description = ?, description_format = ?, description_html = NULL, projectid = ? \
                   WHERE id = ?";
-    tx.execute(update, params![info.description.clone(), info.description_format.clone(), project, id]).await?;
+    tx.execute(update, params![info.description.clone(), info.description_format.clone(), project, id])
+        .await?;
     tx.execute("DELETE FROM builders_tags WHERE builderid = ?", params![id]).await?;
     for tag in &info.tags {
         let tag = TAGS.find_or_create(tx, tag).await?;
@@ -47,13 +52,16 @@ pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<
         .query_opt("SELECT 1 FROM builder_masters WHERE builderid = ? AND masterid = ?", params![id, master])
         .await?;
     if have.is_none() {
-        tx.execute("INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)", params![id, master]).await?;
+        tx.execute("INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)", params![id, master])
+            .await?;
     }
     Ok(BuilderId(id))
 }
 
 async fn find_or_create_project(tx: &Tx, name: &str) -> Result<i64> {
-    if let Some(row) = tx.query_opt("SELECT id FROM projects WHERE name_hash = ?", params![name_hash(name)]).await? {
+    if let Some(row) =
+        tx.query_opt("SELECT id FROM projects WHERE name_hash = ?", params![name_hash(name)]).await?
+    {
         return row.int(0);
     }
     let insert = "INSERT INTO projects (name, name_hash, slug) VALUES (?, ?, ?)";
@@ -73,6 +81,7 @@ pub async fn remove_from_master(tx: &Tx, master: MasterId, builder: BuilderId) -
     let workers = "DELETE FROM configured_workers WHERE buildermasterid IN \
                    (SELECT id FROM builder_masters WHERE masterid = ? AND builderid = ?)";
     tx.execute(workers, params![master, builder]).await?;
-    tx.execute("DELETE FROM builder_masters WHERE masterid = ? AND builderid = ?", params![master, builder]).await?;
+    tx.execute("DELETE FROM builder_masters WHERE masterid = ? AND builderid = ?", params![master, builder])
+        .await?;
     Ok(())
 }

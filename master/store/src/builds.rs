@@ -24,7 +24,9 @@ pub async fn insert(
     let number = tx.query_opt(query, params![builder]).await?.map_or(Ok(1), |row| row.int(0))?;
     let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
                   state_string) VALUES (?, ?, ?, ?, ?, ?, 0, 'created')";
-    let id = found_next_time(tx, tx.insert(insert, params![number, builder, request, worker, master, now]).await).await?;
+    let id =
+        found_next_time(tx, tx.insert(insert, params![number, builder, request, worker, master, now]).await)
+            .await?;
     Ok((BuildId(id), number))
 }
 
@@ -106,6 +108,7 @@ pub async fn insert_properties(tx: &Tx, id: BuildId, properties: &Properties) ->
 
 /// The properties of a build, as of its last finished step.
 pub async fn properties(tx: &Tx, id: BuildId) -> Result<Properties> {
-    let rows = tx.query("SELECT name, value, source FROM build_properties WHERE buildid = ?", params![id]).await?;
+    let rows =
+        tx.query("SELECT name, value, source FROM build_properties WHERE buildid = ?", params![id]).await?;
     rows.iter().map(|row| Ok((row.text(0)?, Property(row.json(1)?, row.text(2)?)))).collect()
 }

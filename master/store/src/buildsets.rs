@@ -31,7 +31,8 @@ pub async fn insert(
         params![row.external_idstring.clone(), &row.reason, now, parent, relationship, row.rebuilt_build];
     let id = tx.insert(insert, values).await?;
     for (name, property) in properties.iter() {
-        let insert = "INSERT INTO buildset_properties (buildsetid, property_name, property_value) VALUES (?, ?, ?)";
+        let insert =
+            "INSERT INTO buildset_properties (buildsetid, property_name, property_value) VALUES (?, ?, ?)";
         tx.execute(insert, params![id, name, json_text(property)?]).await?;
     }
     for source in sources {
@@ -112,7 +113,12 @@ pub async fn claim_all(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<
 
 /// Takes the next requests of some builders, at most `limit`, in the order of [`pending`]. What another master is just
 /// taking is passed over.
-pub async fn claim_next(tx: &Tx, builders: &[BuilderId], limit: usize, claim: Claim) -> Result<Vec<RequestId>> {
+pub async fn claim_next(
+    tx: &Tx,
+    builders: &[BuilderId],
+    limit: usize,
+    claim: Claim,
+) -> Result<Vec<RequestId>> {
     /// Candidates for each request that is wanted: so many masters may want the same ones at once.
     const WINDOW: usize = 8;
     let candidates = pending(tx, builders, (limit * WINDOW) as i64).await?;
@@ -178,7 +184,9 @@ pub async fn unclaim_orphans(tx: &Tx) -> Result<Vec<RequestId>> {
     for row in tx.query(query, params![]).await? {
         let (request, master) = (row.int(0)?, row.int(1)?);
         let down = "SELECT id FROM masters WHERE id = ? AND active = 0 FOR UPDATE";
-        if tx.query_opt(down, params![master]).await?.is_some() && unclaim(tx, RequestId(request), MasterId(master)).await? {
+        if tx.query_opt(down, params![master]).await?.is_some()
+            && unclaim(tx, RequestId(request), MasterId(master)).await?
+        {
             freed.push(RequestId(request));
         }
     }
@@ -187,7 +195,8 @@ pub async fn unclaim_orphans(tx: &Tx) -> Result<Vec<RequestId>> {
 
 /// Makes another master the claimant of a request whose run it has taken over.
 pub async fn move_claim(tx: &Tx, request: RequestId, master: MasterId) -> Result<()> {
-    tx.execute("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request]).await?;
+    tx.execute("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request])
+        .await?;
     Ok(())
 }
 
@@ -200,8 +209,9 @@ pub async fn complete_request(tx: &Tx, request: RequestId, results: Results, now
 
 /// Completes a buildset when no request of it is open. Answers whether this call did it.
 pub async fn complete_if_done(tx: &Tx, buildset: BuildsetId, now: Timestamp) -> Result<bool> {
-    let rows =
-        tx.query("SELECT complete, results FROM buildrequests WHERE buildsetid = ?", params![buildset]).await?;
+    let rows = tx
+        .query("SELECT complete, results FROM buildrequests WHERE buildsetid = ?", params![buildset])
+        .await?;
     let mut worst = Results::Success;
     for row in &rows {
         if !row.bool(0)? {
@@ -221,7 +231,11 @@ pub async fn set_priority(tx: &Tx, request: RequestId, priority: i64) -> Result<
 }
 
 /// Pending requests of one builder that are older than `before`: candidates for being collapsed.
-pub async fn pending_of_builder(tx: &Tx, builder: BuilderId, before: RequestId) -> Result<Vec<(RequestId, BuildsetId)>> {
+pub async fn pending_of_builder(
+    tx: &Tx,
+    builder: BuilderId,
+    before: RequestId,
+) -> Result<Vec<(RequestId, BuildsetId)>> {
     let query = "SELECT r.id, r.buildsetid FROM buildrequests r WHERE r.builderid = ? AND r.complete = 0 AND r.id < ? \
                  AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) ORDER BY r.id";
     let rows = tx.query(query, params![builder, before]).await?;

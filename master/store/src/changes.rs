@@ -25,7 +25,12 @@ pub struct ChangeRow {
 const KINDS_WITH_USERS: [&str; 7] = ["git", "svn", "hg", "cvs", "darcs", "bzr", "fossil"];
 
 /// Inserts a change with its files, properties, parent and user.
-pub async fn insert(tx: &Tx, row: &ChangeRow, stamp: &NewSourceStamp, stamp_id: SourceStampId) -> Result<ChangeId> {
+pub async fn insert(
+    tx: &Tx,
+    row: &ChangeRow,
+    stamp: &NewSourceStamp,
+    stamp_id: SourceStampId,
+) -> Result<ChangeId> {
     let parent = parent_of(tx, stamp).await?;
     let insert = "INSERT INTO changes (author, committer, comments, branch, revision, revlink, when_timestamp, category, \
                   repository, codebase, project, sourcestampid, parent_changeids) \
@@ -50,7 +55,8 @@ pub async fn insert(tx: &Tx, row: &ChangeRow, stamp: &NewSourceStamp, stamp_id: 
         tx.execute("INSERT INTO change_files (changeid, filename) VALUES (?, ?)", params![id, file]).await?;
     }
     for (name, value) in &row.properties {
-        let insert = "INSERT INTO change_properties (changeid, property_name, property_value) VALUES (?, ?, ?)";
+        let insert =
+            "INSERT INTO change_properties (changeid, property_name, property_value) VALUES (?, ?, ?)";
         tx.execute(insert, params![id, name, value]).await?;
     }
     if let Some(kind) = row.src.as_deref().filter(|kind| KINDS_WITH_USERS.contains(kind)) {
@@ -78,7 +84,11 @@ async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
         identifier = format!("{author}_{number}");
         number += 1;
     }
-    let user = found_next_time(tx, tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await).await?;
+    let user = found_next_time(
+        tx,
+        tx.insert("INSERT INTO users (identifier) VALUES (?)", params![identifier]).await,
+    )
+    .await?;
     let insert = "INSERT INTO users_info (uid, attr_type, attr_data) VALUES (?, ?, ?)";
     found_next_time(tx, tx.execute(insert, params![user, kind, author]).await).await?;
     Ok(user)
@@ -86,7 +96,8 @@ async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
 
 /// Notes that a scheduler has classified a change. `false`: it had before.
 pub async fn mark_seen(tx: &Tx, scheduler: SchedulerId, change: ChangeId) -> Result<bool> {
-    let insert = "INSERT INTO muster_change_seen (schedulerid, changeid) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    let insert =
+        "INSERT INTO muster_change_seen (schedulerid, changeid) VALUES (?, ?) ON CONFLICT DO NOTHING";
     Ok(tx.execute(insert, params![scheduler, change]).await? == 1)
 }
 
@@ -151,7 +162,6 @@ pub async fn drop_kept(tx: &Tx, scheduler: SchedulerId, changes: &[ChangeId]) ->
     }
     Ok(())
 }
-
 
 /// Whether a sourcestamp came from changes.
 pub async fn any_of_sourcestamp(tx: &Tx, stamp: SourceStampId) -> Result<bool> {

@@ -89,7 +89,10 @@ pub(crate) fn chunk(content: &str, method: Compression) -> Chunk {
         }
         _ if content.len() <= MAX_CHUNK => raw(content),
         _ => {
-            tracing::warn!(bytes = content.len(), "a line of a log is too long and was cut to {MAX_CHUNK} bytes");
+            tracing::warn!(
+                bytes = content.len(),
+                "a line of a log is too long and was cut to {MAX_CHUNK} bytes"
+            );
             let end = (0..MAX_CHUNK).rev().find(|end| content.is_char_boundary(*end)).unwrap_or(0);
             raw(&content[..end])
         }
@@ -103,7 +106,9 @@ fn compress(content: &[u8], method: Compression) -> Option<Vec<u8>> {
     if content.len() < MIN_COMPRESSED {
         return None;
     }
-    pack(content, method).inspect_err(|error| tracing::warn!(%error, "a chunk of a log is stored as it is")).ok()
+    pack(content, method)
+        .inspect_err(|error| tracing::warn!(%error, "a chunk of a log is stored as it is"))
+        .ok()
 }
 
 /// Levels are chosen for speed: what they leave, the regrouping after a log's end wins back.
@@ -124,7 +129,11 @@ fn pack(content: &[u8], method: Compression) -> io::Result<Vec<u8>> {
         Compression::Lz4 => Ok(lz4_flex::compress_prepend_size(content)),
         Compression::Zstd => zstd::bulk::compress(content, 3),
         Compression::Br => {
-            let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: content.len(), ..Default::default() };
+            let params = brotli::enc::BrotliEncoderParams {
+                quality: 5,
+                size_hint: content.len(),
+                ..Default::default()
+            };
             let mut packed = Vec::new();
             brotli::BrotliCompress(&mut &content[..], &mut packed, &params)?;
             Ok(packed)
@@ -138,7 +147,8 @@ pub fn decode(content: &[u8], compressed: i64) -> Result<String> {
         .ok_or_else(|| Error::Data(format!("a chunk of a log has the unknown compression {compressed}")))?;
     let bytes = unpack(content, method)
         .map_err(|error| Error::Data(format!("a chunk of a log can't be unpacked ({method:?}): {error}")))?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 fn unpack(content: &[u8], method: Compression) -> io::Result<Vec<u8>> {

@@ -23,7 +23,8 @@ pub async fn insert(
     reason: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let insert = "INSERT INTO muster_control (target, targetid, action, reason, created_at) VALUES (?, ?, ?, ?, ?)";
+    let insert =
+        "INSERT INTO muster_control (target, targetid, action, reason, created_at) VALUES (?, ?, ?, ?, ?)";
     tx.execute(insert, params![target, targetid, action, reason, now]).await?;
     Ok(())
 }
@@ -41,6 +42,7 @@ pub async fn open(tx: &Tx, target: &'static str) -> Result<Vec<Order>> {
 
 /// Strikes orders for one target: carried out, or without an object.
 pub async fn done(tx: &Tx, target: &'static str, targetid: i64) -> Result<()> {
-    tx.execute("DELETE FROM muster_control WHERE target = ? AND targetid = ?", params![target, targetid]).await?;
+    tx.execute("DELETE FROM muster_control WHERE target = ? AND targetid = ?", params![target, targetid])
+        .await?;
     Ok(())
 }

@@ -158,6 +158,7 @@ fn upserts_of_mysql(statement: &str) -> String {
     }
     let Some((insert, update)) = statement.split_once(" ON CONFLICT (") else { return statement.to_owned() };
     let Some((_, update)) = update.split_once(") DO UPDATE SET ") else { return statement.to_owned() };
+    // SQL: a statement of this crate, put into another engine's words.
     let mut text = format!("{insert} ON DUPLICATE KEY UPDATE ");
     let mut rest = update;
     while let Some((before, after)) = rest.split_once("excluded.") {
@@ -236,7 +237,10 @@ mod tests {
     #[test]
     fn new_ids_come_from_the_tables_own_key() {
         let id = |statement| render(Dialect::Postgres, statement, Purpose::NewId).text;
-        assert_eq!(id("INSERT INTO builds (number) VALUES (?)"), "INSERT INTO builds (number) VALUES ($1) RETURNING id");
+        assert_eq!(
+            id("INSERT INTO builds (number) VALUES (?)"),
+            "INSERT INTO builds (number) VALUES ($1) RETURNING id"
+        );
         assert!(id("INSERT INTO changes (author) VALUES (?)").ends_with(" RETURNING changeid"));
         assert!(id("INSERT INTO users (identifier) VALUES (?)").ends_with(" RETURNING uid"));
     }
@@ -245,6 +249,9 @@ mod tests {
     fn lists_and_rows_have_as_many_marks_as_values() {
         assert_eq!(expand_list("id IN (??)", 3), "id IN (?,?,?)");
         assert_eq!(expand_list("id IN (??)", 0), "id IN (NULL)");
-        assert_eq!(expand_rows("INSERT INTO t VALUES (??)", "(?, ?)", 2), "INSERT INTO t VALUES (?, ?), (?, ?)");
+        assert_eq!(
+            expand_rows("INSERT INTO t VALUES (??)", "(?, ?)", 2),
+            "INSERT INTO t VALUES (?, ?), (?, ?)"
+        );
     }
 }

@@ -11,7 +11,6 @@ use crate::{
     DbUrl, Dialect, Error, Result, Row, Value,
     dialect::{Purpose, Statements},
     engine::{Connection, Create, Engine, Mode},
-    migrate,
 };
 
 /// How often a transaction is run again when the engine asks for it; then its error is reported. (While the server
@@ -69,34 +68,7 @@ struct Inner {
 }
 
 impl Db {
-    /// Opens a database whose schema is there and usable ([`Db::upgrade`] makes it so).
-    pub async fn open(url: &DbUrl) -> Result<Db> {
-        let db = Db::connect(url, Create::No).await?;
-        migrate::check(&db).await?;
-        Ok(db)
-    }
-
-    /// Creates or migrates the schema, then opens the database.
-    pub async fn upgrade(url: &DbUrl) -> Result<Db> {
-        let db = Db::connect(url, Create::Yes).await?;
-        migrate::run(&db).await?;
-        Ok(db)
-    }
-
-    /// Makes tables that Buildbot made on MySQL fit for Muster: with transactions, and for every character. `progress`
-    /// is told each statement before it runs, with its place and how many there are. What was converted stays so, also
-    /// when a later statement fails.
-    pub async fn convert(url: &DbUrl, mut progress: impl FnMut(&str, usize, usize)) -> Result<()> {
-        let db = Db::connect(url, Create::No).await?;
-        let due = db.read("conversions", |tx| async move { migrate::conversions(&tx).await }).await?;
-        for (done, conversion) in due.iter().enumerate() {
-            progress(&conversion.statement, done + 1, due.len());
-            let converted = db.tx("convert_table", |tx| async move { tx.script(&conversion.statement).await });
-            converted.await.map(|committed: Committed<()>| committed.into_inner())?;
-        }
-        Ok(())
-    }
-
+    /// Connects without a look at the schema.
     pub(crate) async fn connect(url: &DbUrl, create: Create) -> Result<Db> {
         let engine = Engine::new(url, create)?;
         engine.probe().await?;
@@ -114,7 +86,11 @@ impl Db {
     /// An error of the body rolls everything back. When the engine reports a conflict, or the server was away, the body
     /// runs again from its beginning, so it must change nothing outside the transaction. The outcome is certain:
     /// `Ok` is committed and every error is not, but for [`Error::Unknown`].
-    pub async fn tx<T, E, F, Fut>(&self, name: &'static str, mut body: F) -> std::result::Result<Committed<T>, E>
+    pub async fn tx<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        mut body: F,
+    ) -> std::result::Result<Committed<T>, E>
     where
         E: From<Error>,
         F: FnMut(Tx) -> Fut,
@@ -192,7 +168,9 @@ async fn settle<T, E: From<Error>>(
     match outcome {
         Ok(value) => match connection.commit().await {
             Ok(()) => Ok(value),
-            Err(Error::Unknown { reason, .. }) => Err(Failed::ForGood(Error::Unknown { name, reason }.into())),
+            Err(Error::Unknown { reason, .. }) => {
+                Err(Failed::ForGood(Error::Unknown { name, reason }.into()))
+            }
             Err(error) => Err(Failed::from_store(error)),
         },
         Err(error) => {

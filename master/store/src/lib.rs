@@ -40,5 +40,6 @@ pub use value::{Row, Value};
 
 /// JSON as Python's `json.dumps` writes it: Buildbot compares stored values by this text.
 pub fn json_text(value: &impl serde::Serialize) -> Result<String> {
-    json::python_text(value).map_err(|error| Error::Data(format!("a value can't be written as JSON: {error}")))
+    json::python_text(value)
+        .map_err(|error| Error::Data(format!("a value can't be written as JSON: {error}")))
 }

@@ -43,7 +43,8 @@ pub async fn queue(tx: &Tx, lock: &str) -> Result<Vec<LockClaim>> {
 
 /// Marks all claims of an owner as held.
 pub async fn hold(tx: &Tx, build: BuildId, step: i64) -> Result<()> {
-    tx.execute("UPDATE muster_lock_claims SET held = 1 WHERE buildid = ? AND step = ?", params![build, step]).await?;
+    tx.execute("UPDATE muster_lock_claims SET held = 1 WHERE buildid = ? AND step = ?", params![build, step])
+        .await?;
     Ok(())
 }
 

@@ -52,7 +52,13 @@ pub async fn forget_configuration(tx: &Tx, id: MasterId) -> Result<()> {
 }
 
 /// Takes the lease of a master under a new incarnation.
-pub async fn take_lease(tx: &Tx, id: MasterId, incarnation: &str, version: &str, now: Timestamp) -> Result<()> {
+pub async fn take_lease(
+    tx: &Tx,
+    id: MasterId,
+    incarnation: &str,
+    version: &str,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute("DELETE FROM muster_masters WHERE masterid = ?", params![id]).await?;
     let insert = "INSERT INTO muster_masters (masterid, incarnation, counter, roles, version, state, started_at) \
                   VALUES (?, ?, 0, 'web,scheduler,engine', ?, 'running', ?)";
@@ -83,7 +89,9 @@ pub async fn leases_of_others(tx: &Tx, me: MasterId) -> Result<Vec<Lease>> {
                  WHERE masterid <> ? AND state NOT IN ('stopped', 'expired') ORDER BY masterid";
     let rows = tx.query(query, params![me]).await?;
     rows.iter()
-        .map(|row| Ok(Lease { master: MasterId(row.int(0)?), incarnation: row.text(1)?, counter: row.int(2)? }))
+        .map(|row| {
+            Ok(Lease { master: MasterId(row.int(0)?), incarnation: row.text(1)?, counter: row.int(2)? })
+        })
         .collect()
 }
 

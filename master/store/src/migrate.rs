@@ -5,9 +5,9 @@
 
 mod tables;
 
-pub(crate) use tables::conversions;
+use tables::conversions;
 
-use crate::{Db, Dialect, Error, Result, Tx, params};
+use crate::{Committed, Db, DbUrl, Dialect, Error, Result, Tx, engine::Create, params};
 
 /// Revision of Buildbot's tables that this binary reads and writes.
 const BUILDBOT_REVISION: &str = "067";
@@ -64,6 +64,37 @@ const CREATE_VERSIONS: &str =
 /// interrupted is found and finished by the next one.
 const UNFINISHED: i64 = -1;
 
+impl Db {
+    /// Opens a database whose schema is there and usable ([`Db::upgrade`] makes it so).
+    pub async fn open(url: &DbUrl) -> Result<Db> {
+        let db = Db::connect(url, Create::No).await?;
+        check(&db).await?;
+        Ok(db)
+    }
+
+    /// Creates or migrates the schema, then opens the database.
+    pub async fn upgrade(url: &DbUrl) -> Result<Db> {
+        let db = Db::connect(url, Create::Yes).await?;
+        run(&db).await?;
+        Ok(db)
+    }
+
+    /// Makes tables that Buildbot made on MySQL fit for Muster: with transactions, and for every character. `progress`
+    /// is told each statement before it runs, with its place and how many there are. What was converted stays so, also
+    /// when a later statement fails.
+    pub async fn convert(url: &DbUrl, mut progress: impl FnMut(&str, usize, usize)) -> Result<()> {
+        let db = Db::connect(url, Create::No).await?;
+        let due = db.read("conversions", |tx| async move { conversions(&tx).await }).await?;
+        for (done, conversion) in due.iter().enumerate() {
+            progress(&conversion.statement, done + 1, due.len());
+            let converted =
+                db.tx("convert_table", |tx| async move { tx.script(&conversion.statement).await });
+            converted.await.map(|committed: Committed<()>| committed.into_inner())?;
+        }
+        Ok(())
+    }
+}
+
 /// Makes the schema what this binary wants; in one transaction where the engine can (MySQL can't).
 pub(crate) async fn run(db: &Db) -> Result<()> {
     let migrated = db.tx("migrate", |tx| async move {
@@ -78,7 +109,11 @@ pub(crate) async fn run(db: &Db) -> Result<()> {
             refuse_foreign_tables(&tx, scripts, adopted).await?;
             tx.script(CREATE_VERSIONS).await?;
             let version = if adopted { 0 } else { UNFINISHED };
-            tx.execute("INSERT INTO muster_schema (version, oldest_compatible) VALUES (?, 0)", params![version]).await?;
+            tx.execute(
+                "INSERT INTO muster_schema (version, oldest_compatible) VALUES (?, 0)",
+                params![version],
+            )
+            .await?;
         }
         let mut found = version(&tx).await?;
         refuse_newer(&found)?;

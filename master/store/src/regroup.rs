@@ -70,10 +70,12 @@ async fn rewrite(db: &Db, log: LogId, group: &[Extent], method: Compression) -> 
     });
     let contents = contents.await?;
     let packed = tokio::task::spawn_blocking(move || {
-        let texts = contents.iter().map(|(content, code)| decode(content, *code)).collect::<Result<Vec<_>>>()?;
+        let texts =
+            contents.iter().map(|(content, code)| decode(content, *code)).collect::<Result<Vec<_>>>()?;
         Ok::<_, Error>(chunk(&texts.join("\n"), method))
     });
-    let packed = packed.await.map_err(|error| Error::Data(format!("a chunk could not be made: {error}")))??;
+    let packed =
+        packed.await.map_err(|error| Error::Data(format!("a chunk could not be made: {error}")))??;
     // Damaged text, or a method that packs so much worse that the group would be cut: then it stays as it is.
     if packed.lines != last - first + 1 || packed.content.len() >= MAX_CHUNK {
         return Ok(());

@@ -54,7 +54,8 @@ pub async fn fence(tx: &Tx, key: &RunKey) -> Result<()> {
 
 /// Raises the epoch of a run and makes `owner` its owner: the former one can't write any more.
 pub async fn adopt(tx: &Tx, old: &RunKey, owner: MasterId) -> Result<RunKey> {
-    let update = "UPDATE muster_runs SET owner = ?, epoch = epoch + 1 WHERE buildid = ? AND owner = ? AND epoch = ?";
+    let update =
+        "UPDATE muster_runs SET owner = ?, epoch = epoch + 1 WHERE buildid = ? AND owner = ? AND epoch = ?";
     match tx.execute(update, params![owner, old.build, old.owner, old.epoch]).await? {
         1 => Ok(RunKey { build: old.build, owner, epoch: Epoch(old.epoch.0 + 1) }),
         _ => Err(Error::Fenced(old.build)),
@@ -149,7 +150,9 @@ pub async fn drop_journal(tx: &Tx, build: BuildId, step: u32) -> Result<()> {
 
 /// The number of a snapshot; stores it when no equal one is there.
 pub async fn snapshot_id(tx: &Tx, digest: &str, content: &str, now: Timestamp) -> Result<i64> {
-    if let Some(row) = tx.query_opt("SELECT id FROM muster_snapshots WHERE digest = ?", params![digest]).await? {
+    if let Some(row) =
+        tx.query_opt("SELECT id FROM muster_snapshots WHERE digest = ?", params![digest]).await?
+    {
         return row.int(0);
     }
     let insert = "INSERT INTO muster_snapshots (digest, content, created_at) VALUES (?, ?, ?)";

@@ -46,7 +46,8 @@ pub async fn find_or_create_source(tx: &Tx, name: &str) -> Result<ChangeSourceId
 
 /// Makes `master` the owner of a change source. `false`: another master is.
 pub async fn claim_source(tx: &Tx, source: ChangeSourceId, master: MasterId) -> Result<bool> {
-    let insert = "INSERT INTO changesource_masters (changesourceid, masterid) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    let insert =
+        "INSERT INTO changesource_masters (changesourceid, masterid) VALUES (?, ?) ON CONFLICT DO NOTHING";
     tx.execute(insert, params![source, master]).await?;
     let query = "SELECT 1 FROM changesource_masters WHERE changesourceid = ? AND masterid = ?";
     Ok(tx.query_opt(query, params![source, master]).await?.is_some())

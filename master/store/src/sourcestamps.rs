@@ -68,6 +68,7 @@ pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> 
 async fn insert_patch(tx: &Tx, patch: &NewPatch) -> Result<i64> {
     let insert = "INSERT INTO patches (patchlevel, patch_base64, patch_author, patch_comment, subdir) \
                   VALUES (?, ?, ?, ?, ?)";
-    let values = params![patch.level, &patch.body_base64, &patch.author, &patch.comment, patch.subdir.clone()];
+    let values =
+        params![patch.level, &patch.body_base64, &patch.author, &patch.comment, patch.subdir.clone()];
     tx.insert(insert, values).await
 }

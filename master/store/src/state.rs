@@ -31,7 +31,9 @@ fn fitting(name: &str, length: usize) -> String {
 pub async fn get(tx: &Tx, key: &StateKey) -> Result<Option<Json>> {
     let query = "SELECT s.value_json FROM object_state s JOIN objects o ON o.id = s.objectid \
                  WHERE o.name = ? AND o.class_name = ? AND s.name = ?";
-    let row = tx.query_opt(query, params![fitting(&key.object, OBJECT_NAME), &key.class, fitting(&key.key, KEY_NAME)]).await?;
+    let row = tx
+        .query_opt(query, params![fitting(&key.object, OBJECT_NAME), &key.class, fitting(&key.key, KEY_NAME)])
+        .await?;
     row.map(|row| row.json(0)).transpose()
 }
 

@@ -20,7 +20,8 @@ pub async fn insert(
 
 /// The id of a build's step.
 pub async fn id_of(tx: &Tx, build: BuildId, number: u32) -> Result<StepId> {
-    let row = tx.query_opt("SELECT id FROM steps WHERE buildid = ? AND number = ?", params![build, number]).await?;
+    let row =
+        tx.query_opt("SELECT id FROM steps WHERE buildid = ? AND number = ?", params![build, number]).await?;
     let row = row.ok_or_else(|| Error::Data(format!("build {build} has no step {number}")))?;
     row.int(0).map(StepId)
 }
@@ -104,7 +105,8 @@ pub async fn insert_log(tx: &Tx, step: StepId, name: &str, slug: &str, kind: Log
 
 /// The log with this slug.
 pub async fn find_log(tx: &Tx, step: StepId, slug: &str) -> Result<Option<Log>> {
-    let query = "SELECT id, stepid, name, slug, complete, num_lines, type FROM logs WHERE stepid = ? AND slug = ?";
+    let query =
+        "SELECT id, stepid, name, slug, complete, num_lines, type FROM logs WHERE stepid = ? AND slug = ?";
     tx.query_opt(query, params![step, slug]).await?.map(|row| log_from_row(&row)).transpose()
 }
 

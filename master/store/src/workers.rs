@@ -36,7 +36,8 @@ pub async fn connected(tx: &Tx, master: MasterId, worker: WorkerId, info: &str) 
 
 /// Notes that a worker is gone.
 pub async fn disconnected(tx: &Tx, master: MasterId, worker: WorkerId) -> Result<()> {
-    tx.execute("DELETE FROM connected_workers WHERE masterid = ? AND workerid = ?", params![master, worker]).await?;
+    tx.execute("DELETE FROM connected_workers WHERE masterid = ? AND workerid = ?", params![master, worker])
+        .await?;
     Ok(())
 }
 

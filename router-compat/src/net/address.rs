@@ -25,7 +25,9 @@ pub enum RouterUrl {
 
 /// An address that can't be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("'{url}' is no router's address: {problem}; write ws://HOST:PORT/PATH, wss://HOST:PORT/PATH or ws+unix:/PATH")]
+#[error(
+    "'{url}' is no router's address: {problem}; write ws://HOST:PORT/PATH, wss://HOST:PORT/PATH or ws+unix:/PATH"
+)]
 pub struct BadUrl {
     url: String,
     problem: &'static str,
@@ -55,7 +57,8 @@ impl FromStr for RouterUrl {
         if authority.contains('@') {
             return Err(bad("credentials belong into keys of their own"));
         }
-        let (host, port) = split_port(authority).ok_or_else(|| bad("the port is no number from 1 to 65535"))?;
+        let (host, port) =
+            split_port(authority).ok_or_else(|| bad("the port is no number from 1 to 65535"))?;
         if host.is_empty() {
             return Err(bad("the host is missing"));
         }

@@ -244,8 +244,8 @@ async fn dial(options: &ConnectOptions) -> Result<Box<dyn Io>, ConnectError> {
                 return Ok(Box::new(stream));
             }
             let connector = TlsConnector::from(Arc::clone(&options.tls.load()?));
-            let name = ServerName::try_from(host.clone())
-                .map_err(|_| ConnectError::BadServerName(host.clone()))?;
+            let name =
+                ServerName::try_from(host.clone()).map_err(|_| ConnectError::BadServerName(host.clone()))?;
             Ok(Box::new(connector.connect(name, stream).await.map_err(ConnectError::Unreachable)?))
         }
     }
@@ -262,9 +262,10 @@ async fn shake_hands(
     };
     let mut request = url.into_client_request().map_err(no_router)?;
     let names: Vec<&str> = options.serialisations.iter().map(|each| each.subprotocol()).collect();
-    let offer = names.join(", ").parse().map_err(|error| no_router(tungstenite::Error::HttpFormat(
-        tungstenite::http::Error::from(error),
-    )))?;
+    let offer = names
+        .join(", ")
+        .parse()
+        .map_err(|error| no_router(tungstenite::Error::HttpFormat(tungstenite::http::Error::from(error))))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offer);
     let config = Some(stream::config(MAX_FRAME_BYTES));
     let (socket, response) = client_async_with_config(request, stream, config).await.map_err(no_router)?;

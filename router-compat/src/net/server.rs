@@ -208,7 +208,11 @@ impl Hub {
 
     /// Lets the router work, and hands out what it wants sent before anybody else gets the router: so the order in
     /// which peers see messages is the order in which the router decided.
-    fn with_router(&self, mut shared: MutexGuard<'_, Shared>, work: impl FnOnce(&mut Router, &mut Vec<Output>)) {
+    fn with_router(
+        &self,
+        mut shared: MutexGuard<'_, Shared>,
+        work: impl FnOnce(&mut Router, &mut Vec<Output>),
+    ) {
         let mut out = Vec::new();
         work(&mut shared.router, &mut out);
         for output in out {

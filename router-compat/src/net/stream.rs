@@ -26,9 +26,9 @@ pub fn config(frame_bytes: usize) -> WebSocketConfig {
 /// Never, because encoded JSON is UTF-8; the type of the error is that of the connection.
 pub fn message(frame: Frame) -> Result<Message, Error> {
     Ok(match frame.serialisation {
-        Serialisation::Json => Message::Text(frame.bytes.try_into().map_err(|error: std::str::Utf8Error| {
-            Error::Utf8(error.to_string())
-        })?),
+        Serialisation::Json => Message::Text(
+            frame.bytes.try_into().map_err(|error: std::str::Utf8Error| Error::Utf8(error.to_string()))?,
+        ),
         Serialisation::MessagePack => Message::Binary(frame.bytes),
     })
 }

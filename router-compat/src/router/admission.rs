@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::config::{Principal, Proof, Realm, RouterConfig};
 use super::Joined;
+use super::config::{Principal, Proof, Realm, RouterConfig};
 use crate::auth;
 use crate::message::{Dict, Id, Message};
 
@@ -57,10 +57,7 @@ impl Method {
     }
 
     fn is_of(self, proof: &Proof) -> bool {
-        matches!(
-            (self, proof),
-            (Method::Ticket, Proof::Ticket(_)) | (Method::WampCra, Proof::WampCra { .. })
-        )
+        matches!((self, proof), (Method::Ticket, Proof::Ticket(_)) | (Method::WampCra, Proof::WampCra { .. }))
     }
 }
 
@@ -98,7 +95,11 @@ fn offered(details: &Dict) -> Vec<Method> {
 }
 
 /// The first offered method that the realm has, and the role for anonymous peers.
-fn choose_method(realm: &Realm, offered: &[Method], authid: Option<&str>) -> Option<(Method, Option<String>)> {
+fn choose_method(
+    realm: &Realm,
+    offered: &[Method],
+    authid: Option<&str>,
+) -> Option<(Method, Option<String>)> {
     offered.iter().find_map(|method| match method {
         Method::Anonymous => realm.anonymous.clone().map(|role| (*method, Some(role))),
         _ => {

@@ -160,7 +160,15 @@ impl Rule {
     /// All rights on every URI that begins with `uri`.
     pub fn everything_under(uri: &str) -> Rule {
         let (publish, subscribe, call, register) = (true, true, true, true);
-        Rule { uri: uri.to_owned(), matching: Match::Prefix, publish, subscribe, call, register, disclose: false }
+        Rule {
+            uri: uri.to_owned(),
+            matching: Match::Prefix,
+            publish,
+            subscribe,
+            call,
+            register,
+            disclose: false,
+        }
     }
 
     fn allows(&self, action: Action) -> bool {
@@ -190,7 +198,9 @@ impl Role {
     /// The rule that decides about `uri`.
     pub fn rule_for(&self, uri: &str) -> Option<&Rule> {
         let of = |matching| {
-            self.rules.iter().filter(move |rule| rule.matching == matching && matching.selects(&rule.uri, uri))
+            self.rules
+                .iter()
+                .filter(move |rule| rule.matching == matching && matching.selects(&rule.uri, uri))
         };
         of(Match::Exact)
             .next()
@@ -271,8 +281,7 @@ impl RouterConfig {
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
         for (name, realm) in &self.realms {
-            problems
-                .extend(realm.problems().map(|problem| ConfigProblem { realm: name.clone(), problem }));
+            problems.extend(realm.problems().map(|problem| ConfigProblem { realm: name.clone(), problem }));
         }
         if self.realms.is_empty() {
             let problem = "no realm is configured, so nobody could join".to_owned();
@@ -285,7 +294,8 @@ impl RouterConfig {
 impl Realm {
     fn problems(&self) -> impl Iterator<Item = String> {
         let unknown = |who: String, role: &String| {
-            (!self.roles.contains_key(role)).then(|| format!("{who} has the role '{role}', which is not defined"))
+            (!self.roles.contains_key(role))
+                .then(|| format!("{who} has the role '{role}', which is not defined"))
         };
         let anonymous = self.anonymous.iter().filter_map(move |role| unknown("anonymous".to_owned(), role));
         let principals = self
@@ -295,14 +305,19 @@ impl Realm {
         let nobody = (self.anonymous.is_none() && self.principals.is_empty())
             .then(|| "neither anonymous peers nor principals are allowed, so nobody could join".to_owned());
         let rules = self.roles.iter().flat_map(|(role, rules)| {
-            rules.rules.iter().filter_map(move |rule| rule.problem().map(|text| format!("role '{role}': {text}")))
+            rules
+                .rules
+                .iter()
+                .filter_map(move |rule| rule.problem().map(|text| format!("role '{role}': {text}")))
         });
         let saltings = self.principals.iter().filter_map(|(authid, principal)| match &principal.proof {
             Proof::WampCra { salting: Some(salting), .. }
                 if !(1..=MAX_ITERATIONS).contains(&salting.iterations)
                     || !(1..=MAX_KEY_BYTES).contains(&salting.keylen) =>
             {
-                Some(format!("'{authid}': iterations must be 1 to {MAX_ITERATIONS}, keylen 1 to {MAX_KEY_BYTES}"))
+                Some(format!(
+                    "'{authid}': iterations must be 1 to {MAX_ITERATIONS}, keylen 1 to {MAX_KEY_BYTES}"
+                ))
             }
             _ => None,
         });
@@ -326,7 +341,11 @@ mod tests {
     use super::*;
 
     fn rule(matching: Match, uri: &str, allowed: bool) -> Rule {
-        Rule { publish: allowed, subscribe: allowed, ..Rule { uri: uri.to_owned(), matching, ..Rule::default() } }
+        Rule {
+            publish: allowed,
+            subscribe: allowed,
+            ..Rule { uri: uri.to_owned(), matching, ..Rule::default() }
+        }
     }
 
     #[test]

@@ -171,7 +171,13 @@ impl Dealer {
     }
 
     /// A callee reports an error.
-    pub fn failed(&mut self, callee: PeerId, invocation: Id, error: String, payload: Payload) -> Option<Letter> {
+    pub fn failed(
+        &mut self,
+        callee: PeerId,
+        invocation: Id,
+        error: String,
+        payload: Payload,
+    ) -> Option<Letter> {
         let waiting = self.calls.remove(&Invoked { callee, invocation })?;
         let details = Dict::new();
         let message = Message::Error { kind: kind::CALL, request: waiting.request, details, error, payload };

@@ -70,7 +70,10 @@ impl Bench {
 
     fn publish(&mut self, peer: u64, options: Value, topic: &str) -> Vec<Message> {
         let payload = Payload::one(json!({"a": null, "n": 9_007_199_254_740_992_u64}));
-        self.say(peer, Message::Publish { request: 1, options: dict(options), topic: topic.to_owned(), payload })
+        self.say(
+            peer,
+            Message::Publish { request: 1, options: dict(options), topic: topic.to_owned(), payload },
+        )
     }
 }
 
@@ -287,7 +290,8 @@ fn calls_find_their_procedure_and_come_back() {
     let mut bench = Bench::open();
     bench.join(1);
     bench.join(2);
-    let register = |request| Message::Register { request, options: Dict::new(), procedure: "a.add".to_owned() };
+    let register =
+        |request| Message::Register { request, options: Dict::new(), procedure: "a.add".to_owned() };
     let call = |request| Message::Call {
         request,
         options: Dict::new(),
@@ -357,7 +361,9 @@ fn everybody_is_told_when_the_router_stops() {
     let mut out = Vec::new();
     bench.router.shut_down(&mut out);
     bench.take(out);
-    assert!(matches!(&bench.heard(1)[..], [Message::Goodbye { reason, .. }] if reason == errors::SYSTEM_SHUTDOWN));
+    assert!(
+        matches!(&bench.heard(1)[..], [Message::Goodbye { reason, .. }] if reason == errors::SYSTEM_SHUTDOWN)
+    );
     assert_eq!(error_of(&bench.heard(2)), errors::SYSTEM_SHUTDOWN);
     assert_eq!(bench.closed, [PeerId(1), PeerId(2)]);
 }

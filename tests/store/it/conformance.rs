@@ -1,8 +1,7 @@
 //! Every aggregate does the same on every engine.
 
 use muster_core::{
-    BuildId, LogKind, MasterId, Properties, Property, Results, StepUrl, Timestamp,
-    hash::name_hash,
+    BuildId, LogKind, MasterId, Properties, Property, Results, StepUrl, Timestamp, hash::name_hash,
 };
 use muster_store::{
     Error, Result, builders, builds,
@@ -98,7 +97,10 @@ async fn builders_carry_what_their_configuration_says(ground: &Ground) {
     let project = builder.project.unwrap();
     let project = tx(db, |tx| async move { query::projects::by_id(&tx, project).await }).await.unwrap();
     assert_eq!((project.name.as_str(), project.slug.as_str()), ("proj", "proj"));
-    assert_eq!(tx(db, |tx| async move { builders::of_master(&tx, master).await }).await, [(id, "linux".to_owned())]);
+    assert_eq!(
+        tx(db, |tx| async move { builders::of_master(&tx, master).await }).await,
+        [(id, "linux".to_owned())]
+    );
     tx(db, |tx| async move { builders::remove_from_master(&tx, master, id).await }).await;
     assert_eq!(tx(db, |tx| async move { builders::of_master(&tx, master).await }).await, []);
 }
@@ -137,7 +139,8 @@ async fn sessions_are_won_by_the_highest_dial(ground: &Ground) {
         ("one", 2, Dial::Lost),
         ("two", 1, Dial::Won),
     ] {
-        let seen = tx(db, |tx| async move { workers::win_session(&tx, worker, boot, dial, master).await }).await;
+        let seen =
+            tx(db, |tx| async move { workers::win_session(&tx, worker, boot, dial, master).await }).await;
         assert_eq!(seen, outcome, "{boot} {dial}");
     }
 }
@@ -255,7 +258,9 @@ async fn requests_wait_in_their_order(ground: &Ground) {
         let buildset = buildsets::insert(&tx, &BuildsetRow::default(), &Properties::new(), &[], NOW).await?;
         let mut ids = Vec::new();
         for (priority, at) in [(0, 5), (7, 9), (0, 3), (7, 8)] {
-            ids.push(buildsets::insert_request(&tx, buildset, builder, priority, false, Timestamp(at)).await?);
+            ids.push(
+                buildsets::insert_request(&tx, buildset, builder, priority, false, Timestamp(at)).await?,
+            );
         }
         Ok(ids)
     })
@@ -266,13 +271,16 @@ async fn requests_wait_in_their_order(ground: &Ground) {
     };
     assert_eq!(order(10).await, [ids[3], ids[1], ids[2], ids[0]]);
     assert_eq!(order(2).await, [ids[3], ids[1]]);
-    assert!(tx(db, |tx| {
-        let id = ids[0];
-        async move { buildsets::set_priority(&tx, id, 9).await }
-    })
-    .await);
+    assert!(
+        tx(db, |tx| {
+            let id = ids[0];
+            async move { buildsets::set_priority(&tx, id, 9).await }
+        })
+        .await
+    );
     assert_eq!(order(1).await, [ids[0]]);
-    let taken = tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 3, claim(master)).await }).await;
+    let taken =
+        tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 3, claim(master)).await }).await;
     assert_eq!(taken, [ids[0], ids[3], ids[1]]);
     assert_eq!(order(10).await, [ids[2]]);
     let older = tx(db, |tx| {
@@ -281,9 +289,11 @@ async fn requests_wait_in_their_order(ground: &Ground) {
     })
     .await;
     assert_eq!(older.len(), 1);
-    let rest = tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 5, claim(master)).await }).await;
+    let rest =
+        tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 5, claim(master)).await }).await;
     assert_eq!(rest, [ids[2]]);
-    let none = tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 5, claim(master)).await }).await;
+    let none =
+        tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 5, claim(master)).await }).await;
     assert_eq!(none, []);
 }
 
@@ -293,14 +303,22 @@ async fn a_claim_is_made_once(ground: &Ground) {
     let (one, two) = (masters[0], masters[1]);
     let (builders, _) = data::builders(db, one, 1).await;
     let request = data::requests(db, &builders, 1).await[0];
-    let take = |master| async move { tx(db, |tx| async move { buildsets::claim(&tx, request, claim(master)).await }).await };
+    let take = |master| async move {
+        tx(db, |tx| async move { buildsets::claim(&tx, request, claim(master)).await }).await
+    };
     assert!(take(one).await);
     assert!(!take(two).await);
-    assert!(!tx(db, |tx| async move { buildsets::unclaim(&tx, request, two).await }).await, "not two's to give");
+    assert!(
+        !tx(db, |tx| async move { buildsets::unclaim(&tx, request, two).await }).await,
+        "not two's to give"
+    );
     assert!(tx(db, |tx| async move { buildsets::unclaim(&tx, request, one).await }).await);
     assert!(take(two).await);
     tx(db, |tx| async move { buildsets::move_claim(&tx, request, one).await }).await;
-    let complete = || async { tx(db, |tx| async move { buildsets::complete_request(&tx, request, Results::Success, NOW).await }).await };
+    let complete = || async {
+        tx(db, |tx| async move { buildsets::complete_request(&tx, request, Results::Success, NOW).await })
+            .await
+    };
     assert!(complete().await);
     assert!(!complete().await);
     assert!(!take(two).await);
@@ -372,7 +390,8 @@ async fn a_buildset_ends_with_its_last_request(ground: &Ground) {
         }
     })
     .await;
-    let done = || async { tx(db, |tx| async move { buildsets::complete_if_done(&tx, buildset, NOW).await }).await };
+    let done =
+        || async { tx(db, |tx| async move { buildsets::complete_if_done(&tx, buildset, NOW).await }).await };
     tx(db, |tx| async move { buildsets::complete_request(&tx, one, Results::Skipped, NOW).await }).await;
     assert!(!done().await);
     tx(db, |tx| async move { buildsets::complete_request(&tx, two, Results::Warnings, NOW).await }).await;
@@ -400,7 +419,8 @@ async fn builds_are_numbered_and_end_once(ground: &Ground) {
     let db = &ground.db;
     let (first, master) = build(ground).await;
     let (second, _) = build(ground).await;
-    let number = |id| async move { tx(db, |tx| async move { builds::by_id(&tx, id).await }).await.unwrap().number };
+    let number =
+        |id| async move { tx(db, |tx| async move { builds::by_id(&tx, id).await }).await.unwrap().number };
     assert_eq!(number(second).await, number(first).await + 1);
     tx(db, |tx| async move {
         builds::set_state(&tx, first, "building").await?;
@@ -409,11 +429,16 @@ async fn builds_are_numbered_and_end_once(ground: &Ground) {
         builds::set_master(&tx, first, master).await
     })
     .await;
-    let end = || async { tx(db, |tx| async move { builds::finish(&tx, first, Results::Failure, "failed", NOW).await }).await };
+    let end = || async {
+        tx(db, |tx| async move { builds::finish(&tx, first, Results::Failure, "failed", NOW).await }).await
+    };
     assert!(end().await);
     assert!(!end().await);
     let seen = tx(db, |tx| async move { builds::by_id(&tx, first).await }).await.unwrap();
-    assert_eq!((seen.results, seen.locks_duration_s, seen.state_string.as_str()), (Some(Results::Failure), 7, "failed"));
+    assert_eq!(
+        (seen.results, seen.locks_duration_s, seen.state_string.as_str()),
+        (Some(Results::Failure), 7, "failed")
+    );
 }
 
 async fn properties_keep_their_json(ground: &Ground) {
@@ -479,7 +504,9 @@ async fn steps_and_logs_are_kept_in_order(ground: &Ground) {
     .await;
     let row = tx(db, |tx| async move { steps::find_log(&tx, step, "stdio").await }).await.unwrap();
     assert_eq!((row.num_lines, row.complete), (4001, true));
-    let end = || async { tx(db, |tx| async move { steps::finish(&tx, step, Results::Success, true, "done", NOW).await }).await };
+    let end = || async {
+        tx(db, |tx| async move { steps::finish(&tx, step, Results::Success, true, "done", NOW).await }).await
+    };
     assert!(end().await);
     assert!(!end().await);
     let seen = tx(db, |tx| async move { steps::by_id(&tx, step).await }).await.unwrap();
@@ -489,7 +516,8 @@ async fn steps_and_logs_are_kept_in_order(ground: &Ground) {
 }
 
 async fn lines(ground: &Ground, log: muster_core::LogId, first: i64, last: i64) -> String {
-    let read = ground.db.read("lines", |tx| async move { query::log_content::chunks(&tx, log, first, 1000).await });
+    let read =
+        ground.db.read("lines", |tx| async move { query::log_content::chunks(&tx, log, first, 1000).await });
     let chunks: Result<Vec<_>> = read.await;
     chunks.unwrap().iter().map(|chunk| chunk.lines(first, last).unwrap()).collect()
 }
@@ -498,7 +526,8 @@ async fn logs_are_read_back_in_every_compression(ground: &Ground) {
     for method in ["raw", "gz", "bz2", "lz4", "zstd", "br"] {
         let (_, log) = log(ground, LogKind::from_letter("t").unwrap()).await;
         let method = Compression::for_writing(method).unwrap();
-        let text: String = (0..900).map(|line| format!("{line}: some text that can be packed, é😀\n")).collect();
+        let text: String =
+            (0..900).map(|line| format!("{line}: some text that can be packed, é😀\n")).collect();
         let made = chunks::make(&text, method);
         assert!(made.iter().any(|chunk| chunk.compressed == method as u8));
         tx(&ground.db, |tx| {
@@ -526,7 +555,11 @@ async fn many_small_chunks_become_few(ground: &Ground) {
     let count = regroup::regroup(&ground.db, log, Compression::Gz).await.unwrap();
     assert!(count <= 4, "{count} chunks are left");
     assert_eq!(lines(ground, log, 0, 10_000).await, text);
-    assert_eq!(regroup::regroup(&ground.db, log, Compression::Gz).await.unwrap(), count, "there is nothing left to do");
+    assert_eq!(
+        regroup::regroup(&ground.db, log, Compression::Gz).await.unwrap(),
+        count,
+        "there is nothing left to do"
+    );
 }
 
 async fn state_is_set_and_read(ground: &Ground) {
@@ -562,12 +595,16 @@ async fn orders_are_kept_until_done(ground: &Ground) {
     .await;
     tx(db, |tx| async move { control::done(&tx, "build", 5).await }).await;
     let open = tx(db, |tx| async move { control::open(&tx, "build").await }).await;
-    assert_eq!(open.iter().map(|order| (order.targetid, order.reason.as_str())).collect::<Vec<_>>(), [(6, "too")]);
+    assert_eq!(
+        open.iter().map(|order| (order.targetid, order.reason.as_str())).collect::<Vec<_>>(),
+        [(6, "too")]
+    );
 }
 
 async fn locks_queue_in_order(ground: &Ground) {
     let db = &ground.db;
-    let claim = |build, step| LockClaim { exclusive: true, units: 1, build: BuildId(build), step, held: false };
+    let claim =
+        |build, step| LockClaim { exclusive: true, units: 1, build: BuildId(build), step, held: false };
     tx(db, |tx| async move {
         for owner in [claim(1, -1), claim(2, 3), claim(1, -1)] {
             locks::enqueue(&tx, "disk", &owner).await?;
@@ -587,10 +624,16 @@ async fn runs_are_fenced_by_owner_and_epoch(ground: &Ground) {
     let db = &ground.db;
     let (build, master) = build(ground).await;
     let worker = tx(db, |tx| async move { workers::find_or_create(&tx, "worker").await }).await;
-    let snapshot = || async { tx(db, |tx| async move { runs::snapshot_id(&tx, &name_hash("s"), "{\"a\": \"😀\"}", NOW).await }).await };
+    let snapshot = || async {
+        tx(db, |tx| async move { runs::snapshot_id(&tx, &name_hash("s"), "{\"a\": \"😀\"}", NOW).await })
+            .await
+    };
     let id = snapshot().await;
     assert_eq!(snapshot().await, id);
-    assert_eq!(tx(db, |tx| async move { runs::snapshot(&tx, id).await }).await.as_deref(), Some("{\"a\": \"😀\"}"));
+    assert_eq!(
+        tx(db, |tx| async move { runs::snapshot(&tx, id).await }).await.as_deref(),
+        Some("{\"a\": \"😀\"}")
+    );
     let old = tx(db, |tx| async move { runs::insert(&tx, build, master, worker, id, "[]", NOW).await }).await;
     tx(db, |tx| async move { runs::fence(&tx, &old).await }).await;
     tx(db, |tx| async move { runs::fence(&tx, &old).await }).await;
@@ -663,7 +706,9 @@ async fn an_error_leaves_nothing_behind(ground: &Ground) {
 }
 
 async fn every_list_can_be_filtered_and_ordered(ground: &Ground) {
-    use query::{builders, builds, buildsets, changes, logs, masters, projects, requests, sourcestamps, steps, workers};
+    use query::{
+        builders, builds, buildsets, changes, logs, masters, projects, requests, sourcestamps, steps, workers,
+    };
     macro_rules! lists {
         ($($table:expr => $list:path;)+) => {$(
             for column in $table.columns {
@@ -699,10 +744,12 @@ async fn every_list_can_be_filtered_and_ordered(ground: &Ground) {
         steps::TABLE => steps::list;
         workers::TABLE => workers::list;
     }
-    let build = ground.db.read("some_build", |tx| async move { builds::list(&tx, &Select::all().limit(1)).await });
+    let build =
+        ground.db.read("some_build", |tx| async move { builds::list(&tx, &Select::all().limit(1)).await });
     let build: Result<Vec<_>> = build.await;
     let build = build.unwrap().remove(0);
-    let changed: Result<Vec<_>> = ground.db.read("changes", |tx| async move { changes::of_build(&tx, &build).await }).await;
+    let changed: Result<Vec<_>> =
+        ground.db.read("changes", |tx| async move { changes::of_build(&tx, &build).await }).await;
     changed.unwrap();
 }
 
@@ -738,6 +785,9 @@ async fn text_of_every_kind_comes_back(ground: &Ground) {
     let (build, _) = build(ground).await;
     for text in ["", "plain", "é 中 😀", "'; DROP TABLE builds; --", "back\\slash % _ ?", "a\nb\tc"] {
         tx(db, |tx| async move { builds::set_state(&tx, build, text).await }).await;
-        assert_eq!(tx(db, |tx| async move { builds::by_id(&tx, build).await }).await.unwrap().state_string, text);
+        assert_eq!(
+            tx(db, |tx| async move { builds::by_id(&tx, build).await }).await.unwrap().state_string,
+            text
+        );
     }
 }

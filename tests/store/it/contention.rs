@@ -53,10 +53,15 @@ impl Cluster {
     async fn play(&self, round: &Round) {
         let builders = &self.builders[..round.builders];
         let mut wanted = data::requests(&self.dbs[0], builders, round.requests).await;
-        let takers = round.masters.iter().zip(&self.dbs).zip(&self.masters).map(|((habit, db), master)| async move {
-            let (batch, choose) = *habit;
-            if choose { choose_and_take(db, *master, builders, batch).await } else { take_next(db, *master, builders, batch).await }
-        });
+        let takers =
+            round.masters.iter().zip(&self.dbs).zip(&self.masters).map(|((habit, db), master)| async move {
+                let (batch, choose) = *habit;
+                if choose {
+                    choose_and_take(db, *master, builders, batch).await
+                } else {
+                    take_next(db, *master, builders, batch).await
+                }
+            });
         let taken = join_all(takers).await;
         let mut by_request: BTreeMap<RequestId, MasterId> = BTreeMap::new();
         for (master, requests) in self.masters.iter().zip(taken) {
@@ -66,7 +71,11 @@ impl Cluster {
             }
         }
         wanted.sort();
-        assert_eq!(by_request.keys().copied().collect::<Vec<_>>(), wanted, "each request is taken by somebody");
+        assert_eq!(
+            by_request.keys().copied().collect::<Vec<_>>(),
+            wanted,
+            "each request is taken by somebody"
+        );
         let ids: Vec<_> = wanted.iter().map(|id| (*id).into()).collect();
         let column = query::requests::TABLE.column("buildrequestid").unwrap();
         let select = query::Select::all().and(column, query::Op::In, ids);
@@ -82,7 +91,9 @@ impl Cluster {
 async fn take_next(db: &Db, master: MasterId, builders: &[BuilderId], batch: usize) -> Vec<RequestId> {
     let mut all = Vec::new();
     loop {
-        let taken = tx(db, |tx| async move { buildsets::claim_next(&tx, builders, batch, claim(master)).await }).await;
+        let taken =
+            tx(db, |tx| async move { buildsets::claim_next(&tx, builders, batch, claim(master)).await })
+                .await;
         if taken.is_empty() && nothing_waits(db, builders).await {
             return all;
         }
@@ -111,7 +122,8 @@ async fn choose_and_take(db: &Db, master: MasterId, builders: &[BuilderId], batc
 }
 
 async fn nothing_waits(db: &Db, builders: &[BuilderId]) -> bool {
-    let waiting: Result<Vec<_>> = db.read("waits", |tx| async move { buildsets::pending(&tx, builders, 1).await }).await;
+    let waiting: Result<Vec<_>> =
+        db.read("waits", |tx| async move { buildsets::pending(&tx, builders, 1).await }).await;
     waiting.unwrap().is_empty()
 }
 

@@ -43,13 +43,15 @@ async fn commits_get_lost(url: impl Fn(u16) -> String, port: u16) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_commit_on_postgres_happens_once() {
     let server = Postgres::start();
-    commits_get_lost(|port| format!("postgresql://bb@127.0.0.1:{port}/buildbot?pool_size=2"), server.port).await;
+    commits_get_lost(|port| format!("postgresql://bb@127.0.0.1:{port}/buildbot?pool_size=2"), server.port)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_commit_on_mariadb_happens_once() {
     let server = MariaDb::start();
-    commits_get_lost(|port| format!("mysql://bb:p%3Aw@127.0.0.1:{port}/buildbot?pool_size=2"), server.port).await;
+    commits_get_lost(|port| format!("mysql://bb:p%3Aw@127.0.0.1:{port}/buildbot?pool_size=2"), server.port)
+        .await;
 }
 
 /// Writers go on while the server is killed and started again.

@@ -26,7 +26,10 @@ fn assert_says(reason: &str, words: &[&str]) {
 async fn postgres_that_cannot_be_used() {
     let server = Postgres::start();
     let port = server.port;
-    assert_says(&refused(&format!("postgresql://nobody@127.0.0.1:{port}/buildbot")).await, &["nobody", "user"]);
+    assert_says(
+        &refused(&format!("postgresql://nobody@127.0.0.1:{port}/buildbot")).await,
+        &["nobody", "user"],
+    );
     assert_says(&refused(&server.url("missing")).await, &["missing", "createdb"]);
     assert_says(&refused("postgresql://bb@127.0.0.1:1/buildbot").await, &["127.0.0.1:1", "server up"]);
     assert_says(&refused("postgresql://bb@nowhere.invalid/buildbot").await, &["nowhere.invalid", "host"]);
@@ -46,8 +49,11 @@ async fn a_password_is_asked_for_and_checked() {
     let mut server = Postgres::start();
     server.sql("postgres", "CREATE USER ann PASSWORD 'right'; ALTER DATABASE buildbot OWNER TO ann");
     server.kill();
-    std::fs::write(server.data().join("pg_hba.conf"), "local all all trust\nhost all ann all scram-sha-256\nhost all all all trust\n")
-        .unwrap();
+    std::fs::write(
+        server.data().join("pg_hba.conf"),
+        "local all all trust\nhost all ann all scram-sha-256\nhost all all all trust\n",
+    )
+    .unwrap();
     server.launch();
     let url = |user: &str| format!("postgresql://{user}@127.0.0.1:{}/buildbot", server.port);
     assert_says(&refused(&url("ann:wrong")).await, &["password", "db_url"]);
@@ -70,7 +76,10 @@ async fn the_host_that_takes_writes_is_found_among_several() {
 async fn mariadb_that_cannot_be_used() {
     let server = MariaDb::start();
     let port = server.port;
-    assert_says(&refused(&format!("mysql://bb:wrong@127.0.0.1:{port}/buildbot")).await, &["Access denied", "password"]);
+    assert_says(
+        &refused(&format!("mysql://bb:wrong@127.0.0.1:{port}/buildbot")).await,
+        &["Access denied", "password"],
+    );
     assert_says(&refused(&server.url("missing")).await, &["missing", "CREATE DATABASE"]);
     assert_says(&refused("mysql://bb@127.0.0.1:1/buildbot").await, &["127.0.0.1:1", "server up"]);
     server.sql("buildbot", "CREATE TABLE builds (mine integer)");
@@ -88,7 +97,10 @@ async fn sqlite_that_cannot_be_used() {
     assert_says(&refused(&format!("sqlite:///{}", text.display())).await, &["something else"]);
     let closed = directory.path().join("foreign.sqlite");
     rusqlite::Connection::open(&closed).unwrap().execute_batch("CREATE TABLE users (mine)").unwrap();
-    assert_says(&refused(&format!("sqlite:///{}", closed.display())).await, &["\"users\"", "nothing was changed"]);
+    assert_says(
+        &refused(&format!("sqlite:///{}", closed.display())).await,
+        &["\"users\"", "nothing was changed"],
+    );
 }
 
 /// What Buildbot makes on MySQL unless its URL says otherwise: MyISAM, and characters of three bytes.
@@ -98,7 +110,10 @@ async fn tables_of_buildbots_default_engine_are_converted() {
     let theirs = server.url("buildbot").replace("mysql://", "mysql+pymysql://");
     Buildbot::new(&theirs).upgrade();
     let reason = refused(&server.url("buildbot")).await;
-    assert_says(&reason, &["MyISAM", "upgrade-master --convert", "ALTER TABLE builds ENGINE=InnoDB;", "43 tables"]);
+    assert_says(
+        &reason,
+        &["MyISAM", "upgrade-master --convert", "ALTER TABLE builds ENGINE=InnoDB;", "43 tables"],
+    );
     assert_eq!(server.sql("buildbot", "SHOW TABLES LIKE 'muster%'"), "");
 
     let url = server.db_url("buildbot");
@@ -127,7 +142,10 @@ async fn a_character_set_that_cannot_hold_every_text_is_refused() {
     drop(Db::upgrade(&url).await.unwrap());
     server.sql("buildbot", "ALTER TABLE workers CONVERT TO CHARACTER SET latin1");
     let reason = Db::open(&url).await.err().expect("it is refused").to_string();
-    assert_says(&reason, &["character set", "ALTER TABLE workers CONVERT TO CHARACTER SET utf8mb4;", "--convert"]);
+    assert_says(
+        &reason,
+        &["character set", "ALTER TABLE workers CONVERT TO CHARACTER SET utf8mb4;", "--convert"],
+    );
     Db::convert(&url, |_, _, _| {}).await.unwrap();
     Db::open(&url).await.unwrap();
 }

@@ -89,7 +89,8 @@ pub fn of_sqlite(path: &std::path::Path) -> String {
                  UNION ALL SELECT 'version', version_num, NULL, NULL, NULL, NULL, NULL, NULL FROM alembic_version";
     let mut statement = connection.prepare(query).unwrap();
     let rows = statement.query_map([], |row| {
-        let cells = (0..8).map(|index| row.get::<_, rusqlite::types::Value>(index).map(|cell| format!("{cell:?}")));
+        let cells =
+            (0..8).map(|index| row.get::<_, rusqlite::types::Value>(index).map(|cell| format!("{cell:?}")));
         Ok(cells.collect::<rusqlite::Result<Vec<_>>>()?.join(" "))
     });
     rows.unwrap().collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")

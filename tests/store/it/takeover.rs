@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use muster_core::{BuildId, LogId, LogKind, Properties, Results};
 use muster_store::{
-    Db, DbUrl, Result,
-    builds, buildsets,
+    Db, DbUrl, Result, builds, buildsets,
     buildsets::BuildsetRow,
     changes::{self, ChangeRow},
     chunks::{self, Compression},
@@ -63,7 +62,8 @@ async fn write_history(db: &Db) -> BuildId {
             runs::insert(&tx, build, master, worker, 1, "[]", NOW).await?;
             let step = steps::insert(&tx, build, 0, "compile", "compiling", NOW).await?;
             for method in METHODS {
-                let log = steps::insert_log(&tx, step, method, method, LogKind::from_letter("t").unwrap()).await?;
+                let log =
+                    steps::insert_log(&tx, step, method, method, LogKind::from_letter("t").unwrap()).await?;
                 let made = chunks::make(&log_text(), Compression::for_writing(method).unwrap());
                 steps::append(&tx, log, &made).await?;
                 steps::finish_log(&tx, log).await?;
@@ -156,7 +156,8 @@ async fn a_history_of_buildbot_is_served_at_once() {
     std::fs::copy(fixture(), &path).unwrap();
     let dump = |path: &Path| {
         let connection = rusqlite::Connection::open(path).unwrap();
-        let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'muster%' ORDER BY name";
+        let tables =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'muster%' ORDER BY name";
         let mut names = connection.prepare(tables).unwrap();
         let names = names.query_map([], |row| row.get::<_, String>(0)).unwrap().map(|name| name.unwrap());
         let mut text = String::new();
@@ -177,7 +178,8 @@ async fn a_history_of_buildbot_is_served_at_once() {
     assert!(dump(&path) == before, "upgrade-master has changed rows of Buildbot");
     // One log in each compression, as the fixture's description says; the raw one's last line was cut.
     for (log, method) in [(19, "gz"), (41, "bz2"), (42, "lz4"), (43, "zstd"), (44, "br"), (45, "raw")] {
-        let read = db.read("log", |tx| async move { query::log_content::chunks(&tx, LogId(log), 0, 100).await });
+        let read =
+            db.read("log", |tx| async move { query::log_content::chunks(&tx, LogId(log), 0, 100).await });
         let chunks: Result<Vec<_>> = read.await;
         let text: String = chunks.unwrap().iter().map(|chunk| chunk.lines(0, 1801).unwrap()).collect();
         let lines: Vec<&str> = text.lines().collect();

@@ -45,7 +45,9 @@ async fn on_postgres() {
             "TRUNCATE buildrequest_claims; DELETE FROM buildrequests; DROP SEQUENCE IF EXISTS nextbr; CREATE SEQUENCE nextbr; \
              INSERT INTO buildrequests (id, buildsetid, builderid, priority, complete, results, submitted_at, waited_for) \
              SELECT g, {}, {} + g % {}, 0, 0, -1, 1, 0 FROM generate_series(1, {count}) g; ANALYZE",
-            ground.buildset, ground.builders[0].0, ground.builders.len()
+            ground.buildset,
+            ground.builders[0].0,
+            ground.builders.len()
         );
         server.sql("buildbot", &text);
     };
@@ -79,7 +81,9 @@ async fn on_mariadb() {
             "DELETE FROM buildrequest_claims; DELETE FROM buildrequests; INSERT INTO buildrequests (id, buildsetid, \
              builderid, priority, complete, results, submitted_at, waited_for) SELECT seq, {}, {} + seq % {}, 0, 0, -1, 1, 0 \
              FROM seq_1_to_{count}",
-            ground.buildset, ground.builders[0].0, ground.builders.len()
+            ground.buildset,
+            ground.builders[0].0,
+            ground.builders.len()
         );
         server.sql("buildbot", &text);
     };
@@ -117,8 +121,24 @@ fn pgbench(server: &Postgres, clients: usize, master: MasterId) -> f64 {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
     let mut pgbench = Command::new(Postgres::program("pgbench"));
-    pgbench.args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "bb", "-n", "-M", "prepared", "-j", "1", "-c"]);
-    pgbench.args([&clients.to_string(), "-T", &SPAN.as_secs().to_string(), "-f"]).arg(file.path()).arg("buildbot");
+    pgbench.args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &server.port.to_string(),
+        "-U",
+        "bb",
+        "-n",
+        "-M",
+        "prepared",
+        "-j",
+        "1",
+        "-c",
+    ]);
+    pgbench
+        .args([&clients.to_string(), "-T", &SPAN.as_secs().to_string(), "-f"])
+        .arg(file.path())
+        .arg("buildbot");
     let output = pgbench.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let tps = said.split("tps = ").nth(1).unwrap_or_else(|| panic!("{said}")).split(' ').next().unwrap();
@@ -158,7 +178,8 @@ impl Ground {
         let masters = data::masters(&db, 8).await;
         let (builders, _) = data::builders(&db, masters[0], 500).await;
         let request = data::requests(&db, &builders, 1).await[0];
-        let read: Result<_> = db.read("request", |tx| async move { query::requests::by_id(&tx, request).await }).await;
+        let read: Result<_> =
+            db.read("request", |tx| async move { query::requests::by_id(&tx, request).await }).await;
         let buildset = read.unwrap().unwrap().buildset.0;
         Ground { db, masters, builders, buildset }
     }
@@ -176,7 +197,8 @@ impl Ground {
             tokio::spawn(async move {
                 while Instant::now() < until {
                     let first = next.fetch_add(batch, Ordering::Relaxed);
-                    let ids: Arc<[RequestId]> = (first..first + batch).map(|id| RequestId(id as i64)).collect();
+                    let ids: Arc<[RequestId]> =
+                        (first..first + batch).map(|id| RequestId(id as i64)).collect();
                     let taken = db.tx("claim", |tx| {
                         let ids = ids.clone();
                         async move { buildsets::claim_all(&tx, &ids, claim(master)).await }
@@ -201,7 +223,11 @@ async fn median<Fut: Future>(what: &str, mut operation: impl FnMut() -> Fut) {
         times.push(begin.elapsed());
     }
     times.sort();
-    println!("{what}: {:.2} ms (median), {:.2} ms (95 %)", times[50].as_secs_f64() * 1e3, times[95].as_secs_f64() * 1e3);
+    println!(
+        "{what}: {:.2} ms (median), {:.2} ms (95 %)",
+        times[50].as_secs_f64() * 1e3,
+        times[95].as_secs_f64() * 1e3
+    );
 }
 
 async fn next_among_many(ground: &Ground) {
@@ -224,7 +250,8 @@ async fn newest_builds(ground: &Ground) {
     median("the 50 newest of a million builds", || async move {
         let column = query::builds::TABLE.column("buildid").unwrap();
         let select = query::Select::all().order_by(column, true).limit(50);
-        let read: Result<Vec<_>> = db.read("newest", |tx| async move { query::builds::list(&tx, &select).await }).await;
+        let read: Result<Vec<_>> =
+            db.read("newest", |tx| async move { query::builds::list(&tx, &select).await }).await;
         assert_eq!(read.unwrap().len(), 50);
     })
     .await;
@@ -284,7 +311,10 @@ async fn logs(ground: &Ground, engine: &str) {
             .await;
         }
         let (wall, cpu) = (begin.elapsed().as_secs_f64(), own_cpu() - cpu);
-        println!("{engine}: 100 MB of a log, {name}: {cpu:.2} CPU seconds in the master, {:.0} MB/s", 100.0 / wall);
+        println!(
+            "{engine}: 100 MB of a log, {name}: {cpu:.2} CPU seconds in the master, {:.0} MB/s",
+            100.0 / wall
+        );
     }
 }
 

@@ -28,7 +28,10 @@ where
 pub async fn masters(db: &Db, count: usize) -> Vec<MasterId> {
     let mut all = Vec::new();
     for number in 0..count {
-        all.push(tx(db, |tx| async move { masters::find_or_create(&tx, &format!("host{number}:/srv")).await }).await);
+        all.push(
+            tx(db, |tx| async move { masters::find_or_create(&tx, &format!("host{number}:/srv")).await })
+                .await,
+        );
     }
     all
 }

@@ -5,8 +5,8 @@
 
 pub mod buildbot;
 pub mod data;
-pub mod servers;
 pub mod proxy;
+pub mod servers;
 mod template;
 
 pub use servers::{MariaDb, Postgres};

@@ -48,7 +48,14 @@ impl Postgres {
         template::copy("postgres", &directory.path().join("data"), |data| {
             give_to("postgres", data.parent().unwrap());
             let mut initdb = command_as("postgres", &Postgres::program("initdb"));
-            initdb.args(["--auth=trust", "--username=bb", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]);
+            initdb.args([
+                "--auth=trust",
+                "--username=bb",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ]);
             run(initdb.arg(data));
         });
         let extra = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -71,7 +78,11 @@ impl Postgres {
     /// Starts it again on the same data and port.
     pub fn launch(&mut self) {
         let mut command = command_as("postgres", &Postgres::program("postgres"));
-        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(self.directory.path());
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string(), "-k"])
+            .arg(self.directory.path());
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]).args(&self.extra);
         self.process = Some(Process::start(&mut command, &self.directory.path().join("log")));
         until_ok(|| {
@@ -157,9 +168,15 @@ impl MariaDb {
     /// Starts it again on the same data and port.
     pub fn launch(&mut self) {
         let mut command = command_as("mysql", Path::new("/usr/sbin/mariadbd"));
-        command.arg("--no-defaults").arg(format!("--datadir={}", self.directory.path().join("data").display()));
+        command
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", self.directory.path().join("data").display()));
         command.arg(format!("--socket={}", self.socket().display())).arg(format!("--port={}", self.port));
-        command.args(["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=2", "--max-connections=200"]);
+        command.args([
+            "--bind-address=127.0.0.1",
+            "--innodb-flush-log-at-trx-commit=2",
+            "--max-connections=200",
+        ]);
         command.args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--skip-name-resolve"]);
         self.process = Some(Process::start(&mut command, &self.directory.path().join("log")));
         until_ok(|| {

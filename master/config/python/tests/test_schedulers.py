@@ -112,6 +112,19 @@ class ChangeSources(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "pollinterval"):
             changes.GitPoller("x", pollinterval=3)
 
+    def test_sent_changes(self):
+        source = data(changes.PBChangeSource(user="u", port=9999, prefix="trunk/"))
+        self.assertEqual(source["name"], "PBChangeSource:trunk/:9999")
+        self.assertEqual(
+            {key: value for key, value in source["kind"].items() if key != "password"},
+            {"kind": "pb", "user": "u", "port": "9999", "prefix": "trunk/"},
+        )
+        self.assertEqual(data(changes.PBChangeSource())["name"], "PBChangeSource:None")
+        self.assertEqual(
+            errors_of(lambda: changes.PBChangeSource(port=[])),
+            ["PBChangeSource: port must be a number or a string: []"],
+        )
+
 
 class Filters(unittest.TestCase):
     def selects(self, change_filter, **change):

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use muster_router_compat::net::RouterServer;
 use muster_router_compat::router::RouterConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,36 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::router_file::{Listen, RouterFile, Tls};
-use crate::{commands, logging};
-
-/// Options of `router`. Without a file everybody who reaches it may join and do everything.
-#[derive(Args)]
-pub struct Options {
-    /// A file with sockets, realms, roles, identities and limits; see docs/router.md
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "unix", "realm", "tls_certificate"])]
-    pub config: Option<PathBuf>,
-    /// Where to listen; may be given several times
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: Vec<String>,
-    /// A unix socket to listen on as well
-    #[arg(long, value_name = "PATH")]
-    pub unix: Option<PathBuf>,
-    /// The realm that can be joined
-    #[arg(long, value_name = "NAME", default_value = "buildbot")]
-    pub realm: String,
-    /// A PEM file with the router's certificate: all ports speak TLS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_certificate: Option<PathBuf>,
-    /// A PEM file with its key
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    pub tls_key: Option<PathBuf>,
-    /// A PEM file of certificate authorities: peers need a certificate of one of them
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    pub tls_client_ca: Option<PathBuf>,
-}
+use crate::{cli, commands, logging};
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(options: &cli::Router) -> Result<ExitCode> {
     logging::to_terminal();
     let file = match &options.config {
         Some(path) => RouterFile::read(path)?,
@@ -51,7 +24,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn from_options(options: &Options) -> Result<RouterFile> {
+fn from_options(options: &cli::Router) -> Result<RouterFile> {
     if options.realm.is_empty() {
         bail!("--realm needs a name");
     }
@@ -63,7 +36,8 @@ fn from_options(options: &Options) -> Result<RouterFile> {
         }),
         _ => None,
     };
-    let ports = options.listen.iter().map(|address| Listen::Tcp { address: address.clone(), tls: tls.clone() });
+    let ports =
+        options.listen.iter().map(|address| Listen::Tcp { address: address.clone(), tls: tls.clone() });
     let sockets = options.unix.iter().map(|path| Listen::Unix { unix: path.clone() });
     Ok(RouterFile { listen: ports.chain(sockets).collect(), router: RouterConfig::open(&options.realm) })
 }
@@ -76,7 +50,8 @@ async fn serve(file: RouterFile) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for signals")?;
     let mut asked = signal(SignalKind::user_defined1()).context("can't listen for signals")?;
     let listeners = file.open().await?;
-    let (server, stop, tasks) = (RouterServer::new(file.router), CancellationToken::new(), TaskTracker::new());
+    let (server, stop, tasks) =
+        (RouterServer::new(file.router), CancellationToken::new(), TaskTracker::new());
     for (listener, listen) in listeners.into_iter().zip(&file.listen) {
         match listener.port() {
             Some(port) => tracing::info!("the router listens on {listen} (port {port})"),

@@ -118,7 +118,9 @@ fn credentials(config: &WampConfig, basedir: &Path) -> Result<Credentials> {
 fn read_secret(path: &Path) -> Result<String> {
     let told = || format!("c['mq']['secret_file']: can't read {}", path.display());
     let mut text = String::new();
-    std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text)).with_context(told)?;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text))
+        .with_context(told)?;
     let first = text.lines().next().filter(|line| !line.is_empty());
     first.map(str::to_owned).ok_or_else(|| anyhow!("{}: its first line is empty", told()))
 }

@@ -118,6 +118,16 @@ impl Ready {
         }
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-        Ok(RunningMaster { data, id, incarnation, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
+        Ok(RunningMaster {
+            data,
+            id,
+            incarnation,
+            snapshot,
+            sessions,
+            services,
+            lease,
+            bus: bus_tasks,
+            _lock: lock,
+        })
     }
 }

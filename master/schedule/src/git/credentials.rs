@@ -22,13 +22,15 @@ pub(crate) struct Credentials {
 }
 
 /// Files that go when this is dropped.
-pub(crate) struct KeyFiles(#[allow(dead_code, reason = "held for its drop")] Option<TempDir>);
+pub(crate) struct KeyFiles {
+    _held: Option<TempDir>,
+}
 
 impl Credentials {
     /// Writes the files below `directory` and makes git use them.
     pub(crate) fn install(&self, git: Git, directory: &Path) -> Result<(Git, KeyFiles), GitError> {
         let Some(private_key) = &self.private_key else {
-            return Ok((git, KeyFiles(None)));
+            return Ok((git, KeyFiles { _held: None }));
         };
         let failed = |error| GitError::Io { what: format!("keys in {}", directory.display()), error };
         let files = tempfile::Builder::new().prefix(".muster-ssh").tempdir_in(directory).map_err(failed)?;
@@ -43,7 +45,7 @@ impl Credentials {
             let file = write_private(files.path().join("known_hosts"), &known_hosts).map_err(failed)?;
             ssh.push_str(&format!(" -o UserKnownHostsFile={}", quoted(&file)));
         }
-        Ok((git.with("GIT_SSH_COMMAND", ssh), KeyFiles(Some(files))))
+        Ok((git.with("GIT_SSH_COMMAND", ssh), KeyFiles { _held: Some(files) }))
     }
 }
 

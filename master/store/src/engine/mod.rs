@@ -29,7 +29,9 @@ pub(crate) enum Create {
 
 /// A driver's future behind a pointer: what is inside would otherwise be part of every future above, whose size and
 /// `Send` then depend on it.
-fn over_network<'a, T>(future: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+fn over_network<'a, T>(
+    future: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
     Box::pin(future)
 }
 
@@ -96,7 +98,9 @@ impl Connection {
     pub(crate) async fn execute(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<u64> {
         match self {
             Connection::Sqlite(connection) => connection.execute(&statement.text, params),
-            Connection::Postgres(connection) => over_network(connection.execute(&statement.text, params)).await,
+            Connection::Postgres(connection) => {
+                over_network(connection.execute(&statement.text, params)).await
+            }
             Connection::MySql(connection) => over_network(connection.execute(statement, params)).await,
         }
     }
@@ -106,7 +110,9 @@ impl Connection {
             Connection::Sqlite(connection) => connection.insert(&statement.text, params),
             Connection::Postgres(connection) => {
                 let rows = over_network(connection.query(&statement.text, params)).await?;
-                let row = rows.first().ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
+                let row = rows
+                    .first()
+                    .ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
                 row.int(0)
             }
             Connection::MySql(connection) => over_network(connection.insert(statement, params)).await,

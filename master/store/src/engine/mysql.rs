@@ -42,7 +42,8 @@ const SETUP: [&str; 4] = [
 ];
 const BEGIN_READ: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 /// Counts the commit in the connection's own row, so that its fate can be looked up when the answer is lost.
-const COUNT_AND_COMMIT: &str = "UPDATE muster_commits SET seq = seq + 1 WHERE id = @muster_connection; COMMIT";
+const COUNT_AND_COMMIT: &str =
+    "UPDATE muster_commits SET seq = seq + 1 WHERE id = @muster_connection; COMMIT";
 
 /// A MySQL or MariaDB database.
 pub(crate) struct Engine(Arc<Inner>);
@@ -211,7 +212,8 @@ impl Inner {
         }
         // The row is locked as long as the old transaction has not ended.
         let query = "SELECT seq FROM muster_commits WHERE id = ? FOR UPDATE";
-        let seq: Option<i64> = session.conn.exec_first(query, (id,)).await.map_err(|error| sorted(query, &error))?;
+        let seq: Option<i64> =
+            session.conn.exec_first(query, (id,)).await.map_err(|error| sorted(query, &error))?;
         disconnect(session);
         Ok(seq)
     }
@@ -249,7 +251,8 @@ fn tls_options(url: &ServerUrl) -> SslOpts {
         options = options.with_root_certs(vec![root.clone().into()]).with_disable_built_in_roots(true);
     }
     if let Some((cert, key)) = &tls.identity {
-        options = options.with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
+        options =
+            options.with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
     }
     options
 }
@@ -480,7 +483,8 @@ mod tests {
 
     #[test]
     fn servers_without_skip_locked_are_refused() {
-        for version in ["8.0.36", "9.1.0", "10.6.12-MariaDB", "10.11.19-MariaDB-0+deb12u1", "11.4.2-MariaDB"] {
+        for version in ["8.0.36", "9.1.0", "10.6.12-MariaDB", "10.11.19-MariaDB-0+deb12u1", "11.4.2-MariaDB"]
+        {
             assert_eq!(check_version(version), Ok(()), "{version}");
         }
         for (version, wanted) in [("5.7.44-log", "MySQL 8.0"), ("10.5.9-MariaDB", "MariaDB 10.6")] {

@@ -46,7 +46,9 @@ fn cell(column: &Column, value: MySqlValue) -> Result<Value> {
     Ok(match value {
         MySqlValue::NULL => Value::Null,
         MySqlValue::Int(number) => Value::Int(number),
-        MySqlValue::UInt(number) => Value::Int(i64::try_from(number).map_err(|_| unexpected(number.to_string()))?),
+        MySqlValue::UInt(number) => {
+            Value::Int(i64::try_from(number).map_err(|_| unexpected(number.to_string()))?)
+        }
         MySqlValue::Float(number) => Value::Real(number.into()),
         MySqlValue::Double(number) => Value::Real(number),
         MySqlValue::Bytes(bytes) => match column.column_type() {

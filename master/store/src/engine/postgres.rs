@@ -2,7 +2,9 @@
 
 use std::{error::Error as _, fmt::Write as _, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 use futures_util::future::join;
 use tokio::time::Instant;
 use tokio_postgres::{
@@ -63,7 +65,11 @@ impl Engine {
             .create_timeout(Some(url.pool.connect_timeout))
             .recycle_timeout(Some(url.pool.connect_timeout))
             .pre_recycle(Hook::sync_fn(move |_, metrics| {
-                if metrics.last_used() > max_idle { Err(HookError::message("idle for too long")) } else { Ok(()) }
+                if metrics.last_used() > max_idle {
+                    Err(HookError::message("idle for too long"))
+                } else {
+                    Ok(())
+                }
             }))
             .build()
             .map_err(|error| open_error(error.to_string()))?;
@@ -97,7 +103,13 @@ impl Engine {
 
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         let client = self.0.client().await?;
-        Ok(Connection { engine: self.0.clone(), client: Some(client), mode, state: State::Fresh, number: None })
+        Ok(Connection {
+            engine: self.0.clone(),
+            client: Some(client),
+            mode,
+            state: State::Fresh,
+            number: None,
+        })
     }
 }
 
@@ -129,7 +141,9 @@ impl Inner {
             Some(&SqlState::INVALID_CATALOG_NAME) => "; make it with `createdb -E UTF8 NAME`, or mend db_url",
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; grant CONNECT on the database to this user",
             Some(_) => return Error::Lost(format!("{}: {reason}", self.place)),
-            None if reason.contains("password missing") => "; put the password into db_url or MUSTER_DB_PASSWORD",
+            None if reason.contains("password missing") => {
+                "; put the password into db_url or MUSTER_DB_PASSWORD"
+            }
             None => {
                 let hint = "is the server up, and are host and port right?";
                 return Error::Lost(format!("{}: {reason}; {hint}", self.place));
@@ -145,7 +159,9 @@ impl Inner {
         let deadline = Instant::now() + self.times.reconnect_timeout;
         loop {
             let status = match self.client().await {
-                Ok(client) => client.query_one("SELECT txid_status($1)", &[&number]).await.map_err(|e| words(&e)),
+                Ok(client) => {
+                    client.query_one("SELECT txid_status($1)", &[&number]).await.map_err(|e| words(&e))
+                }
                 Err(error) => Err(error.to_string()),
             };
             let waiting = match status.map(|row| row.get::<_, Option<String>>(0)) {
@@ -290,7 +306,8 @@ impl Connection {
             match wanted {
                 Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
                 Wanted::Rows => {
-                    let references: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+                    let references: Vec<&(dyn ToSql + Sync)> =
+                        params.iter().map(|param| param as _).collect();
                     client.query(&prepared, &references).await.map(Answer::Rows)
                 }
             }
@@ -312,7 +329,11 @@ impl Connection {
         self.note(statement, outcome)
     }
 
-    fn note<T>(&mut self, statement: &str, outcome: std::result::Result<T, tokio_postgres::Error>) -> Result<T> {
+    fn note<T>(
+        &mut self,
+        statement: &str,
+        outcome: std::result::Result<T, tokio_postgres::Error>,
+    ) -> Result<T> {
         outcome.map_err(|error| {
             self.state = State::Failed(words(&error));
             sorted(statement, &error)

@@ -50,7 +50,9 @@ impl ToSql for Param {
             Value::Real(number) if *ty == Type::FLOAT8 => out.put_f64(*number),
             Value::Real(number) => self.put_number(*number as i64, ty, out)?,
             Value::Text(text) => match *ty {
-                Type::INT2 | Type::INT4 | Type::INT8 | Type::BOOL => self.put_number(text.trim().parse()?, ty, out)?,
+                Type::INT2 | Type::INT4 | Type::INT8 | Type::BOOL => {
+                    self.put_number(text.trim().parse()?, ty, out)?
+                }
                 // PostgreSQL keeps every character but this one.
                 _ => out.put_slice(text.replace('\0', "\u{fffd}").as_bytes()),
             },

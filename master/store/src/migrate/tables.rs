@@ -23,7 +23,8 @@ pub(super) async fn check_engines(tx: &Tx) -> Result<()> {
     }
     let engines = engine_conversions(tx).await?;
     if !engines.is_empty() {
-        let statements: Vec<String> = engines.iter().map(|conversion| format!("  {};", conversion.statement)).collect();
+        let statements: Vec<String> =
+            engines.iter().map(|conversion| format!("  {};", conversion.statement)).collect();
         return Err(Error::Schema(format!(
             "{} tables have an engine without transactions (Buildbot's default is MyISAM). Stop every master, make a \
              backup, and run `muster upgrade-master --convert DIR`, or these statements:\n{}",
@@ -35,7 +36,8 @@ pub(super) async fn check_engines(tx: &Tx) -> Result<()> {
     if charsets.is_empty() {
         return Ok(());
     }
-    let statements: Vec<String> = charsets.iter().map(|conversion| format!("  {};", conversion.statement)).collect();
+    let statements: Vec<String> =
+        charsets.iter().map(|conversion| format!("  {};", conversion.statement)).collect();
     Err(Error::Schema(format!(
         "{} tables have a character set that can't hold every text. Stop every master, make a backup, and run \
          `muster upgrade-master --convert DIR`, or these statements:\n{}",
@@ -55,7 +57,11 @@ pub(crate) async fn conversions(tx: &Tx) -> Result<Vec<Conversion>> {
 }
 
 fn is_ours(name: &str) -> bool {
-    super::MYSQL.muster.iter().chain([&super::MYSQL.buildbot]).any(|script| names(script).any(|table| table == name))
+    super::MYSQL
+        .muster
+        .iter()
+        .chain([&super::MYSQL.buildbot])
+        .any(|script| names(script).any(|table| table == name))
         || name == "muster_schema"
 }
 
@@ -74,6 +80,7 @@ async fn engine_conversions(tx: &Tx) -> Result<Vec<Conversion>> {
 
 /// Tables with columns of other character sets than `good`. `alembic_version` holds digits only.
 async fn charset_conversions(tx: &Tx, good: &'static str) -> Result<Vec<Conversion>> {
+    // SQL: `good` is one of the constants above.
     let query = format!(
         "SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = DATABASE() \
          AND character_set_name NOT IN {good} AND table_name NOT IN ('alembic_version', 'muster_schema') \
@@ -83,6 +90,7 @@ async fn charset_conversions(tx: &Tx, good: &'static str) -> Result<Vec<Conversi
     for row in tx.query(&query, params![]).await? {
         let table = row.text(0)?;
         if is_ours(&table) {
+            // SQL: an identifier can't be a parameter; this one is of our own tables (`is_ours`).
             let statement = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4");
             found.push(Conversion { statement });
         }

@@ -1,11 +1,13 @@
 //! `db_url`, as `master.cfg` writes it.
 
+mod options;
 mod parameters;
 mod server;
 
 use std::path::{Path, PathBuf};
 
-pub use server::{Pool, ServerUrl, Tls, TlsMode};
+pub use options::{Pool, Tls, TlsMode};
+pub use server::ServerUrl;
 
 use crate::{Error, Result};
 
@@ -33,7 +35,9 @@ impl DbUrl {
     fn parse_with(url: &str, basedir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<DbUrl> {
         let refuse = |reason: String| Error::Url { url: without_password(url), reason };
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(refuse("write it as sqlite:///state.sqlite or postgresql://user@host/database".to_owned()));
+            return Err(refuse(
+                "write it as sqlite:///state.sqlite or postgresql://user@host/database".to_owned(),
+            ));
         };
         let dialect = scheme.split('+').next().unwrap_or(scheme);
         let server = || server::parse(rest, basedir, dialect, env).map(Box::new).map_err(refuse);
@@ -51,7 +55,9 @@ impl DbUrl {
 fn sqlite_path(rest: &str, basedir: &Path) -> std::result::Result<PathBuf, String> {
     let path = rest.split('?').next().unwrap_or(rest).strip_prefix('/').unwrap_or_default();
     if path.is_empty() || path == ":memory:" {
-        return Err("name a file, as in sqlite:///state.sqlite (a database in memory would be lost)".to_owned());
+        return Err(
+            "name a file, as in sqlite:///state.sqlite (a database in memory would be lost)".to_owned()
+        );
     }
     Ok(basedir.join(path.replace("%(basedir)s", &basedir.to_string_lossy())))
 }
@@ -154,7 +160,9 @@ mod tests {
     fn pools_and_waits_are_parameters_with_defaults() {
         let default = Pool::default();
         assert_eq!(server("postgresql://h/bb").pool, default);
-        let pool = server("mysql://h/bb?pool_size=3&pool_timeout=5&connect_timeout=2&max_idle=60&keepalives_idle=9").pool;
+        let pool =
+            server("mysql://h/bb?pool_size=3&pool_timeout=5&connect_timeout=2&max_idle=60&keepalives_idle=9")
+                .pool;
         assert_eq!(pool.size, 3);
         assert_eq!(pool.wait, Duration::from_secs(5));
         assert_eq!(pool.connect_timeout, Duration::from_secs(2));
@@ -165,7 +173,8 @@ mod tests {
 
     #[test]
     fn buildbots_own_parameters_of_mysql_are_accepted() {
-        let url = server("mysql+mysqldb://u@h/bb?max_idle=300&charset=utf8&use_unicode=True&storage_engine=InnoDB");
+        let url =
+            server("mysql+mysqldb://u@h/bb?max_idle=300&charset=utf8&use_unicode=True&storage_engine=InnoDB");
         assert_eq!(url.pool.max_idle, Duration::from_secs(300));
     }
 
@@ -173,7 +182,8 @@ mod tests {
     fn tls_is_asked_for_in_the_words_of_either_driver() {
         let tls = |url| server(url).tls;
         assert_eq!(tls("postgresql://h/bb?sslmode=disable").mode, TlsMode::Disable);
-        let full = tls("postgresql://h/bb?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c.pem&sslkey=/k.pem");
+        let full =
+            tls("postgresql://h/bb?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c.pem&sslkey=/k.pem");
         assert_eq!(full.mode, TlsMode::VerifyFull);
         assert_eq!(full.root, Some("/ca.pem".into()));
         assert_eq!(full.identity, Some(("/c.pem".into(), "/k.pem".into())));
@@ -205,7 +215,10 @@ mod tests {
         assert_eq!(password("postgresql://u@h/bb", "PGPASSWORD", "pg".to_owned()).as_deref(), Some("pg"));
         assert_eq!(password("mysql://u@h/bb", "MYSQL_PWD", "my".to_owned()).as_deref(), Some("my"));
         assert_eq!(password("mysql://u@h/bb", "MUSTER_DB_PASSWORD", "m".to_owned()).as_deref(), Some("m"));
-        assert_eq!(password("mysql://u@h/bb", "MUSTER_DB_PASSWORD_FILE", path.clone()).as_deref(), Some("from-file"));
+        assert_eq!(
+            password("mysql://u@h/bb", "MUSTER_DB_PASSWORD_FILE", path.clone()).as_deref(),
+            Some("from-file")
+        );
         let relative = password("postgresql://u@h/bb?password_file=password", "UNUSED", String::new());
         assert_eq!(relative.as_deref(), Some("from-file"));
         let own = password("postgresql://u:own@h/bb", "PGPASSWORD", "pg".to_owned());

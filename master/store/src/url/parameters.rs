@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::server::{Pool, Refusal, Tls, TlsMode, decode};
+use super::options::{Pool, Refusal, Tls, TlsMode, decode};
 
 /// The parameters that were not yet taken.
 pub(super) struct Parameters(BTreeMap<String, Vec<String>>);
@@ -25,7 +25,10 @@ impl Parameters {
         self.take_all(name).pop()
     }
 
-    fn number<T: std::str::FromStr + PartialOrd + From<u8>>(&mut self, name: &str) -> Result<Option<T>, Refusal> {
+    fn number<T: std::str::FromStr + PartialOrd + From<u8>>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<T>, Refusal> {
         let Some(text) = self.take(name) else { return Ok(None) };
         match text.parse::<T>() {
             Ok(number) if number >= T::from(1) => Ok(Some(number)),
@@ -67,7 +70,9 @@ impl Parameters {
             Some("verify-ca") => TlsMode::VerifyCa,
             Some("verify-full") => TlsMode::VerifyFull,
             Some(other) => {
-                return Err(format!("sslmode={other} is none of disable, prefer, require, verify-ca, verify-full"));
+                return Err(format!(
+                    "sslmode={other} is none of disable, prefer, require, verify-ca, verify-full"
+                ));
             }
         };
         let root = self.take("sslrootcert").map(PathBuf::from);
@@ -89,7 +94,9 @@ impl Parameters {
             Some("VERIFY_CA") => TlsMode::VerifyCa,
             Some("VERIFY_IDENTITY") => TlsMode::VerifyFull,
             Some(other) => {
-                return Err(format!("ssl_mode={other} is none of DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"));
+                return Err(format!(
+                    "ssl_mode={other} is none of DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"
+                ));
             }
         };
         let identity = identity((self.take("ssl_cert"), "ssl_cert"), (self.take("ssl_key"), "ssl_key"))?;

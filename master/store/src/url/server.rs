@@ -1,17 +1,11 @@
 //! URLs of database servers.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
+use std::{fmt, path::Path};
+
+use super::{
+    options::{Pool, Refusal, Tls, decode},
+    parameters::Parameters,
 };
-
-use percent_encoding::percent_decode_str;
-
-use super::parameters::Parameters;
-
-/// Why a URL can't be used, and what to write instead.
-pub(super) type Refusal = String;
 
 /// A server and what is said to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,68 +59,6 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Whether the connection is encrypted, and what is checked of the server: libpq's levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Never.
-    Disable,
-    /// When the server offers it.
-    Prefer,
-    /// Always, with whatever certificate.
-    Require,
-    /// With a certificate that a known authority signed.
-    VerifyCa,
-    /// The same, for the host's own name.
-    VerifyFull,
-}
-
-/// Encryption of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// How strict.
-    pub mode: TlsMode,
-    /// Certificates of authorities (PEM); `None`: the system's.
-    pub root: Option<PathBuf>,
-    /// Our own certificate and its key (PEM).
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// Sizes and times of the connections. The defaults suit a cluster of masters behind one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Connections at most (`pool_size`, 10): ten masters stay within PostgreSQL's default of 100.
-    pub size: usize,
-    /// How long a transaction waits for a free connection before it fails (`pool_timeout`, 30 s).
-    pub wait: Duration,
-    /// How long connecting may take (`connect_timeout`, 10 s).
-    pub connect_timeout: Duration,
-    /// A connection that was idle for longer is replaced (`max_idle`, 300 s): fire walls forget idle connections.
-    pub max_idle: Duration,
-    /// Idle seconds before the first keepalive probe (`keepalives_idle`, 30 s).
-    pub keepalive_idle: Duration,
-    /// Seconds between probes (`keepalives_interval`, 10 s).
-    pub keepalive_interval: Duration,
-    /// Probes without an answer that end a connection (`keepalives_count`, 3).
-    pub keepalive_count: u32,
-    /// How long transactions are tried again while the server is away (`reconnect_timeout`, 60 s); then they fail.
-    pub reconnect_timeout: Duration,
-}
-
-impl Default for Pool {
-    fn default() -> Pool {
-        Pool {
-            size: 10,
-            wait: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(10),
-            max_idle: Duration::from_secs(300),
-            keepalive_idle: Duration::from_secs(30),
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_count: 3,
-            reconnect_timeout: Duration::from_secs(60),
-        }
-    }
-}
-
 /// Reads what follows `://` in the URL of a server.
 pub(super) fn parse(
     rest: &str,
@@ -165,14 +97,20 @@ pub(super) fn parse(
     if !postgres {
         parameters.check_buildbots_of_mysql()?;
         if url.hosts.len() > 1 {
-            return Err("MySQL takes one host here; put a proxy (MaxScale, ProxySQL) before several".to_owned());
+            return Err(
+                "MySQL takes one host here; put a proxy (MaxScale, ProxySQL) before several".to_owned()
+            );
         }
     }
     parameters.refuse_others()?;
     Ok(url)
 }
 
-fn all_hosts(authority: &str, parameters: &mut Parameters, postgres: bool) -> Result<Vec<(String, Option<u16>)>, Refusal> {
+fn all_hosts(
+    authority: &str,
+    parameters: &mut Parameters,
+    postgres: bool,
+) -> Result<Vec<(String, Option<u16>)>, Refusal> {
     let mut names: Vec<String> = parameters.take_all("host");
     names.extend(parameters.take("unix_socket"));
     if names.is_empty() && !authority.is_empty() {
@@ -197,7 +135,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Refusal> {
             None => (text, None),
         }
     };
-    let wrong = |_| format!("the port of {text:?} is no number from 1 to 65535 (put IPv6 addresses in brackets)");
+    let wrong =
+        |_| format!("the port of {text:?} is no number from 1 to 65535 (put IPv6 addresses in brackets)");
     let port = port.filter(|port| !port.is_empty()).map(|port| port.parse().map_err(wrong)).transpose()?;
     Ok((decode(host)?, port))
 }
@@ -217,11 +156,6 @@ fn password_from_elsewhere(
         return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
     }
     Ok(env("MUSTER_DB_PASSWORD").or_else(|| env(if postgres { "PGPASSWORD" } else { "MYSQL_PWD" })))
-}
-
-pub(super) fn decode(text: &str) -> Result<String, Refusal> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(|text| text.into_owned()).map_err(|_| format!("{text:?} is not UTF-8 when its % codes are decoded"))
 }
 
 fn some(text: String) -> Option<String> {

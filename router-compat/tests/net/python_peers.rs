@@ -1,0 +1,155 @@
+//! Crossbar as the router of our client, and autobahn as a client of our router.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use muster_router_compat::Serialisation;
+use muster_router_compat::auth::{Credentials, Salting, Secret};
+use muster_router_compat::net::{ConnectError, ConnectOptions, Connection, address::RouterUrl};
+use muster_router_compat::router::{Proof, RouterConfig};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::python;
+use crate::support::{PATIENCE, REALM, TestRouter, talk};
+
+/// What an autobahn client sees that does everything once.
+async fn autobahn(router: &TestRouter, arguments: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/autobahn_peer.py");
+    let python = tokio::task::spawn_blocking(|| python::programs().join("python")).await.unwrap();
+    let mut peer = Command::new(python);
+    peer.arg(script).arg(router.url().to_string()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, peer.output()).await.expect("the peer hangs").unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn everything(role: &str) -> Value {
+    let payload = json!({"none": null, "id": 9_007_199_254_740_992_u64, "text": "ä€😀", "float": 1.5});
+    json!({
+        "role": role,
+        "events": [["org.buildbot.mq.control.worker.3.stop", payload], ["org.buildbot.other", payload]],
+        "sum": 5,
+        "error": "wamp.error.no_such_procedure",
+    })
+}
+
+#[tokio::test]
+async fn autobahn_is_served_in_both_serialisations() {
+    let router = TestRouter::start(RouterConfig::open(REALM)).await;
+    for serializer in ["json", "msgpack"] {
+        assert_eq!(autobahn(&router, &[serializer]).await, everything("anonymous"));
+    }
+    router.stop().await;
+}
+
+#[tokio::test]
+async fn autobahn_proves_who_it_is() {
+    let salting = Salting { salt: "pepper".to_owned(), iterations: 100, keylen: 32 };
+    let derived = salting.derive(&Secret::new("right"));
+    for (method, proof) in [
+        ("ticket", Proof::Ticket(Secret::new("right"))),
+        ("wampcra", Proof::WampCra { secret: Secret::new("right"), salting: None }),
+        ("wampcra", Proof::WampCra { secret: derived, salting: Some(salting) }),
+    ] {
+        let router = TestRouter::start(RouterConfig::closed(REALM, "m1", proof)).await;
+        assert_eq!(autobahn(&router, &["json", method, "m1", "right"]).await, everything("master"));
+        let refused = autobahn(&router, &["json", method, "m1", "wrong"]).await;
+        assert!(refused.get("role").is_none(), "{refused}");
+        assert_eq!(router.count("sessions_refused"), 1);
+        router.stop().await;
+    }
+}
+
+/// Crossbar on a unix socket, with each authentication on a socket of its own.
+struct Crossbar {
+    _process: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Crossbar {
+    async fn start() -> Crossbar {
+        let directory = tempfile::tempdir().unwrap();
+        let cra = json!({"type": "static", "users": {
+            "m1": {"secret": "right", "role": "anonymous"},
+            "m2": {
+                "secret": Salting { salt: "pepper".to_owned(), iterations: 100, keylen: 32 }
+                    .derive(&Secret::new("right")).expose(),
+                "role": "anonymous", "salt": "pepper", "iterations": 100, "keylen": 32,
+            },
+        }});
+        let ticket =
+            json!({"type": "static", "principals": {"m1": {"ticket": "right", "role": "anonymous"}}});
+        let anonymous = json!({"type": "static", "role": "anonymous"});
+        let transport = |name: &str, auth: Value| {
+            json!({
+                "type": "websocket",
+                "id": name,
+                "endpoint": {"type": "unix", "path": directory.path().join(name)},
+                "url": "ws://localhost/ws",
+                "auth": auth,
+            })
+        };
+        let everything = json!({
+            "uri": "", "match": "prefix", "disclose": {"caller": false, "publisher": false}, "cache": true,
+            "allow": {"call": true, "register": true, "publish": true, "subscribe": true},
+        });
+        let config = json!({
+            "version": 2,
+            "controller": {},
+            "workers": [{
+                "type": "router",
+                "realms": [{"name": REALM, "roles": [{"name": "anonymous", "permissions": [everything]}]}],
+                "transports": [
+                    transport("anonymous", json!({"anonymous": anonymous})),
+                    transport("ticket", json!({"ticket": ticket})),
+                    transport("wampcra", json!({"wampcra": cra})),
+                ],
+            }],
+        });
+        std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+        let program = tokio::task::spawn_blocking(|| python::programs().join("crossbar")).await.unwrap();
+        let mut command = Command::new(program);
+        command.args(["start", "--cbdir"]).arg(directory.path()).kill_on_drop(true);
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut process = command.spawn().unwrap();
+        let deadline = tokio::time::Instant::now() + PATIENCE * 2;
+        while !["anonymous", "ticket", "wampcra"].iter().all(|name| directory.path().join(name).exists()) {
+            let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
+            assert!(process.try_wait().unwrap().is_none(), "Crossbar has ended: {}", log());
+            assert!(tokio::time::Instant::now() < deadline, "Crossbar does not start: {}", log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Crossbar { _process: process, directory }
+    }
+
+    fn options(&self, socket: &str, credentials: Credentials) -> ConnectOptions {
+        let url = RouterUrl::Unix(self.directory.path().join(socket));
+        ConnectOptions { credentials, ..ConnectOptions::new(url, REALM) }
+    }
+}
+
+#[tokio::test]
+async fn our_client_is_served_by_crossbar() {
+    let crossbar = Crossbar::start().await;
+    let anonymous = crossbar.options("anonymous", Credentials::Anonymous);
+    for serialisation in Serialisation::ALL {
+        let options = ConnectOptions { serialisations: vec![serialisation], ..anonymous.clone() };
+        talk(&options, &options).await;
+    }
+    let ticket = |text: &str| {
+        let (authid, ticket) = ("m1".to_owned(), Secret::new(text));
+        crossbar.options("ticket", Credentials::Ticket { authid, ticket })
+    };
+    let cra = |authid: &str, text: &str| {
+        let (authid, secret) = (authid.to_owned(), Secret::new(text));
+        crossbar.options("wampcra", Credentials::WampCra { authid, secret })
+    };
+    talk(&ticket("right"), &anonymous).await;
+    talk(&cra("m1", "right"), &cra("m2", "right")).await;
+    for refused in [ticket("wrong"), cra("m1", "wrong"), crossbar.options("ticket", Credentials::Anonymous)] {
+        assert!(matches!(Connection::open(&refused).await, Err(ConnectError::Session(_))));
+    }
+}
