@@ -25,15 +25,6 @@ pub enum Protocol {
     Msgpack,
 }
 
-impl Protocol {
-    fn name(self) -> &'static str {
-        match self {
-            Protocol::Pb => "pb",
-            Protocol::Msgpack => "msgpack_experimental_v7",
-        }
-    }
-}
-
 /// A stock worker's directory, and its process while it runs.
 pub struct StockWorker {
     dir: PathBuf,
@@ -56,7 +47,11 @@ impl StockWorker {
     ) -> StockWorker {
         let (dir, program) = (site.path(place), worker_program(release));
         let mut command = Command::new(&program);
-        command.arg("create-worker").args(options).arg(format!("--protocol={}", protocol.name()));
+        command.arg("create-worker").args(options);
+        if protocol == Protocol::Msgpack {
+            // The first releases of 3.x know PB only, and no such option.
+            command.arg("--protocol=msgpack_experimental_v7");
+        }
         command.arg(&dir).args([&master.to_string(), name, PASSWORD]);
         let created = process::run(&mut command, &site.path(&format!("{place}-create.log")));
         assert!(created.status.success(), "{}", created.said);

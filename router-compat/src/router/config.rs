@@ -83,7 +83,8 @@ pub enum Proof {
     Ticket(Secret),
     /// The key of WAMP-CRA.
     WampCra {
-        /// The secret; with salting: the derived key in base64, as in Crossbar.
+        /// The secret; with salting: the key in base64 that is derived from it, so that the router does not know the
+        /// password itself.
         secret: Secret,
         /// How clients get from their password to `secret`.
         #[serde(default)]

@@ -36,7 +36,7 @@ def component(url, serializer, method=None, authid=None, secret=None):
         options = PublishOptions(exclude_me=False, acknowledge=True)
         for topic in ("org.buildbot.mq.control.worker.3.stop", "org.buildbot.mq.control.worker.4.stop"):
             await session.publish(topic, payload, options=options)
-        await session.publish("org.buildbot.other", payload, options=PublishOptions(exclude_me=False))
+        session.publish("org.buildbot.other", payload, options=PublishOptions(exclude_me=False))
         seen["events"] = [await events.get(), await events.get()]
 
         async def add(one, two):

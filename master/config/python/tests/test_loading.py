@@ -218,9 +218,14 @@ class NotYet(ConfigTestCase):
         expected = "error while parsing config file: Unknown component name: Nonsense (traceback in logfile)"
         self.assertEqual(self.errors("util.Nonsense"), [expected])
 
-    def test_stock_worker_protocols(self):
-        (error,) = self.errors("c['protocols'] = {'pb': {'port': 9989}}")
-        self.assertIn("c['protocols']['pb'] is not supported by Muster yet", error)
+    def test_old_worker_protocols(self):
+        (error,) = self.errors("c['protocols'] = {'msgpack_experimental_v6': {'port': 9989}}")
+        self.assertIn("c['protocols']['msgpack_experimental_v6'] is not supported by Muster yet", error)
+        stock = self.load("c['protocols'] = {'pb': {'port': 9989}, 'msgpack_experimental_v7': {'port': 9991}}")
+        self.assertEqual(
+            {name: settings["port"] for name, settings in stock["protocols"].items()},
+            {"pb": "9989", "msgpack_experimental_v7": "9991"},
+        )
 
     def test_custom_steps(self):
         errors = self.located_errors(

@@ -14,6 +14,6 @@ pub(crate) use worker::PbWorker;
 /// Bytes of one message before anybody has logged in; a log-in has less than a hundred.
 pub(crate) const STRANGERS_LIMIT: usize = 16 * 1024;
 
-/// Bytes of one message in memory. The longest are a file's block, the environment of a worker, and the answer to a
-/// list of builders.
-pub(crate) const MESSAGE_LIMIT: usize = 4 * 1024 * 1024;
+/// Bytes of one message in memory. The longest are lists of files, which count some 150 bytes a name: this is for
+/// two hundred thousand of them.
+pub(crate) const MESSAGE_LIMIT: usize = 32 * 1024 * 1024;

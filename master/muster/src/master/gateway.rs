@@ -50,7 +50,8 @@ pub fn start(
         loop {
             tokio::select! {
                 changed = active.changed() => if changed.is_err() {
-                    return Ok(stop.cancelled().await);
+                    stop.cancelled().await;
+                    return Ok(());
                 },
                 () = stop.cancelled() => return Ok(()),
             }
