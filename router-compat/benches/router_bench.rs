@@ -64,9 +64,14 @@ fn main() {
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    println!("{:<10} {:<22} {:>12} {:>14} {:>12} {:>9} {:>9}", "router", "case", "events/s", "events/CPU-s", "µs CPU each", "p50 ms", "p99 ms");
+    println!(
+        "{:<10} {:<22} {:>12} {:>14} {:>12} {:>9} {:>9}",
+        "router", "case", "events/s", "events/CPU-s", "µs CPU each", "p50 ms", "p99 ms"
+    );
     for case in &CASES {
-        for crossbar in [None, options.crossbar.as_deref()].into_iter().collect::<std::collections::BTreeSet<_>>() {
+        for crossbar in
+            [None, options.crossbar.as_deref()].into_iter().collect::<std::collections::BTreeSet<_>>()
+        {
             runtime.block_on(measure(case, crossbar, Duration::from_secs(options.seconds)));
         }
     }
@@ -80,7 +85,8 @@ fn serve(socket: &Path) {
         let stop = CancellationToken::new();
         let server = RouterServer::new(RouterConfig::open(REALM));
         let serving = server.serve(listener, stop.clone());
-        let parent = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        let parent =
+            tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         tokio::select! {
             () = serving => {}
             _ = parent => {}
@@ -100,7 +106,8 @@ impl Running {
         let socket = directory.path().join("socket");
         let mut command = match crossbar {
             Some(program) => {
-                std::fs::write(directory.path().join("config.json"), crossbar_config(&socket)).expect("its file");
+                std::fs::write(directory.path().join("config.json"), crossbar_config(&socket))
+                    .expect("its file");
                 let mut command = Command::new(program);
                 command.args(["start", "--loglevel", "error", "--cbdir"]).arg(directory.path());
                 command
@@ -176,7 +183,12 @@ async fn measure(case: &Case, crossbar: Option<&Path>, duration: Duration) {
     let router = Running::start(crossbar).await;
     let mut bystander = Connection::open(&router.options()).await.expect("a session");
     for other in 0..case.others {
-        subscribe(&mut bystander, Match::Wildcard, &format!("org.buildbot.mq.builds.{other}.steps..finished")).await;
+        subscribe(
+            &mut bystander,
+            Match::Wildcard,
+            &format!("org.buildbot.mq.builds.{other}.steps..finished"),
+        )
+        .await;
     }
     let mut subscribers = Vec::new();
     for _ in 0..case.subscribers {
