@@ -1,5 +1,7 @@
 //! The codec against recorded traffic, another implementation, and garbage.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use muster_router_compat::message::{Dict, MAX_ID};
 use muster_router_compat::{Message, Payload, Serialisation};
 use proptest::prelude::*;

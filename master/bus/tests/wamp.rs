@@ -1,5 +1,7 @@
 //! Two masters' buses on one router, which comes and goes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::Duration;
 
 use muster_bus::{Bus, Event, Received, Subscription, WampOptions};

@@ -1,23 +1,33 @@
 //! What a router is configured by: a small JSON file, or a few options.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use muster_router_compat::net::{Listener, tls::Identity, tls::ServerTls};
-use muster_router_compat::router::RouterConfig;
+use muster_router_compat::router::{Limits, Realm, RouterConfig};
 use serde::Deserialize;
 
 /// Largest file that is read (1 MiB); a larger one is no configuration of a router.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A router: where it listens, and what it allows.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct RouterFile {
     /// Where it listens.
     pub listen: Vec<Listen>,
     /// What it allows.
-    #[serde(flatten)]
     pub router: RouterConfig,
+}
+
+/// The keys of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    listen: Vec<Listen>,
+    realms: BTreeMap<String, Realm>,
+    #[serde(default)]
+    limits: Limits,
 }
 
 /// A socket.
@@ -61,7 +71,8 @@ impl RouterFile {
             bail!("{} is no configuration of a router: it has {size} bytes", path.display());
         }
         let text = std::fs::read_to_string(path).with_context(told)?;
-        let mut file: RouterFile = serde_json::from_str(&text).with_context(told)?;
+        let Keys { listen, realms, limits } = serde_json::from_str(&text).with_context(told)?;
+        let mut file = RouterFile { listen, router: RouterConfig { realms, limits } };
         if file.listen.is_empty() {
             bail!("{}: 'listen' names no socket", path.display());
         }
@@ -195,6 +206,12 @@ mod tests {
             (r#"{"listen": [{"address": "h:1"}], "realms": {}}"#, "no realm"),
             (r#"{"listen": [{"address": "h:1"}], "realms": {"r": {"roles": {}}}}"#, "nobody could join"),
             (r#"{"listen": [{"port": 1}], "realms": {}}"#, "did not match"),
+            (r#"{"listen": [{"address": "h:1"}], "realms": {}, "limts": {}}"#, "unknown field `limts`"),
+            (
+                r#"{"listen": [{"address": "h:1"}], "realms": {"r": {"roles": {"a": []},
+                    "principals": {"m": {"role": "a", "ticket": "t", "tikcet": "t"}}}}}"#,
+                "unknown field `tikcet`",
+            ),
             ("[", "can't read"),
         ] {
             let error = format!("{:#}", read(text).unwrap_err());

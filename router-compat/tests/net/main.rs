@@ -1,5 +1,7 @@
 //! Router and client over real sockets, with each other and with other implementations.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod certificates;
 mod misbehaviour;
 mod python;

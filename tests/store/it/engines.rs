@@ -6,26 +6,25 @@ use muster_store_tests::{MariaDb, Postgres};
 /// A fresh database, and what must live as long as it is used.
 pub struct Ground {
     pub db: Db,
-    pub url: DbUrl,
     _keep: Box<dyn std::any::Any>,
 }
 
 pub async fn sqlite() -> Ground {
     let directory = tempfile::tempdir().unwrap();
     let url = DbUrl::Sqlite(directory.path().join("state.sqlite"));
-    Ground { db: Db::upgrade(&url).await.unwrap(), url, _keep: Box::new(directory) }
+    Ground { db: Db::upgrade(&url).await.unwrap(), _keep: Box::new(directory) }
 }
 
 pub async fn postgres() -> Ground {
     let server = Postgres::start();
     let url = server.db_url("buildbot");
-    Ground { db: Db::upgrade(&url).await.unwrap(), url, _keep: Box::new(server) }
+    Ground { db: Db::upgrade(&url).await.unwrap(), _keep: Box::new(server) }
 }
 
 pub async fn mariadb() -> Ground {
     let server = MariaDb::start();
     let url = server.db_url("buildbot");
-    Ground { db: Db::upgrade(&url).await.unwrap(), url, _keep: Box::new(server) }
+    Ground { db: Db::upgrade(&url).await.unwrap(), _keep: Box::new(server) }
 }
 
 /// Makes of each `async fn test(ground: &Ground)` a test on every engine; all of an engine share one server.

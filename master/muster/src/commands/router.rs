@@ -1,6 +1,5 @@
 //! `muster router`: the router alone, for several masters.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
