@@ -89,3 +89,13 @@ CREATE TABLE muster_control (
     created_at BIGINT NOT NULL
 );
 CREATE INDEX muster_control_target ON muster_control (target, targetid);
+
+-- One row for each connection of a pool. Every writing transaction leaves a token of its own in it with its commit, so
+-- that a master whose connection breaks while it waits for the answer can look whether the transaction was committed. Its
+-- number alone doesn't tell: a server that crashed gives numbers again that it had not written down.
+CREATE TABLE muster_commits (
+    connection VARCHAR(32) NOT NULL PRIMARY KEY,
+    token VARCHAR(32) NOT NULL,
+    committed_at BIGINT NOT NULL
+);
+CREATE INDEX muster_commits_token ON muster_commits (token);

@@ -1,6 +1,14 @@
 //! PostgreSQL: pipelined statements over a pool of connections that are made when they are needed.
 
-use std::{error::Error as _, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
@@ -43,6 +51,8 @@ struct Inner {
     pool: deadpool_postgres::Pool,
     place: String,
     times: Pool,
+    /// Whether `muster_commits` is there: not before the schema is.
+    has_commits: AtomicBool,
 }
 
 impl Engine {
@@ -73,7 +83,8 @@ impl Engine {
             }))
             .build()
             .map_err(|error| open_error(error.to_string()))?;
-        Ok(Engine(Arc::new(Inner { pool, place: place.clone(), times: url.pool.clone() })))
+        let has_commits = AtomicBool::new(false);
+        Ok(Engine(Arc::new(Inner { pool, place: place.clone(), times: url.pool.clone(), has_commits })))
     }
 
     pub(crate) fn reconnect_timeout(&self) -> Duration {
@@ -153,7 +164,7 @@ impl Inner {
     }
 
     /// Finds out what became of a transaction whose commit was not answered.
-    async fn resolve(&self, number: &str) -> Result<()> {
+    async fn resolve(&self, number: &str, token: Option<&str>) -> Result<()> {
         let unknown = |reason: String| Error::Unknown { name: "", reason };
         let number: i64 = number.parse().map_err(|_| unknown(format!("transaction number {number:?}")))?;
         let deadline = Instant::now() + self.times.reconnect_timeout;
@@ -165,7 +176,12 @@ impl Inner {
                 Err(error) => Err(error.to_string()),
             };
             let waiting = match status.map(|row| row.get::<_, Option<String>>(0)) {
-                Ok(Some(status)) if status == "committed" => return Ok(()),
+                Ok(Some(status)) if status == "committed" => match self.has_token(token).await {
+                    Ok(true) => return Ok(()),
+                    // The number is another transaction's: the server crashed, and gave it again.
+                    Ok(false) => return Err(Error::Lost("the server crashed before the commit".to_owned())),
+                    Err(error) => error.to_string(),
+                },
                 Ok(Some(status)) if status == "aborted" => {
                     return Err(Error::Lost("the connection broke before the commit".to_owned()));
                 }
@@ -178,6 +194,38 @@ impl Inner {
             }
             tokio::time::sleep(RESOLVE_PAUSE).await;
         }
+    }
+}
+
+impl Inner {
+    /// Whether the transaction that left this token is committed; one without a token is believed.
+    async fn has_token(&self, token: Option<&str>) -> Result<bool> {
+        let Some(token) = token else { return Ok(true) };
+        let query = "SELECT 1 FROM muster_commits WHERE token = $1";
+        let found = self.client().await?.query_opt(query, &[&token]).await;
+        found.map(|row| row.is_some()).map_err(|error| sorted(query, &error))
+    }
+
+    /// The end of a writing transaction: its token and COMMIT, in one message.
+    async fn ending(&self, client: &Object) -> Result<(String, Option<String>)> {
+        if !self.has_commits.load(Ordering::Relaxed) {
+            let query = "SELECT to_regclass('muster_commits') IS NOT NULL";
+            let there = client.query_one(query, &[]).await.map_err(|error| sorted(query, &error))?;
+            if !there.get::<_, bool>(0) {
+                return Ok(("COMMIT".to_owned(), None));
+            }
+            self.has_commits.store(true, Ordering::Relaxed);
+        }
+        let token = format!("{:032x}", fastrand::u128(..));
+        // SQL: one message of two statements can't have parameters; the token is 32 hexadecimal digits of our own.
+        let text = format!(
+            "INSERT INTO muster_commits (connection, token, committed_at) VALUES \
+             (coalesce(nullif(current_setting('muster.connection', true), ''), \
+             set_config('muster.connection', '{token}', false)), '{token}', extract(epoch FROM now())::bigint) \
+             ON CONFLICT (connection) DO UPDATE SET token = excluded.token, committed_at = excluded.committed_at; \
+             COMMIT"
+        );
+        Ok((text, Some(token)))
     }
 }
 
@@ -357,13 +405,19 @@ impl Connection {
                 Err(Error::statement(message, "COMMIT"))
             }
             State::Begun => {
-                let committed = self.client()?.batch_execute("COMMIT").await;
+                let (ending, token) = match &self.number {
+                    Some(_) => self.engine.ending(self.client()?).await?,
+                    None => ("COMMIT".to_owned(), None),
+                };
+                let committed = self.client()?.batch_execute(&ending).await;
                 let committed = committed.map_err(|error| sorted("COMMIT", &error));
                 if let (Err(Error::Lost(_)), Some(number)) = (&committed, &self.number) {
-                    return self.engine.resolve(number).await;
+                    return self.engine.resolve(number, token.as_deref()).await;
                 }
-                // Whatever COMMIT answers, the transaction is over.
-                self.state = State::Over;
+                // After an error the connection is given up, with whatever is left of the transaction.
+                if committed.is_ok() {
+                    self.state = State::Over;
+                }
                 committed
             }
         }
