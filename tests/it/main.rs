@@ -12,4 +12,5 @@ mod demo;
 mod devtools;
 mod killed;
 mod reconfiguring;
+mod router;
 mod stock;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod binary;
+pub mod crossbar;
 pub mod database;
 pub mod git;
 pub mod http;

@@ -93,8 +93,14 @@ impl StockWorker {
 
 /// Runs `buildbot ARGUMENTS` to its end.
 pub fn buildbot(site: &Site, arguments: &[&str]) -> Ended {
-    let program = installed("MUSTER_BUILDBOT", ".venv/bin/buildbot");
-    process::run(Command::new(program).args(arguments).current_dir(site.path("")), &site.path("buildbot.log"))
+    process::run(&mut buildbot_command(site, arguments), &site.path("buildbot.log"))
+}
+
+/// `buildbot ARGUMENTS`, to be run in the site.
+pub fn buildbot_command(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = Command::new(installed("MUSTER_BUILDBOT", ".venv/bin/buildbot"));
+    command.args(arguments).current_dir(site.path(""));
+    command
 }
 
 fn worker_program(release: Release) -> PathBuf {

@@ -4,7 +4,6 @@
 
 mod certificates;
 mod misbehaviour;
-mod python;
 mod python_peers;
 mod rust_peers;
 mod support;

@@ -7,16 +7,16 @@ use muster_router_compat::Serialisation;
 use muster_router_compat::auth::{Credentials, Salting, Secret};
 use muster_router_compat::net::{ConnectError, ConnectOptions, Connection, address::RouterUrl};
 use muster_router_compat::router::{Proof, RouterConfig};
+use muster_tests::{Process, Site, crossbar};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::python;
 use crate::support::{PATIENCE, REALM, TestRouter, talk};
 
 /// What an autobahn client sees that does everything once.
 async fn autobahn(router: &TestRouter, arguments: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/autobahn_peer.py");
-    let python = tokio::task::spawn_blocking(|| python::programs().join("python")).await.unwrap();
+    let python = tokio::task::spawn_blocking(|| crossbar::program("python")).await.unwrap();
     let mut peer = Command::new(python);
     peer.arg(script).arg(router.url().to_string()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, peer.output()).await.expect("the peer hangs").unwrap();
@@ -64,13 +64,13 @@ async fn autobahn_proves_who_it_is() {
 
 /// Crossbar on a unix socket, with each authentication on a socket of its own.
 struct Crossbar {
-    _process: Child,
-    directory: tempfile::TempDir,
+    _process: Process,
+    site: Site,
 }
 
 impl Crossbar {
-    async fn start() -> Crossbar {
-        let directory = tempfile::tempdir().unwrap();
+    fn start() -> Crossbar {
+        let site = Site::new();
         let cra = json!({"type": "static", "users": {
             "m1": {"secret": "right", "role": "anonymous"},
             // Crossbar derives the key by itself.
@@ -83,7 +83,7 @@ impl Crossbar {
             json!({
                 "type": "websocket",
                 "id": name,
-                "endpoint": {"type": "unix", "path": directory.path().join(name)},
+                "endpoint": {"type": "unix", "path": site.path(name)},
                 "url": "ws://localhost/ws",
                 "auth": auth,
             })
@@ -105,32 +105,20 @@ impl Crossbar {
                 ],
             }],
         });
-        std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
-        let program = tokio::task::spawn_blocking(|| python::programs().join("crossbar")).await.unwrap();
-        let mut command = Command::new(program);
-        command.args(["start", "--cbdir"]).arg(directory.path()).kill_on_drop(true);
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut process = command.spawn().unwrap();
-        let deadline = tokio::time::Instant::now() + PATIENCE * 2;
-        while !["anonymous", "ticket", "wampcra"].iter().all(|name| directory.path().join(name).exists()) {
-            let log = || std::fs::read_to_string(directory.path().join("log")).unwrap();
-            assert!(process.try_wait().unwrap().is_none(), "Crossbar has ended: {}", log());
-            assert!(tokio::time::Instant::now() < deadline, "Crossbar does not start: {}", log());
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        Crossbar { _process: process, directory }
+        let sockets = ["anonymous", "ticket", "wampcra"].map(|name| site.path(name).display().to_string());
+        let process = crossbar::start(&site, &config, &sockets.each_ref().map(String::as_str));
+        Crossbar { _process: process, site }
     }
 
     fn options(&self, socket: &str, credentials: Credentials) -> ConnectOptions {
-        let url = RouterUrl::Unix(self.directory.path().join(socket));
+        let url = RouterUrl::Unix(self.site.path(socket));
         ConnectOptions { credentials, ..ConnectOptions::new(url, REALM) }
     }
 }
 
 #[tokio::test]
 async fn our_client_is_served_by_crossbar() {
-    let crossbar = Crossbar::start().await;
+    let crossbar = tokio::task::spawn_blocking(Crossbar::start).await.unwrap();
     let anonymous = crossbar.options("anonymous", Credentials::Anonymous);
     for serialisation in Serialisation::ALL {
         let options = ConnectOptions { serialisations: vec![serialisation], ..anonymous.clone() };

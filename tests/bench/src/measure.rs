@@ -61,8 +61,11 @@ pub fn latency(contender: &mut dyn Contender, samples: usize) -> Latency {
     let mut sent = Vec::new();
     for number in 0..samples {
         let token = format!("t{number}");
+        let done = contender.commands_done();
         let at = SystemTime::now();
         let request = contender.rest().force("latency", json!({ "token": token }));
+        // Nothing is asked of the master before the command is over: to answer would be work for it.
+        until("the command", || (contender.commands_done() > done).then_some(()));
         contender.rest().builds_of(request);
         sent.push((token, at));
         std::thread::sleep(PAUSE);
