@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from . import circles, lengths, licences, links, lints, paths, sql
+from . import circles, lengths, licences, links, lints, metrics, paths, sql
 from .tree import Tree
 
-CHECKS = {module.__name__.rpartition(".")[2]: module for module in (lengths, circles, sql, lints, links, paths, licences)}
+MODULES = (lengths, circles, sql, lints, links, metrics, paths, licences)
+CHECKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main(names: list[str]) -> int:

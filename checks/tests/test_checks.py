@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from checks import circles, lengths, licences, links, lints, paths, rust, sql
+from checks import circles, lengths, licences, links, lints, metrics, paths, rust, sql
 from checks.tree import Tree
 
 MANIFEST = "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{uses}\n"
@@ -33,6 +33,17 @@ class Checks(unittest.TestCase):
         (problem,) = self.found(lengths, {"a.rs": long})
         self.assertIn("long has 81 lines", problem)
         self.assertEqual(len(self.found(lengths, {"a.py": "def long():\n" + "    x = 1\n" * 80})), 1)
+
+    def test_metrics_are_documented(self):
+        files = {
+            "a.rs": 'fn f() { counter!("muster_a_total", "kind" => "x"); gauge!("other").set(1.0); }\n',
+            metrics.DOCUMENT: "| name |\n| `muster_b` | gauge |\n",
+        }
+        problems = self.found(metrics, files)
+        self.assertEqual(len(problems), 3)
+        self.assertIn("muster_a_total is not in the table", problems[0])
+        files[metrics.DOCUMENT] = "| `muster_a_total` | counter |\n"
+        self.assertEqual(len(self.found(metrics, files)), 1)
 
     def test_circles_between_crates(self):
         crates = {

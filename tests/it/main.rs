@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod devtools;
 mod killed;
+mod probe;
 mod reconfiguring;
 mod router;
 mod stock;

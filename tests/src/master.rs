@@ -18,6 +18,8 @@ pub struct Master {
     /// Where workers dial.
     pub sessions: SocketAddr,
     lives: u32,
+    /// More words for `muster master`.
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -56,11 +58,24 @@ impl Master {
     pub fn new(site: &Site, config: &str) -> Master {
         let (web, sessions) = (Site::free_port(), Site::free_port());
         let [web, sessions] = [web, sessions].map(|port| SocketAddr::from((Site::address(), port)));
-        let master = Master { dir: site.path("master"), web, sessions, lives: 0, process: None };
+        let master = Master {
+            dir: site.path("master"),
+            web,
+            sessions,
+            lives: 0,
+            arguments: Vec::new(),
+            process: None,
+        };
         let created = master.run("create-master");
         assert!(created.status.success(), "{}", created.said);
         master.configure(config);
         master
+    }
+
+    /// Gives it more words on its command line, from the next start on.
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Master {
+        self.arguments.extend(arguments.iter().map(|&word| word.to_owned()));
+        self
     }
 
     /// Writes the configuration; a running master does not look at it by itself.
@@ -119,7 +134,8 @@ impl Master {
     pub fn launch(&mut self) {
         self.lives += 1;
         let log = self.site().join(format!("master-{}.log", self.lives));
-        self.process = Some(Process::start(&mut binary::command(&["master", self.dir()]), &log));
+        let mut command = binary::command(&["master", self.dir()]);
+        self.process = Some(Process::start(command.args(&self.arguments), &log));
     }
 
     /// Starts the worker `w1` and waits until it is connected.

@@ -100,6 +100,24 @@ pub struct RunMaster {
     /// Leave the terminal and log to muster.log only; what `muster start` runs
     #[arg(long, hide = true)]
     pub detached: bool,
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+/// What a master is told besides its configuration, which is the same on all masters of a cluster.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Serving {
+    /// Also answer /livez, /readyz and /metrics on this port: a port string such as 9980, or
+    /// tcp:9980:interface=127.0.0.1
+    #[arg(long, value_name = "PORT", env = "MUSTER_PROBE")]
+    pub probe: Option<String>,
+}
+
+impl Serving {
+    /// The same, as words for another `muster master`.
+    pub fn to_arguments(&self) -> Vec<String> {
+        self.probe.iter().flat_map(|port| ["--probe", port]).map(str::to_owned).collect()
+    }
 }
 
 /// Options of `start`.
@@ -109,6 +127,8 @@ pub struct Start {
     pub target: QuietDirectory,
     #[command(flatten)]
     pub patience: StartPatience,
+    #[command(flatten)]
+    pub serving: Serving,
     /// Stay in the foreground, as `muster master` does
     #[arg(long)]
     pub nodaemon: bool,
@@ -139,6 +159,8 @@ pub struct Restart {
     pub target: QuietDirectory,
     #[command(flatten)]
     pub patience: StartPatience,
+    #[command(flatten)]
+    pub serving: Serving,
 }
 
 /// Options of `reconfig`.

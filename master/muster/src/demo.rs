@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use muster_config::snapshot::SchedulerKind;
 use serde_json::{Map, json};
 
-use crate::cli::Demo;
+use crate::cli::{Demo, Serving};
 use crate::master::{self, RunningMaster, StopSignals};
 use crate::master_dir::MasterDir;
 use crate::pid_file::PidFile;
@@ -58,7 +58,7 @@ async fn start_master(path: &Path) -> Result<RunningMaster> {
     let lock = PidFile::take(&dir)?;
     logging::of_master(&dir, false)?;
     logging::on_panic(|said| tracing::error!("{said}"));
-    master::start(&dir, lock).await
+    master::start(&dir, lock, &Serving::default()).await
 }
 
 async fn with_master(

@@ -8,6 +8,7 @@ mod log_follower;
 mod logging;
 mod master;
 mod master_dir;
+mod metrics;
 mod pid_file;
 mod router_file;
 

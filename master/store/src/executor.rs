@@ -150,6 +150,13 @@ impl Db {
         entry.commits += 1;
         entry.retries += u64::from(attempts.conflicts);
         entry.time += attempts.started.elapsed();
+        drop(stats);
+        metrics::histogram!("muster_transaction_seconds", "transaction" => name)
+            .record(attempts.started.elapsed());
+        if attempts.conflicts > 0 {
+            metrics::counter!("muster_transaction_retries_total", "transaction" => name)
+                .increment(attempts.conflicts.into());
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use health::{MetricsText, Probe};
 pub use listen::{DEFAULT_BACKLOG, ListenError, Listener, listen};
 pub use state::AppState;
 
@@ -35,16 +36,30 @@ pub fn router(state: AppState) -> Router {
         .merge(sse::router())
         .route("/ws", any(ws::upgrade))
         .route("/config", get(frontend::config))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
+        .merge(health::router())
         .merge(pages::router())
         .with_state(state)
 }
 
-/// Serves on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
+/// Serves everything on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
 pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
     let ending = state.ending.clone();
-    let app = router(state);
+    serve_app(listeners, router(state), ending, shutdown).await;
+}
+
+/// Serves only the probes, for masters without pages and for ports that nobody else reaches. They answer until
+/// `shutdown` is cancelled: a master that ends can be asked how far it is.
+pub async fn serve_probe(listeners: Vec<Listener>, probe: Probe, shutdown: CancellationToken) {
+    let app = health::router().with_state(probe);
+    serve_app(listeners, app, CancellationToken::new(), shutdown).await;
+}
+
+async fn serve_app(
+    listeners: Vec<Listener>,
+    app: Router,
+    ending: CancellationToken,
+    shutdown: CancellationToken,
+) {
     let served =
         listeners.into_iter().map(|listener| connections::serve(listener, app.clone(), ending.clone()));
     let served = futures_util::future::join_all(served);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRef;
 use muster_config::snapshot::Snapshot;
 use muster_data::Data;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::streams::Streams;
+use crate::{MetricsText, Probe, streams::Streams};
 
 /// Open WebSockets and event streams in all; one more is answered with 503. Each holds a queue and a connection.
 pub const MAX_LISTENERS: usize = 4_096;
@@ -23,18 +24,21 @@ pub struct AppState {
     pub(crate) streams: Streams,
     /// One permit for each open WebSocket and event stream.
     pub(crate) listeners: Arc<Semaphore>,
+    /// Writes the figures of this process.
+    pub(crate) metrics: MetricsText,
     /// Cancelled when the server is to end: no new connections, open streams are closed.
     pub(crate) ending: CancellationToken,
 }
 
 impl AppState {
     /// The state of a server on `data`, configured by the newest snapshot.
-    pub fn new(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>) -> AppState {
+    pub fn new(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>, metrics: MetricsText) -> AppState {
         AppState {
             data,
             snapshot,
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            metrics,
             ending: CancellationToken::new(),
         }
     }
@@ -42,5 +46,11 @@ impl AppState {
     /// The configuration as it is now.
     pub fn config(&self) -> Arc<Snapshot> {
         self.snapshot.borrow().clone()
+    }
+}
+
+impl FromRef<AppState> for Probe {
+    fn from_ref(state: &AppState) -> Probe {
+        Probe::new(state.data.clone(), state.metrics.clone(), state.ending.clone())
     }
 }

@@ -18,7 +18,7 @@ pub use log_page::LogPage;
 pub use muster_store::views::{
     BuildLine, BuilderLine, MasterLine, PendingLine, PendingSummary, RecentBuild, RunningBuild, WorkerLine,
 };
-pub use queue::{PendingPage, Waiting};
+pub use queue::{Load, PendingPage, Waiting};
 pub use workers::{WorkerPage, WorkerSummary};
 
 use muster_core::Results;

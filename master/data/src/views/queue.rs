@@ -30,7 +30,26 @@ pub struct PendingPage {
     pub summary: PendingSummary,
 }
 
+/// How much there is to do, in the whole cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// What waits.
+    pub pending: PendingSummary,
+    /// Builds that run under a Muster master.
+    pub running: i64,
+}
+
 impl Data {
+    /// How much there is to do.
+    pub async fn load(&self) -> Result<Load> {
+        self.db()
+            .read("load", |tx| async move {
+                let pending = views::pending_summary(&tx).await?;
+                Ok(Load { pending, running: views::running_count(&tx).await? })
+            })
+            .await
+    }
+
     /// The queue.
     pub async fn pending_page(&self) -> Result<PendingPage> {
         self.db().read("page_pending", |tx| async move { pending_page(&tx, None).await }).await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cli::{Reconfig, Restart, RunMaster, Start, Stop};
+use crate::cli::{Reconfig, Restart, RunMaster, Serving, Start, StartPatience, Stop};
 use crate::log_follower::LogFollower;
 use crate::master::said;
 use crate::master_dir::MasterDir;
@@ -20,10 +20,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// `muster start`.
 pub fn start(options: &Start) -> Result<ExitCode> {
     if options.nodaemon {
-        return super::master::run(&RunMaster { dir: options.target.dir.clone(), detached: false });
+        let dir = options.target.dir.clone();
+        return super::master::run(&RunMaster { dir, detached: false, serving: options.serving.clone() });
     }
     let dir = MasterDir::open(&options.target.dir)?;
-    start_in(&dir, Duration::from_secs(options.patience.start_timeout), options.target.quiet)
+    start_in(&dir, &options.patience, options.target.quiet, &options.serving)
 }
 
 /// `muster stop`.
@@ -37,7 +38,7 @@ pub fn stop(options: &Stop) -> Result<ExitCode> {
 pub fn restart(options: &Restart) -> Result<ExitCode> {
     let dir = MasterDir::open(&options.target.dir)?;
     stop_in(&dir, true, options.target.quiet)?;
-    start_in(&dir, Duration::from_secs(options.patience.start_timeout), options.target.quiet)
+    start_in(&dir, &options.patience, options.target.quiet, &options.serving)
 }
 
 /// `muster reconfig`.
@@ -61,13 +62,14 @@ pub fn reconfig(options: &Reconfig) -> Result<ExitCode> {
     }
 }
 
-fn start_in(dir: &MasterDir, patience: Duration, quiet: bool) -> Result<ExitCode> {
+fn start_in(dir: &MasterDir, patience: &StartPatience, quiet: bool, serving: &Serving) -> Result<ExitCode> {
+    let patience = Duration::from_secs(patience.start_timeout);
     if let Some(pid) = pid_file::running(dir) {
         let dir = dir.path().display();
         bail!("a master already runs in {dir} (process {pid}); stop it with `muster stop {dir}`");
     }
     let mut log = LogFollower::at_end(&dir.log_file());
-    let mut child = spawn(dir)?;
+    let mut child = spawn(dir, serving)?;
     let ended = || Ok(child.try_wait().context("can't look at the new process")?.is_some());
     match follow(&mut log, patience, quiet, ended)? {
         Heard::Good => Ok(ExitCode::SUCCESS),
@@ -82,12 +84,13 @@ fn start_in(dir: &MasterDir, patience: Duration, quiet: bool) -> Result<ExitCode
     }
 }
 
-fn spawn(dir: &MasterDir) -> Result<Child> {
+fn spawn(dir: &MasterDir, serving: &Serving) -> Result<Child> {
     let program = std::env::current_exe().context("can't find this program's own file")?;
     let log = std::fs::File::options().append(true).create(true).open(dir.log_file());
     let log = log.with_context(|| format!("can't write the log {}", dir.log_file().display()))?;
     let mut command = Command::new(program);
-    command.arg("master").arg("--detached").arg(dir.path()).current_dir(dir.path());
+    command.arg("master").arg("--detached").args(serving.to_arguments());
+    command.arg(dir.path()).current_dir(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().context("can't start a process for the master")
 }

@@ -22,7 +22,7 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
     logging::of_master(&dir, !options.detached)?;
     logging::on_panic(|said| tracing::error!("{said}"));
     let outcome = commands::block_on(async {
-        let running = match master::start(&dir, lock).await {
+        let running = match master::start(&dir, lock, &options.serving).await {
             Ok(running) => running,
             Err(error) => {
                 // The reason first: `muster start` reads no further than the line that it waits for.

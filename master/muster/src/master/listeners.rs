@@ -15,6 +15,8 @@ const SESSION_PORT: &str = "9990";
 pub struct Listeners {
     /// For pages and REST.
     pub web: Vec<Listener>,
+    /// For probes only.
+    pub probe: Vec<Listener>,
     /// For workers.
     pub sessions: Vec<TcpListener>,
     /// For stock workers, and for changes that are sent.
@@ -42,7 +44,7 @@ pub enum StockProtocol {
 
 impl Listeners {
     /// Opens them all, or none.
-    pub async fn open(snapshot: &Snapshot) -> Result<Listeners> {
+    pub async fn open(snapshot: &Snapshot, probe: Option<&str>) -> Result<Listeners> {
         let mut web = Vec::new();
         if let Some(port) = &snapshot.www.port {
             web.push(listen(port, "c['www']['port']").await?);
@@ -58,13 +60,20 @@ impl Listeners {
             }
         }
         let stock = open_stock(snapshot).await?;
-        Ok(Listeners { web, sessions, stock })
+        let mut probes = Vec::new();
+        if let Some(port) = probe {
+            probes.push(listen(port, "--probe").await?);
+        }
+        Ok(Listeners { web, probe: probes, sessions, stock })
     }
 
     /// Tells the log where everybody can come in.
     pub fn log_addresses(&self) {
         for address in self.web.iter().filter_map(Listener::tcp_address) {
             tracing::info!("the pages are at http://{address}/");
+        }
+        for address in self.probe.iter().filter_map(Listener::tcp_address) {
+            tracing::info!("probes are answered at http://{address}/readyz");
         }
         for address in self.session_addresses() {
             tracing::info!("workers connect to ws://{address}");

@@ -10,7 +10,7 @@ use muster_data::Data;
 use muster_engine::{Active, Engine, activate};
 use muster_schedule::Schedulers;
 use muster_store::Db;
-use muster_web::AppState;
+use muster_web::{AppState, Probe};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -24,16 +24,18 @@ use super::{
     tasks::Tasks,
     warnings,
 };
+use crate::cli::Serving;
 use crate::config;
 use crate::master_dir::MasterDir;
+use crate::metrics;
 use crate::pid_file::PidFile;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
-pub async fn start(dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
+pub async fn start(dir: &MasterDir, lock: PidFile, serving: &Serving) -> Result<RunningMaster> {
     tracing::info!("Muster {VERSION} starts in {}", dir.path().display());
-    let running = Ready::get(dir).await?.spawn(dir, lock)?;
+    let running = Ready::get(dir, serving).await?.spawn(dir, lock)?;
     wait_for_router(running.data.bus()).await;
     running.data.master_is_ready(running.id).await?;
     tracing::info!("{}", said::RUNNING);
@@ -55,7 +57,7 @@ struct Ready {
 }
 
 impl Ready {
-    async fn get(dir: &MasterDir) -> Result<Ready> {
+    async fn get(dir: &MasterDir, serving: &Serving) -> Result<Ready> {
         // Before anything takes its time: a reconfiguration that is asked for meanwhile is carried out afterwards.
         let hang_up = listen_for_hang_up()?;
         let (host, driver) = config::host(dir);
@@ -70,7 +72,7 @@ impl Ready {
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::new(db, bus.bus.clone());
-        let listeners = Listeners::open(&loaded.snapshot).await?;
+        let listeners = Listeners::open(&loaded.snapshot, serving.probe.as_deref()).await?;
         listeners.log_addresses();
         let incarnation = uuid::Uuid::new_v4().to_string();
         let id = data.master_starts(&dir.master_name(), &incarnation, VERSION).await?;
@@ -109,8 +111,20 @@ impl Ready {
         services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
         let (tracker, stop) = services.lend();
         Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+        let metrics = metrics::text()?;
+        lease.spawn("the figures", |stop| async move {
+            metrics::sum_up(stop).await;
+            Ok(())
+        });
+        if !listeners.probe.is_empty() {
+            let probe = Probe::new(data.clone(), metrics.clone(), services.stopping());
+            lease.spawn("the probe", |stop| async move {
+                muster_web::serve_probe(listeners.probe, probe, stop).await;
+                Ok(())
+            });
+        }
         if !listeners.web.is_empty() {
-            let state = AppState::new(data.clone(), snapshot.clone());
+            let state = AppState::new(data.clone(), snapshot.clone(), metrics);
             services.spawn("the web server", |stop| async move {
                 muster_web::serve(listeners.web, state, stop).await;
                 Ok(())

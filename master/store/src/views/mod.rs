@@ -13,5 +13,7 @@ pub use builders::{
     tags,
 };
 pub use builds::{BuildLine, builds_of_builder, builds_of_worker, latest_builds};
-pub use queue::{PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running};
+pub use queue::{
+    PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running, running_count,
+};
 pub use workers::{BuilderWorker, MasterLine, WorkerLine, masters, workers, workers_of_builders};

@@ -112,3 +112,9 @@ pub async fn pending_summary(tx: &Tx) -> Result<PendingSummary> {
     let Some(row) = row else { return Ok(PendingSummary { count: 0, oldest: None }) };
     Ok(PendingSummary { count: row.int(0)?, oldest: row.opt_time(1)? })
 }
+
+/// How many builds run under a Muster master.
+pub async fn running_count(tx: &Tx) -> Result<i64> {
+    let row = tx.query_opt("SELECT count(*) FROM muster_runs", params![]).await?;
+    row.map_or(Ok(0), |row| row.int(0))
+}

@@ -10,7 +10,7 @@ use muster_config::snapshot::{
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
 use muster_store::{Db, DbUrl, Error, Tx, Value as Sql};
-use muster_web::{AppState, Listener, listen, serve};
+use muster_web::{AppState, Listener, MetricsText, listen, serve};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ impl Server {
         let data = Data::new(db, Bus::default());
         data.set_collapse_policy(CollapsePolicy { master: Some(MasterId(1)), ..CollapsePolicy::default() });
         let (config, snapshot) = watch::channel(Arc::new(snapshot()));
-        let state = AppState::new(data.clone(), snapshot);
+        let state = AppState::new(data.clone(), snapshot, MetricsText::new(|| "muster_up 1\n".to_owned()));
         let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap()).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let shutdown = CancellationToken::new();

@@ -116,6 +116,9 @@ async fn the_user_interface_is_told_who_and_where_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_told_and_the_end_takes_no_new_connections() {
     let mut server = Server::empty().await;
+    let figures = get(server.address, "/metrics").await;
+    assert_eq!((figures.status, figures.text()), (200, "muster_up 1\n"));
+    assert_eq!(figures.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(get(server.address, "/livez").await.status, 200);
     assert_eq!(get(server.address, "/readyz").await.status, 200);
     server.end().await;

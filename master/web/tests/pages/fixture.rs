@@ -9,7 +9,7 @@ use muster_config::snapshot::{
 use muster_core::{MasterId, hash::name_hash, render::Renderable};
 use muster_data::{CollapsePolicy, Data};
 use muster_store::{Db, DbUrl, Error, Tx, params};
-use muster_web::{AppState, listen, serve};
+use muster_web::{AppState, MetricsText, listen, serve};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ impl Server {
         let (config, snapshot) = watch::channel(Arc::new(snapshot));
         let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap()).await.unwrap();
         let address = listener.tcp_address().unwrap();
-        let state = AppState::new(data.clone(), snapshot);
+        let state = AppState::new(data.clone(), snapshot, MetricsText::new(|| "muster_up 1\n".to_owned()));
         tokio::spawn(serve(vec![listener], state, CancellationToken::new()));
         Server { address, data, _config: config, directory }
     }
