@@ -10,6 +10,7 @@ pub mod lock;
 pub mod properties;
 pub mod render;
 pub mod results;
+pub mod roles;
 pub mod strports;
 pub mod topic;
 
@@ -17,4 +18,5 @@ pub use entities::*;
 pub use ids::*;
 pub use properties::{Properties, Property};
 pub use results::{Contribution, Results, StepFlags};
+pub use roles::{Role, Roles};
 pub use topic::{Topic, TopicFilter};

@@ -6,7 +6,7 @@ use muster_config::{
     Host,
     snapshot::{BuilderConfig, CollapseSetting, Snapshot},
 };
-use muster_core::{BuilderId, MasterId};
+use muster_core::{BuilderId, MasterId, Role, Roles};
 use muster_data::{BuilderSetup, Configured, Data, Setup};
 use muster_store::builders::BuilderInfo;
 
@@ -18,6 +18,8 @@ pub struct Active {
     pub snapshot: Arc<Snapshot>,
     /// The ids of its builders and workers.
     pub ids: Configured,
+    /// What this master does.
+    pub roles: Roles,
     /// Answers the configuration's callables, when there are any.
     pub host: Option<Host>,
     /// JSON of each builder's plan, made once.
@@ -39,7 +41,8 @@ impl Active {
     }
 }
 
-/// Registers a loaded configuration: builders, workers, the snapshot itself.
+/// Registers a loaded configuration: builders, workers, the snapshot itself. A master that has no engine names itself
+/// at no builder.
 ///
 /// # Errors
 /// Whatever the database says.
@@ -49,9 +52,11 @@ pub async fn activate(
     snapshot: Arc<Snapshot>,
     digest: &str,
     host: Option<Host>,
+    roles: Roles,
 ) -> muster_store::Result<Active> {
     let content = serde_json::to_string(&*snapshot).map_err(unserialisable)?;
     let setup = Setup {
+        runs_builds: roles.has(Role::Engine),
         builders: snapshot.builders.iter().map(|builder| builder_setup(&snapshot, builder)).collect(),
         workers: snapshot.workers.iter().map(|worker| worker.name.clone()).collect(),
         snapshot: (digest.to_owned(), content),
@@ -64,7 +69,7 @@ pub async fn activate(
             plans.insert(*id, plan.into());
         }
     }
-    Ok(Active { snapshot, ids, host, plans })
+    Ok(Active { snapshot, ids, roles, host, plans })
 }
 
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use muster_core::Roles;
+use muster_session::MasterUrl;
+
+/// What the column `masters.name` of Buildbot's schema holds.
+const MAX_MASTER_NAME: usize = 128;
 
 /// A build master that reads Buildbot's `master.cfg`, and its worker.
 #[derive(Parser)]
@@ -111,13 +116,45 @@ pub struct Serving {
     /// tcp:9980:interface=127.0.0.1
     #[arg(long, value_name = "PORT", env = "MUSTER_PROBE")]
     pub probe: Option<String>,
+    /// What this master does: web, scheduler, engine, gateway, separated by commas; all of it by default
+    #[arg(long, value_name = "ROLES", env = "MUSTER_ROLES", hide_env_values = true, default_value_t = Roles::ALL)]
+    pub roles: Roles,
+    /// The master's name in the database; HOST:DIRECTORY by default
+    #[arg(long, value_name = "NAME", env = "MUSTER_NAME", hide_env_values = true, value_parser = master_name)]
+    pub name: Option<String>,
+    /// Where workers reach this master, ws://HOST:PORT; given several times when there are several. By default the
+    /// interface that it listens on, or the name of this machine
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MUSTER_SESSION_URL",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub session_url: Vec<MasterUrl>,
 }
 
 impl Serving {
     /// The same, as words for another `muster master`.
     pub fn to_arguments(&self) -> Vec<String> {
-        self.probe.iter().flat_map(|port| ["--probe", port]).map(str::to_owned).collect()
+        let mut arguments = vec!["--roles".to_owned(), self.roles.to_string()];
+        arguments.extend(self.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
+        let urls = self.session_url.iter().flat_map(|url| ["--session-url".to_owned(), url.to_string()]);
+        arguments.extend(urls);
+        arguments.extend(self.probe.iter().flat_map(|port| ["--probe", port]).map(str::to_owned));
+        arguments
     }
+}
+
+/// A name that fits into Buildbot's table.
+fn master_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("a master's name is one line of text".to_owned());
+    }
+    if text.chars().count() > MAX_MASTER_NAME {
+        return Err(format!("a master's name has at most {MAX_MASTER_NAME} characters"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Options of `start`.

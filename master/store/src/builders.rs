@@ -34,6 +34,17 @@ pub struct BuilderInfo {
 
 /// Makes the builder's row what the configuration says, and notes that `master` has it.
 pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<BuilderId> {
+    let id = describe(tx, info).await?;
+    let query = "SELECT 1 FROM builder_masters WHERE builderid = ? AND masterid = ?";
+    if tx.query_opt(query, params![id, master]).await?.is_none() {
+        let insert = "INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)";
+        tx.execute(insert, params![id, master]).await?;
+    }
+    Ok(id)
+}
+
+/// Makes the builder's row what the configuration says; who runs its builds is said elsewhere.
+pub async fn describe(tx: &Tx, info: &BuilderInfo) -> Result<BuilderId> {
     let id = BUILDERS.find_or_create(tx, &info.name).await?;
     let project = match &info.project {
         Some(project) => Some(find_or_create_project(tx, project).await?),
@@ -47,13 +58,6 @@ pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<
     for tag in &info.tags {
         let tag = TAGS.find_or_create(tx, tag).await?;
         tx.execute("INSERT INTO builders_tags (builderid, tagid) VALUES (?, ?)", params![id, tag]).await?;
-    }
-    let have = tx
-        .query_opt("SELECT 1 FROM builder_masters WHERE builderid = ? AND masterid = ?", params![id, master])
-        .await?;
-    if have.is_none() {
-        tx.execute("INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)", params![id, master])
-            .await?;
     }
     Ok(BuilderId(id))
 }

@@ -1,8 +1,8 @@
 //! Masters: Buildbot's rows and our leases.
 
-use muster_core::{Master, MasterId, Timestamp};
+use muster_core::{Master, MasterId, Roles, Timestamp};
 
-use crate::{Result, Row, Tx, names::NamedTable, params};
+use crate::{Error, Result, Row, Tx, names::NamedTable, params};
 
 const MASTERS: NamedTable = NamedTable {
     select: "SELECT id FROM masters WHERE name_hash = ?",
@@ -52,18 +52,63 @@ pub async fn forget_configuration(tx: &Tx, id: MasterId) -> Result<()> {
 }
 
 /// Takes the lease of a master under a new incarnation.
-pub async fn take_lease(
-    tx: &Tx,
-    id: MasterId,
-    incarnation: &str,
-    version: &str,
-    now: Timestamp,
-) -> Result<()> {
+pub async fn take_lease(tx: &Tx, id: MasterId, life: &Life, now: Timestamp) -> Result<()> {
     tx.execute("DELETE FROM muster_masters WHERE masterid = ?", params![id]).await?;
     let insert = "INSERT INTO muster_masters (masterid, incarnation, counter, roles, version, state, started_at) \
-                  VALUES (?, ?, 0, 'web,scheduler,engine', ?, 'running', ?)";
-    tx.execute(insert, params![id, incarnation, version, now]).await?;
+                  VALUES (?, ?, 0, ?, ?, 'running', ?)";
+    let (roles, version) = (life.roles.to_string(), &life.version);
+    tx.execute(insert, params![id, &life.incarnation, roles, version, now]).await?;
+    set_addresses(tx, id, &life.sessions).await
+}
+
+/// One life of a master's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Unique to it.
+    pub incarnation: String,
+    /// What it does.
+    pub roles: Roles,
+    /// Of the program.
+    pub version: String,
+    /// Where workers reach its engine (`ws://HOST:PORT`).
+    pub sessions: Vec<String>,
+}
+
+/// Longest list of session addresses, as the column has it.
+const MAX_ADDRESSES: usize = 2048;
+
+async fn set_addresses(tx: &Tx, id: MasterId, sessions: &[String]) -> Result<()> {
+    tx.execute("DELETE FROM muster_addresses WHERE masterid = ?", params![id]).await?;
+    let text = sessions.join(" ");
+    if text.len() > MAX_ADDRESSES {
+        return Err(Error::Data(format!("the session addresses are longer than {MAX_ADDRESSES} characters")));
+    }
+    if !text.is_empty() {
+        let insert = "INSERT INTO muster_addresses (masterid, sessions) VALUES (?, ?)";
+        tx.execute(insert, params![id, text]).await?;
+    }
     Ok(())
+}
+
+/// An engine that takes workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct EngineAddress {
+    pub master: MasterId,
+    pub sessions: Vec<String>,
+}
+
+/// The engines that take workers now: neither going nor gone.
+pub async fn live_engines(tx: &Tx) -> Result<Vec<EngineAddress>> {
+    let query = "SELECT a.masterid, a.sessions FROM muster_addresses a JOIN muster_masters m \
+                 ON m.masterid = a.masterid WHERE m.state = 'running' ORDER BY a.masterid";
+    let rows = tx.query(query, params![]).await?;
+    rows.iter()
+        .map(|row| {
+            let sessions = row.text(1)?.split(' ').map(str::to_owned).collect();
+            Ok(EngineAddress { master: MasterId(row.int(0)?), sessions })
+        })
+        .collect()
 }
 
 /// Raises the lease's counter. `false`: another incarnation has it, or others have taken over; this one must stop

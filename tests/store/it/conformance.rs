@@ -29,6 +29,7 @@ on_every_engine!(
     builders_carry_what_their_configuration_says,
     workers_come_and_go,
     sessions_are_won_by_the_highest_dial,
+    crate::cluster::masters_hold_leases,
     schedulers_have_one_owner,
     changes_are_classified_once,
     sourcestamps_are_one_row_for_each_version,
@@ -62,10 +63,6 @@ async fn named_rows_are_found_again(ground: &Ground) {
     tx(db, |tx| async move { masters::set_active(&tx, first, true, NOW).await }).await;
     let master = tx(db, |tx| async move { masters::by_id(&tx, first).await }).await.unwrap();
     assert_eq!((master.name.as_str(), master.active, master.last_active), ("häst:/srv/master", true, NOW));
-    tx(db, |tx| async move { masters::take_lease(&tx, first, "one", "1.0", NOW).await }).await;
-    assert!(tx(db, |tx| async move { masters::renew_lease(&tx, first, "one").await }).await);
-    assert!(!tx(db, |tx| async move { masters::renew_lease(&tx, first, "other").await }).await);
-    tx(db, |tx| async move { masters::set_lease_state(&tx, first, "one", "stopped").await }).await;
     tx(db, |tx| async move { masters::forget_configuration(&tx, first).await }).await;
 }
 

@@ -4,7 +4,7 @@ use muster_bus::Event;
 use muster_core::MasterId;
 use muster_store::{
     Error, Result, builders,
-    masters::{self, Lease},
+    masters::{self, EngineAddress, Lease},
     runs::{self, RunRow},
 };
 use serde_json::json;
@@ -16,6 +16,11 @@ impl Data {
     /// The leases of other masters that act.
     pub async fn leases_of_others(&self, me: MasterId) -> Result<Vec<Lease>> {
         self.db().read("leases_of_others", |tx| async move { masters::leases_of_others(&tx, me).await }).await
+    }
+
+    /// The engines that take workers now, this master's own among them, with the addresses they give.
+    pub async fn live_engines(&self) -> Result<Vec<EngineAddress>> {
+        self.db().read("live_engines", |tx| async move { masters::live_engines(&tx).await }).await
     }
 
     /// Ends the lease of a master that stands still, frees what it had, and takes over its builds. `None`: it was

@@ -7,7 +7,8 @@ use muster_core::{BuilderId, MasterId, WorkerId};
 use muster_store::{
     Error, Result, Tx,
     builders::{self, BuilderInfo},
-    masters, query, runs, workers,
+    masters::{self, Life},
+    query, runs, workers,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ use crate::{CollapsePolicy, Data, now, resources};
 /// What a configuration says that other masters and pages need to know.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
+    /// Whether this master runs builds: only then it is named as one that has these builders.
+    pub runs_builds: bool,
     /// The builders.
     pub builders: Vec<BuilderSetup>,
     /// All workers, also those of no builder.
@@ -45,11 +48,11 @@ pub struct Configured {
 
 impl Data {
     /// A master starts: its row, its lease, and nothing configured yet.
-    pub async fn master_starts(&self, name: &str, incarnation: &str, version: &str) -> Result<MasterId> {
+    pub async fn master_starts(&self, name: &str, life: &Life) -> Result<MasterId> {
         let started = self.db().tx("master_starts", |tx| async move {
             let id = masters::find_or_create(&tx, name).await?;
             masters::forget_configuration(&tx, id).await?;
-            masters::take_lease(&tx, id, incarnation, version, now()).await?;
+            masters::take_lease(&tx, id, life, now()).await?;
             Ok::<_, Error>(id)
         });
         started.await.map(|committed| committed.into_inner())
@@ -113,8 +116,11 @@ async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configur
     let mut events = Vec::new();
     let before = builders::of_master(tx, master).await?;
     for builder in &setup.builders {
-        let id = builders::configure(tx, master, &builder.info).await?;
-        if !before.iter().any(|(known, _)| *known == id) {
+        let id = match setup.runs_builds {
+            true => builders::configure(tx, master, &builder.info).await?,
+            false => builders::describe(tx, &builder.info).await?,
+        };
+        if setup.runs_builds && !before.iter().any(|(known, _)| *known == id) {
             events.push(builder_short_event(master, id, &builder.info.name, "started"));
         }
         let stored = query::builders::by_id(tx, id).await?;
@@ -123,7 +129,7 @@ async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configur
         configured.builders.insert(builder.info.name.clone(), id);
     }
     for (id, name) in &before {
-        if !configured.builders.contains_key(name) {
+        if !setup.runs_builds || !configured.builders.contains_key(name) {
             builders::remove_from_master(tx, master, *id).await?;
             events.push(builder_short_event(master, *id, name, "stopped"));
         }

@@ -18,7 +18,7 @@ pub use runs::{Dialled, NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 
 pub use muster_store::{
-    masters::Lease,
+    masters::{EngineAddress, Lease, Life},
     sourcestamps::{NewPatch, NewSourceStamp},
     state::StateKey,
 };

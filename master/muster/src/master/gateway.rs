@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::FutureExt;
 use muster_config::Host;
 use muster_config::snapshot::{ChangeSourceKind, Snapshot};
@@ -28,7 +28,7 @@ const DIRECTORY: &str = "gateway";
 pub fn start(
     listeners: Vec<GatewayListener>,
     basedir: &Path,
-    engine: &Engine,
+    engine: Option<&Engine>,
     data: &Data,
     host: &Host,
     active: watch::Receiver<Arc<Active>>,
@@ -37,6 +37,9 @@ pub fn start(
     if listeners.is_empty() {
         return Ok(());
     }
+    let Some(engine) = engine else {
+        bail!("a gateway runs only together with an engine; start this master with --roles engine,gateway")
+    };
     let (publish, roster) = watch::channel(Arc::new(roster_of(&active.borrow().snapshot)));
     let around = Surroundings {
         roster,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use muster_config::snapshot::{ChangeSourceKind, Snapshot};
-use muster_core::strports::ListenAddress;
+use muster_core::{Role, Roles, strports::ListenAddress};
 use muster_web::Listener;
 use tokio::net::TcpListener;
 
@@ -43,14 +43,15 @@ pub enum StockProtocol {
 }
 
 impl Listeners {
-    /// Opens them all, or none.
-    pub async fn open(snapshot: &Snapshot, probe: Option<&str>) -> Result<Listeners> {
+    /// Opens all that a master with these roles needs, or none.
+    pub async fn open(snapshot: &Snapshot, roles: Roles, probe: Option<&str>) -> Result<Listeners> {
+        check(snapshot, roles)?;
         let mut web = Vec::new();
-        if let Some(port) = &snapshot.www.port {
+        if let Some(port) = snapshot.www.port.as_ref().filter(|_| roles.has(Role::Web)) {
             web.push(listen(port, "c['www']['port']").await?);
         }
         let mut sessions = Vec::new();
-        if let Some(port) = session_port(snapshot) {
+        if let Some(port) = session_port(snapshot).filter(|_| roles.has(Role::Engine)) {
             let setting = "c['protocols']['session']['port']";
             match listen(&port, setting).await? {
                 Listener::Tcp(listener) => sessions.push(listener),
@@ -59,7 +60,7 @@ impl Listeners {
                 }
             }
         }
-        let stock = open_stock(snapshot).await?;
+        let stock = if roles.has(Role::Gateway) { open_stock(snapshot).await? } else { Vec::new() };
         let mut probes = Vec::new();
         if let Some(port) = probe {
             probes.push(listen(port, "--probe").await?);
@@ -92,6 +93,27 @@ impl Listeners {
     pub fn session_addresses(&self) -> Vec<SocketAddr> {
         self.sessions.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
+}
+
+/// Refuses a role that could never do its work. Whoever names none gets what the configuration has ports for.
+fn check(snapshot: &Snapshot, roles: Roles) -> Result<()> {
+    if roles == Roles::ALL {
+        return Ok(());
+    }
+    let stock = ["pb", "msgpack_experimental_v7"].iter().any(|name| snapshot.protocols.contains_key(*name));
+    let without = |role: Role, setting: &str| {
+        bail!("the role {} needs {setting} in the configuration; set it, or leave the role out", role.name())
+    };
+    if roles.has(Role::Web) && snapshot.www.port.is_none() {
+        return without(Role::Web, "c['www']['port']");
+    }
+    if roles.has(Role::Gateway) && !stock {
+        return without(Role::Gateway, "c['protocols']['pb'] or ['msgpack_experimental_v7']");
+    }
+    if roles.has(Role::Engine) && !roles.has(Role::Gateway) && session_port(snapshot).is_none() {
+        return without(Role::Engine, "c['protocols']['session']");
+    }
+    Ok(())
 }
 
 async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {

@@ -79,13 +79,15 @@ impl Reconfigure {
         config::evaluate(&self.dir).await?;
         let loaded = config::load(&self.host, &self.dir).await?;
         let old = self.snapshot.borrow().clone();
+        let roles = self.active.borrow().roles;
         for warning in
             warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot))
         {
             tracing::warn!("{warning}");
         }
         let host = Some(self.host.clone());
-        let active = activate(&self.data, self.master, loaded.snapshot.clone(), &loaded.digest, host).await?;
+        let active =
+            activate(&self.data, self.master, loaded.snapshot.clone(), &loaded.digest, host, roles).await?;
         self.active.send_replace(Arc::new(active));
         self.snapshot.send_replace(loaded.snapshot);
         Ok(())

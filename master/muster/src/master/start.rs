@@ -1,16 +1,19 @@
 //! The start, step by step. Nothing is spawned before everything that can be refused was tried.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
 use muster_config::Host;
-use muster_core::MasterId;
-use muster_data::Data;
+use muster_core::{MasterId, Role};
+use muster_data::{Data, Life};
 use muster_engine::{Active, Engine, activate};
 use muster_schedule::Schedulers;
+use muster_session::MasterUrl;
 use muster_store::Db;
 use muster_web::{AppState, Probe};
+use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -34,7 +37,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile, serving: &Serving) -> Result<RunningMaster> {
-    tracing::info!("Muster {VERSION} starts in {}", dir.path().display());
+    tracing::info!("Muster {VERSION} starts in {} as {}", dir.path().display(), serving.roles);
     let running = Ready::get(dir, serving).await?.spawn(dir, lock)?;
     wait_for_router(running.data.bus()).await;
     running.data.master_is_ready(running.id).await?;
@@ -52,7 +55,7 @@ struct Ready {
     data: Data,
     listeners: Listeners,
     id: MasterId,
-    incarnation: String,
+    life: Life,
     active: Active,
 }
 
@@ -72,18 +75,26 @@ impl Ready {
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::new(db, bus.bus.clone());
-        let listeners = Listeners::open(&loaded.snapshot, serving.probe.as_deref()).await?;
+        let listeners = Listeners::open(&loaded.snapshot, serving.roles, serving.probe.as_deref()).await?;
         listeners.log_addresses();
         let incarnation = uuid::Uuid::new_v4().to_string();
-        let id = data.master_starts(&dir.master_name(), &incarnation, VERSION).await?;
-        let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()))
+        let life = Life {
+            incarnation,
+            roles: serving.roles,
+            version: VERSION.to_owned(),
+            sessions: reached_at(&serving.session_url, &listeners.session_addresses()),
+        };
+        let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
+        let id = data.master_starts(&name, &life).await?;
+        let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
             .context("the configuration can't be written to the database")?;
-        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, incarnation, active })
+        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, life, active })
     }
 
     fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
-        let Ready { hang_up, host, driving, bus, data, listeners, id, incarnation, active } = self;
+        let Ready { hang_up, host, driving, bus, data, listeners, id, life, active } = self;
+        let Life { incarnation, roles, .. } = life;
         let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
         let sessions = listeners.session_addresses();
         let (published, snapshot) = watch::channel(active.snapshot.clone());
@@ -99,18 +110,16 @@ impl Ready {
             Ok(())
         });
         bus.spawn(&bus_tasks);
-        let engine = Engine::new(data.clone(), id, basedir.clone(), in_force.clone());
-        for listener in listeners.sessions {
-            let engine = engine.clone();
-            services.spawn("the listener for workers", |stop| async move {
-                engine.serve_sessions(listener, stop).await;
-                Ok(())
-            });
+        let engine =
+            roles.has(Role::Engine).then(|| Engine::new(data.clone(), id, basedir.clone(), in_force.clone()));
+        gateway::start(listeners.stock, &basedir, engine.as_ref(), &data, &host, in_force, &services)?;
+        if let Some(engine) = engine {
+            spawn_engine(engine, listeners.sessions, &services);
         }
-        gateway::start(listeners.stock, &basedir, &engine, &data, &host, in_force, &services)?;
-        services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
-        let (tracker, stop) = services.lend();
-        Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+        if roles.has(Role::Scheduler) {
+            let (tracker, stop) = services.lend();
+            Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+        }
         let metrics = metrics::text()?;
         lease.spawn("the figures", |stop| async move {
             metrics::sum_up(stop).await;
@@ -144,4 +153,36 @@ impl Ready {
             _lock: lock,
         })
     }
+}
+
+/// Where workers reach this master: as told, or as its sockets say.
+fn reached_at(told: &[MasterUrl], sockets: &[SocketAddr]) -> Vec<String> {
+    if sockets.is_empty() {
+        return Vec::new();
+    }
+    if !told.is_empty() {
+        return told.iter().map(MasterUrl::to_string).collect();
+    }
+    let url = |socket: &SocketAddr| MasterUrl {
+        host: match socket.ip().is_unspecified() {
+            true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            false => socket.ip().to_string(),
+        },
+        port: socket.port(),
+    };
+    let mut urls: Vec<String> = sockets.iter().map(|socket| url(socket).to_string()).collect();
+    urls.sort();
+    urls.dedup();
+    urls
+}
+
+fn spawn_engine(engine: Engine, listeners: Vec<TcpListener>, services: &Tasks) {
+    for listener in listeners {
+        let engine = engine.clone();
+        services.spawn("the listener for workers", |stop| async move {
+            engine.serve_sessions(listener, stop).await;
+            Ok(())
+        });
+    }
+    services.spawn("the engine", |stop| async move { Ok(engine.run(stop).await?) });
 }

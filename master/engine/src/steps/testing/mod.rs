@@ -8,10 +8,10 @@ use std::{path::PathBuf, sync::Arc};
 use muster_bus::Bus;
 use muster_config::snapshot::{Condition, LockSet, SourceRef, StepConfig};
 use muster_core::{
-    BuilderId, LogKind, MasterId, Properties, RequestId, Results, SourceStamp, StepFlags, WorkerId,
+    BuilderId, LogKind, MasterId, Properties, RequestId, Results, Roles, SourceStamp, StepFlags, WorkerId,
     render::Renderable,
 };
-use muster_data::{BuilderSetup, Data, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf};
+use muster_data::{BuilderSetup, Data, Life, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf};
 use muster_session::BootId;
 use muster_store::{
     Db, DbUrl,
@@ -130,9 +130,16 @@ impl World {
         let db =
             Db::upgrade(&DbUrl::parse("sqlite:///state.sqlite", directory.path()).unwrap()).await.unwrap();
         let data = Data::new(db, Bus::default());
-        let master = data.master_starts("m", "incarnation", "0").await.unwrap();
+        let life = Life {
+            incarnation: "incarnation".into(),
+            roles: Roles::ALL,
+            version: "0".into(),
+            sessions: Vec::new(),
+        };
+        let master = data.master_starts("m", &life).await.unwrap();
         let info = BuilderInfo { name: "b".into(), ..BuilderInfo::default() };
         let setup = Setup {
+            runs_builds: true,
             builders: vec![BuilderSetup { info, workers: vec!["w".into()], ..BuilderSetup::default() }],
             workers: vec!["w".into()],
             snapshot: ("digest".into(), "{}".into()),
