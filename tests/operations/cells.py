@@ -1,0 +1,160 @@
+"""Cells: processes with a network of their own, files of their own and names for each other, as containers have them.
+
+Configurations that operators install run here as they are, with their real names, ports and paths. It takes root, and
+a kernel that lets root make network namespaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+from .ground import Process
+
+#: What a cell has of its own; everything else at the top of the file system is the machine's.
+_OWN = ("etc", "home", "run", "srv", "tmp", "var")
+#: For benchmarks of networks (RFC 2544), so nobody's real network.
+_NETWORK = "198.18.{}.{}"
+
+
+def run(*command: str) -> str:
+    """Runs a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+class Network:
+    """A bridge with cells on it. The test itself reaches each of them by its address."""
+
+    def __init__(self) -> None:
+        assert os.geteuid() == 0, "cells need root: network namespaces and mounts"
+        self.directory = Path(tempfile.mkdtemp(prefix="muster-cells-"))
+        self.directory.chmod(0o755)
+        self.mark = f"m{os.getpid() % 100000}"
+        self.block = os.getpid() % 250
+        self.cells: dict[str, Cell] = {}
+        self.hosts: dict[str, str] = {}
+        run("cp", "-a", "/etc", str(self.directory))
+        run("ip", "link", "add", self.mark, "type", "bridge")
+        run("ip", "address", "add", f"{self._address(1)}/24", "dev", self.mark)
+        run("ip", "link", "set", self.mark, "up")
+
+    def _address(self, number: int) -> str:
+        return _NETWORK.format(self.block, number)
+
+    def cell(self, name: str, aliases: tuple[str, ...] = ()) -> "Cell":
+        """A new cell; the others reach it by its name."""
+        number = len(self.cells) + 10
+        cell = Cell(self, name, number, self._address(number))
+        self.cells[name] = cell
+        self.hosts.update({alias: cell.address for alias in (name, *aliases)})
+        lines = ["127.0.0.1 localhost", *(f"{address} {host}" for host, address in self.hosts.items())]
+        for each in self.cells.values():
+            each.write("/etc/hosts", "\n".join(lines) + "\n")
+        return cell
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What fails inside is told with the last words of all processes."""
+        try:
+            yield
+        except BaseException:
+            for cell in self.cells.values():
+                for process in cell.processes:
+                    print(f"---- {process.log.name}\n{process.last()}")
+            raise
+
+    def close(self) -> None:
+        """Ends everything."""
+        for cell in self.cells.values():
+            cell.close()
+        run("ip", "link", "del", self.mark)
+        shutil.rmtree(self.directory)
+
+
+class Cell:
+    """One of them. Files that its processes write lie below `root`."""
+
+    def __init__(self, network: Network, name: str, number: int, address: str):
+        self.name, self.address, self.network = name, address, network
+        self.namespace = f"{network.mark}-{number}"
+        self.root = network.directory / name
+        self.binds: list[tuple[Path, str]] = []
+        self.processes: list[Process] = []
+        for own in _OWN:
+            (self.root / own).mkdir(parents=True)
+        (self.root / "tmp").chmod(0o1777)
+        # Links cost next to nothing; `write` is the one that changes a file.
+        run("cp", "-al", f"{network.directory}/etc", str(self.root))
+        outside = f"{network.mark}o{number}"
+        script = f"""
+            ip netns add {self.namespace}
+            ip link add {outside} type veth peer name eth0 netns {self.namespace}
+            ip link set {outside} master {network.mark} up
+            ip -n {self.namespace} link set lo up
+            ip -n {self.namespace} address add {address}/24 dev eth0
+            ip -n {self.namespace} link set eth0 up
+        """
+        run("sh", "-euc", script)
+
+    def write(self, place: str, text: str) -> None:
+        """Writes a file of the cell's own."""
+        path = self.root / place.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+
+    def bind(self, source: Path, place: str) -> None:
+        """Makes a file or directory appear in the cell."""
+        self.binds.append((source, place))
+
+    def command(self, command: list[str], env: dict[str, str], user: int | None = None, cwd: str = "/") -> list[str]:
+        """The command, to be run in the cell."""
+        root = shlex.quote(str(self.root))
+        lines = ["set -e", "mount --make-rprivate /", f"hostname {self.name}"]
+        shared = [name for name in sorted(os.listdir("/")) if name not in _OWN]
+        for name in shared:
+            source = Path("/") / name
+            if source.is_symlink():
+                lines.append(f"[ -e {root}/{name} ] || cp -P /{name} {root}/{name}")
+            elif source.is_dir():
+                lines.append(f"mkdir -p {root}/{name}; mount --rbind /{name} {root}/{name}")
+        for source, place in self.binds:
+            make = "mkdir -p" if source.is_dir() else "install -D /dev/null"
+            target = f"{root}{shlex.quote(place)}"
+            lines.append(f"[ -e {target} ] || {make} {target}; mount --bind {shlex.quote(str(source))} {target}")
+        become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        environment = [f"{name}={value}" for name, value in env.items()]
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        words = ["env", "-i", f"--chdir={cwd}", path, *environment, *become, *command]
+        lines.append(f'exec chroot {root} "$@"')
+        script = self.root.with_name(f"{self.name}.sh")
+        script.write_text("\n".join(lines) + "\n")
+        return ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--uts", "sh", str(script), *words]
+
+    def start(self, command: list[str], env: dict[str, str] | None = None, **more: Any) -> Process:
+        """Starts a process."""
+        log = self.network.directory / f"{self.name}-{len(self.processes)}.log"
+        process = Process(self.command(command, env or {}, **more), log)
+        self.processes.append(process)
+        return process
+
+    def run(self, command: list[str], env: dict[str, str] | None = None, **more: Any) -> str:
+        """Runs a command to its end, which must be good."""
+        return run(*self.command(command, env or {}, **more))
+
+    def close(self) -> None:
+        """Ends its processes, also those that they left behind."""
+        for process in self.processes:
+            process.kill()
+        for pid in run("ip", "netns", "pids", self.namespace).split():
+            subprocess.run(["kill", "-KILL", pid], check=False, capture_output=True)
+        run("ip", "netns", "del", self.namespace)
+
