@@ -136,7 +136,10 @@ class Cell:
         words = ["env", "-i", f"--chdir={cwd}", path, *environment, *become, *command]
         lines.append(f'exec chroot {root} "$@"')
         script = self.root.with_name(f"{self.name}.sh")
-        script.write_text("\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        # Another process may just be reading it.
+        if not script.exists() or script.read_text() != text:
+            script.write_text(text)
         return ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--uts", "sh", str(script), *words]
 
     def start(self, command: list[str], env: dict[str, str] | None = None, **more: Any) -> Process:

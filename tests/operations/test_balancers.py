@@ -24,7 +24,7 @@ from .ground import ROOT, Process, until
 _URL = "https://ci.example.org/ci/"
 _APACHE = "ssl proxy proxy_http proxy_wstunnel proxy_balancer proxy_hcheck slotmem_shm lbmethod_byrequests lbmethod_bybusyness headers"
 #: Looks of each client after the drain began, none of which may fail.
-_LOOKS = 20
+_LOOKS = 10
 
 
 class Client(threading.Thread):
@@ -74,7 +74,7 @@ def _get(address: str, path: str, method: str = "GET", **headers: str) -> tuple[
     with contextlib.closing(connection):
         connection.request(method, path, headers={"Host": "ci.example.org", **headers})
         answer = connection.getresponse()
-        return answer.status, dict(answer.headers), answer.read().decode(errors="replace")
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read().decode(errors="replace")
 
 
 class Balancers(unittest.TestCase):
@@ -126,7 +126,7 @@ class Balancers(unittest.TestCase):
     def _pages_work_below_a_path(self, address: str) -> None:
         status, headers, _ = _get(address, "/ci")
         self.assertEqual(status, 301)
-        self.assertTrue(headers["Location"].endswith("/ci/"), headers)
+        self.assertTrue(headers["location"].endswith("/ci/"), headers)
         status, _, page = _get(address, "/ci/")
         self.assertIn("builders", page)
         seen = {"/ci/"}
@@ -145,12 +145,12 @@ class Balancers(unittest.TestCase):
                 seen.add(path)
                 status, headers, text = _get(address, path)
                 self.assertEqual(status, 200, path)
-                if headers.get("content-type", headers.get("Content-Type", "")).startswith("text/html"):
+                if headers.get("content-type", "").startswith("text/html"):
                     queue.append((path, text))
         self.assertTrue({"/ci/builders", "/ci/workers", "/ci/static/style.css"} <= seen, seen)
         browser = {"Origin": "https://ci.example.org", "Sec-Fetch-Site": "same-origin"}
         status, headers, _ = _get(address, "/ci/theme", "POST", **browser)
-        where = urljoin(_URL + "theme", headers.get("location", headers.get("Location", "")))
+        where = urljoin(_URL + "theme", headers.get("location", ""))
         self.assertEqual((status, where), (303, _URL))
         self.assertIn(f'"buildbotURL":"{_URL}"', _get(address, "/ci/config")[2].replace(" ", ""))
 
@@ -168,7 +168,7 @@ class Balancers(unittest.TestCase):
         writer.close()
 
     def _drain(self) -> None:
-        requests = {name: self.rest.force(f"force-{name}") for name in [*self.workers, *self.stock]}
+        requests = {name: self.rest.force(f"force-{name}") for name in self.workers}
         for name, request in requests.items():
             until(f"the build on {name}", lambda: self._has_begun(request))
         clients = {name: Client(address) for name, address in self.balancers.items()}
