@@ -16,8 +16,9 @@ pub fn program(name: &str) -> PathBuf {
     if let Some(given) = std::env::var_os("MUSTER_CROSSBAR_BIN") {
         return PathBuf::from(given).join(name);
     }
-    let own = std::env::current_exe().unwrap();
-    let target = own.ancestors().nth(3).expect("a test lies in TARGET/PROFILE/deps");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    std::fs::create_dir_all(&target).unwrap();
+    let target = target.canonicalize().unwrap();
     let venv = target.join(".venv-crossbar-26.10.1");
     // Each test is a process of its own: the first one installs, the others wait for it.
     let lock = std::fs::File::create(target.join(".venv-crossbar.lock")).unwrap();

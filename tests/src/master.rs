@@ -56,16 +56,15 @@ def builder(name, *given, workers=("w1",), **more):
 impl Master {
     /// A master's directory with an empty database and a configuration that ends with `config`; not started yet.
     pub fn new(site: &Site, config: &str) -> Master {
+        Master::at(site, "master", config)
+    }
+
+    /// The same in a directory of another name, for sites with several masters.
+    pub fn at(site: &Site, place: &str, config: &str) -> Master {
         let (web, sessions) = (Site::free_port(), Site::free_port());
         let [web, sessions] = [web, sessions].map(|port| SocketAddr::from((Site::address(), port)));
-        let master = Master {
-            dir: site.path("master"),
-            web,
-            sessions,
-            lives: 0,
-            arguments: Vec::new(),
-            process: None,
-        };
+        let master =
+            Master { dir: site.path(place), web, sessions, lives: 0, arguments: Vec::new(), process: None };
         let created = master.run("create-master");
         assert!(created.status.success(), "{}", created.said);
         master.configure(config);

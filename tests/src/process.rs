@@ -63,6 +63,14 @@ impl Process {
         })
     }
 
+    /// Waits until it has said `words` so many times.
+    #[track_caller]
+    pub fn wait_for_times(&mut self, words: &str, times: usize) {
+        until(&format!("{words:?} {times} times in {}", self.log.display()), || {
+            (self.said().matches(words).count() >= times).then_some(())
+        });
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {

@@ -60,6 +60,11 @@ impl Site {
         Ipv4Addr::new(127, 1 + high, middle, low)
     }
 
+    /// A port that is free now on an address that others use as well; for what can't be on [`Site::address`].
+    pub fn free_port_of(address: &str) -> u16 {
+        TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+    }
+
     /// A port of [`Site::address`] that nobody has, and nobody gets again.
     pub fn free_port() -> u16 {
         static NEXT: AtomicU16 = AtomicU16::new(20_000);

@@ -1,10 +1,14 @@
 //! Real `buildbot-worker`s, as everybody has them installed, and Buildbot's command line.
 
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::process::{self, Ended};
+use crate::template::run;
 use crate::worker::PASSWORD;
 use crate::{Process, Site};
 
@@ -108,6 +112,37 @@ fn worker_program(release: Release) -> PathBuf {
         Release::Current => installed("MUSTER_STOCK_WORKER", ".venv/bin/buildbot-worker"),
         Release::Three => installed("MUSTER_STOCK_WORKER_3", ".venv-3/bin/buildbot-worker"),
     }
+}
+
+/// What [`with_drivers`] installs: Buildbot, drivers for the databases, and the compressions it has no room for by itself.
+const WITH_DRIVERS: [&str; 8] = [
+    "buildbot==4.3.0",
+    "buildbot-www==4.3.0",
+    "buildbot-worker==4.3.0",
+    "psycopg[binary]",
+    "pymysql",
+    "brotli",
+    "zstandard",
+    "lz4",
+];
+
+/// A virtualenv with Buildbot 4.3.0, its pages, and what it needs on database servers; installed by the first test that
+/// wants it and kept for the next.
+pub fn with_drivers() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    fs::create_dir_all(&target).unwrap();
+    let target = target.canonicalize().unwrap();
+    let lock = File::create(target.join("buildbot-4.3.0.lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let environment = target.join("buildbot-4.3.0");
+    let (complete, packages) = (environment.join("complete"), WITH_DRIVERS.join("\n"));
+    if fs::read_to_string(&complete).ok().as_deref() != Some(&packages) {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
+        let mut pip = Command::new(environment.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(WITH_DRIVERS));
+        fs::write(complete, packages).unwrap();
+    }
+    environment
 }
 
 /// A program that `make test` installs, or the one that the environment names.

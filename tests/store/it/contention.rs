@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use muster_core::{BuilderId, MasterId, RequestId, WorkerId};
 use muster_store::{Db, DbUrl, Error, Result, builders, builds, buildsets, query};
 use muster_store_tests::{
-    MariaDb, Postgres,
+    MariaDb, Postgres, Server,
     data::{self, NOW, claim, tx},
 };
 use proptest::{

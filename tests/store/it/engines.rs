@@ -1,7 +1,7 @@
 //! One test, run on each engine.
 
 use muster_store::{Db, DbUrl};
-use muster_store_tests::{MariaDb, Postgres};
+use muster_store_tests::{MariaDb, Postgres, Server};
 
 /// A fresh database, and what must live as long as it is used.
 pub struct Ground {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use muster_core::Timestamp;
 use muster_store::{Db, DbUrl, Result, control, params};
 use muster_store_tests::{
-    MariaDb, Postgres,
+    MariaDb, Postgres, Server,
     data::tx,
     proxy::{Loss, Proxy},
 };

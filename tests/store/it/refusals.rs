@@ -4,7 +4,7 @@ use std::path::Path;
 
 use muster_store::{Db, DbUrl, builds};
 use muster_store_tests::{
-    MariaDb, Postgres,
+    MariaDb, Postgres, Server,
     buildbot::Buildbot,
     data::{self, NOW, tx},
 };

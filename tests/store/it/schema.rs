@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use muster_store::Db;
-use muster_store_tests::{MariaDb, Postgres, buildbot::Buildbot};
+use muster_store_tests::{MariaDb, Postgres, Server, buildbot::Buildbot};
 
 /// Fails with the lines that only one side has.
 #[track_caller]

@@ -13,7 +13,7 @@ use muster_store::{
     steps, workers,
 };
 use muster_store_tests::{
-    MariaDb, Postgres,
+    MariaDb, Postgres, Server,
     buildbot::Buildbot,
     data::{self, NOW, claim, tx},
 };

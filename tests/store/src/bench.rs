@@ -19,7 +19,7 @@ use muster_store::{
     query, steps,
 };
 use muster_store_tests::{
-    MariaDb, Postgres,
+    MariaDb, Postgres, Server,
     data::{self, NOW, claim, tx},
 };
 use mysql_async::prelude::Queryable;

@@ -1,38 +1,14 @@
-//! A real Buildbot 4.3.0, installed by the first test that wants one and kept for the next.
+//! A master of Buildbot 4.3.0.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use muster_tests::{process::Process, rest::Rest, wait::until_ok};
-use rustix::fs::{FlockOperation, flock};
+use muster_tests::{process::Process, rest::Rest, stock, template::run, wait::until_ok};
 use tempfile::TempDir;
-
-use crate::template::run;
-
-/// What is installed: Buildbot, drivers for the databases, and the compressions it has no room for by itself.
-const PACKAGES: [&str; 7] =
-    ["buildbot==4.3.0", "buildbot-www==4.3.0", "psycopg[binary]", "pymysql", "brotli", "zstandard", "lz4"];
-
-fn installed() -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    fs::create_dir_all(&target).unwrap();
-    let target = target.canonicalize().unwrap();
-    let lock = File::create(target.join("buildbot-4.3.0.lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
-    let environment = target.join("buildbot-4.3.0");
-    let complete = environment.join("complete");
-    if !complete.exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-        let mut pip = Command::new(environment.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES));
-        File::create(complete).unwrap();
-    }
-    environment
-}
 
 /// A Buildbot master's directory.
 pub struct Buildbot {
@@ -44,7 +20,7 @@ pub struct Buildbot {
 impl Buildbot {
     /// Prepares a master on the database of `url`, as SQLAlchemy writes it.
     pub fn new(url: &str) -> Buildbot {
-        let environment = installed();
+        let environment = stock::with_drivers();
         let directory = tempfile::tempdir().unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();

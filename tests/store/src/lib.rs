@@ -1,12 +1,30 @@
-//! Database servers and a Buildbot, started for tests: in temporary directories, on free ports, as a user without
-//! rights, and gone with the test.
+//! The ground of the store's tests: a Buildbot on any database, rows, a proxy that breaks connections.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod buildbot;
 pub mod data;
 pub mod proxy;
-pub mod servers;
-mod template;
 
-pub use servers::{MariaDb, Postgres};
+use std::path::Path;
+
+use muster_store::DbUrl;
+pub use muster_tests::{MariaDb, Postgres};
+
+/// A server whose databases the store can open.
+pub trait Server {
+    /// The address of a database.
+    fn db_url(&self, database: &str) -> DbUrl;
+}
+
+impl Server for Postgres {
+    fn db_url(&self, database: &str) -> DbUrl {
+        DbUrl::parse(&self.url(database), Path::new("/")).unwrap()
+    }
+}
+
+impl Server for MariaDb {
+    fn db_url(&self, database: &str) -> DbUrl {
+        DbUrl::parse(&self.url(database), Path::new("/")).unwrap()
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 /// # Panics
 /// When it fails, with its words.
 #[track_caller]
-pub(crate) fn run(command: &mut Command) -> String {
+pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -39,7 +39,7 @@ pub(crate) fn give_to(user: &str, directory: &Path) {
 
 /// Puts a copy of the template `name` at `target`; `make` makes the template at the path it is given, once.
 pub(crate) fn copy(name: &str, target: &Path, make: impl FnOnce(&Path)) {
-    let templates = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/templates");
+    let templates = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/templates");
     fs::create_dir_all(&templates).unwrap();
     let template = templates.join(name);
     if !template.exists() {

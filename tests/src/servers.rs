@@ -8,12 +8,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use muster_store::DbUrl;
-use muster_tests::{process::Process, wait::until_ok};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::template::{self, command_as, give_to, run};
+use crate::wait::until_ok;
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -125,11 +125,6 @@ impl Postgres {
     pub fn url(&self, database: &str) -> String {
         format!("postgresql://bb@127.0.0.1:{}/{database}", self.port)
     }
-
-    /// The same, read.
-    pub fn db_url(&self, database: &str) -> DbUrl {
-        DbUrl::parse(&self.url(database), Path::new("/")).unwrap()
-    }
 }
 
 impl Drop for Postgres {
@@ -223,10 +218,5 @@ impl MariaDb {
     /// The URL of a database.
     pub fn url(&self, database: &str) -> String {
         format!("mysql://bb:p%3Aw@127.0.0.1:{}/{database}", self.port)
-    }
-
-    /// The same, read.
-    pub fn db_url(&self, database: &str) -> DbUrl {
-        DbUrl::parse(&self.url(database), Path::new("/")).unwrap()
     }
 }
