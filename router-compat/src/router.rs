@@ -20,11 +20,17 @@ use admission::{Admission, Pending};
 use broker::{Broker, Publication};
 pub use config::{Action, ConfigProblem, Limits, Principal, Proof, Realm, Role, RouterConfig, Rule};
 use dealer::Dealer;
-pub use metrics::{Counter, RouterMetrics};
+pub use metrics::RouterMetrics;
 
-/// A connection, as the driver counts them.
+/// A connection, as the driver counts them: `peer 7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u64);
+
+impl std::fmt::Display for PeerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "peer {}", self.0)
+    }
+}
 
 /// What the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,13 +181,13 @@ impl Router {
             }
             Admission::Welcome(joined, details) => {
                 self.metrics.sessions_joined.increment();
-                tracing::debug!("{peer:?} joins '{}' as '{}' ({})", joined.realm, joined.authid, joined.role);
+                tracing::debug!("{peer} joins '{}' as '{}' ({})", joined.realm, joined.authid, joined.role);
                 let session = joined.session;
                 (Stage::Open(joined), Message::Welcome { session, details })
             }
             Admission::Refused { reason, text } => {
                 self.metrics.sessions_refused.increment();
-                tracing::warn!("a peer is refused ({reason}): {text}");
+                tracing::warn!("{peer} is refused ({reason}): {text}");
                 self.send(peer, &abort(reason, &text), out);
                 return self.close(peer, out);
             }
@@ -215,6 +221,7 @@ impl Router {
                         refusal.into_message(kind::SUBSCRIBE, request)
                     }
                 };
+                self.measure();
                 self.send(peer, &answer, out);
             }
             Message::Unsubscribe { request, subscription } => {
@@ -228,6 +235,7 @@ impl Router {
                     let text = format!("there is no subscription {subscription}");
                     Refusal::new(errors::NO_SUCH_SUBSCRIPTION, text).into_message(kind::UNSUBSCRIBE, request)
                 };
+                self.measure();
                 self.send(peer, &answer, out);
             }
             Message::Goodbye { .. } => {
@@ -329,12 +337,16 @@ impl Router {
             .ok_or_else(|| Refusal::new(errors::TOO_MANY, format!("a peer may have {limit} subscriptions")))
     }
 
+    fn measure(&self) {
+        ::metrics::gauge!("muster_router_subscriptions").set(self.subscriptions() as f64);
+    }
+
     fn violation(&mut self, peer: PeerId, text: &str, out: &mut Vec<Output>) {
         if matches!(self.peers.get(&peer), None | Some(Peer { stage: Stage::Leaving, .. })) {
             return;
         }
         self.metrics.protocol_violations.increment();
-        tracing::warn!("a peer breaks the protocol and is closed: {text}");
+        tracing::warn!("{peer} breaks the protocol and is closed: {text}");
         self.send(peer, &abort(errors::PROTOCOL_VIOLATION, text), out);
         self.close(peer, out);
     }
@@ -358,7 +370,9 @@ impl Router {
         self.metrics.sessions_left.increment();
         let Some(realm) = self.realms.get_mut(realm) else { return };
         realm.broker.forget(peer);
-        for (to, message) in realm.dealer.forget(peer) {
+        let lost = realm.dealer.forget(peer);
+        self.measure();
+        for (to, message) in lost {
             self.metrics.calls_failed.increment();
             self.send(to, &message, out);
         }

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use muster_router_compat::message::{Dict, MAX_ID};
-use muster_router_compat::{Message, Payload, Serialisation};
+mod messages;
+
+use messages::message;
+use muster_router_compat::message::MAX_ID;
+use muster_router_compat::{Message, Serialisation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -59,62 +62,6 @@ fn wrong_messages_are_refused_with_their_reason() {
     }
     assert!(decode_json(&json!([16, MAX_ID, {}, "a"])).is_ok());
     assert!(Serialisation::Json.decode("[".repeat(100_000).as_bytes()).is_err());
-}
-
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        (-1e15..1e15_f64).prop_map(Value::from),
-        ".{0,40}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 64, 20, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
-            proptest::collection::hash_map(".{0,8}", inner, 0..20)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-fn dict() -> impl Strategy<Value = Dict> {
-    proptest::collection::hash_map("[a-z]{1,4}", value(), 0..3).prop_map(|map| map.into_iter().collect())
-}
-
-fn payload() -> impl Strategy<Value = Payload> {
-    (proptest::collection::vec(value(), 0..3), dict()).prop_map(|(args, kwargs)| Payload { args, kwargs })
-}
-
-fn message() -> impl Strategy<Value = Message> {
-    let id = || 1..=MAX_ID;
-    let text = || ".{0,40}";
-    prop_oneof![
-        (text(), dict()).prop_map(|(realm, details)| Message::Hello { realm, details }),
-        (id(), dict()).prop_map(|(session, details)| Message::Welcome { session, details }),
-        (text(), dict()).prop_map(|(method, extra)| Message::Challenge { method, extra }),
-        (id(), id(), dict(), text(), payload()).prop_map(|(kind, request, details, error, payload)| {
-            Message::Error { kind, request, details, error, payload }
-        }),
-        (id(), dict(), text(), payload()).prop_map(|(request, options, topic, payload)| Message::Publish {
-            request,
-            options,
-            topic,
-            payload
-        }),
-        (id(), id(), dict(), payload()).prop_map(|(subscription, publication, details, payload)| {
-            Message::Event { subscription, publication, details, payload }
-        }),
-        (id(), id(), dict(), payload()).prop_map(|(request, registration, details, payload)| {
-            Message::Invocation { request, registration, details, payload }
-        }),
-        (id(), dict(), payload()).prop_map(|(request, options, payload)| Message::Yield {
-            request,
-            options,
-            payload
-        }),
-    ]
 }
 
 proptest! {

@@ -1,13 +1,15 @@
 //! A client's connection to a router.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rustls_pki_types::ServerName;
 use thiserror::Error;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
@@ -26,11 +28,14 @@ use crate::message::{Dict, Id};
 
 /// How long dialling and joining may take together (10 s).
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an address of the router's name may be silent before the next one is tried as well (250 ms, as RFC 8305 says).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// How long the router may take to accept what is written to it (30 s).
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the router may take for its goodbye (2 s).
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// Silence after which the router is pinged (10 s); it is dead when it stays silent for as long again twice.
+/// Silence after which the router is pinged unless the options say otherwise (10 s); it is dead when it stays silent for as
+/// long again twice.
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// Largest message that is taken, in bytes (4 MiB). A larger one ends the connection.
 const MAX_FRAME_BYTES: usize = 4 << 20;
@@ -48,6 +53,8 @@ pub struct ConnectOptions {
     pub serialisations: Vec<Serialisation>,
     /// For `wss`.
     pub tls: ClientTls,
+    /// Silence after which the router is pinged; it is dead when it stays silent for as long again twice.
+    pub ping_after: Duration,
 }
 
 impl ConnectOptions {
@@ -59,6 +66,7 @@ impl ConnectOptions {
             credentials: Credentials::Anonymous,
             serialisations: Serialisation::ALL.to_vec(),
             tls: ClientTls::default(),
+            ping_after: PING_AFTER,
         }
     }
 }
@@ -135,7 +143,7 @@ impl Connection {
         let (socket, serialisation) = shake_hands(options, stream).await?;
         let client = Client::new(&options.realm, options.credentials.clone(), serialisation);
         let hello = client.hello();
-        let keepalive = Keepalive::new(PING_AFTER, std::time::Instant::now());
+        let keepalive = Keepalive::new(options.ping_after, std::time::Instant::now());
         let mut connection = Connection { socket, client, keepalive, session: 0, details: Dict::new() };
         connection.send([hello]).await?;
         match connection.next().await? {
@@ -237,8 +245,8 @@ async fn dial(options: &ConnectOptions) -> Result<Box<dyn Io>, ConnectError> {
             Ok(Box::new(UnixStream::connect(path).await.map_err(ConnectError::Unreachable)?))
         }
         RouterUrl::Tcp { tls, host, port, .. } => {
-            let stream =
-                TcpStream::connect((host.as_str(), *port)).await.map_err(ConnectError::Unreachable)?;
+            let dialling = async { dial_one_of(lookup_host((host.as_str(), *port)).await?).await };
+            let stream = dialling.await.map_err(ConnectError::Unreachable)?;
             stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
             if !tls {
                 return Ok(Box::new(stream));
@@ -247,6 +255,24 @@ async fn dial(options: &ConnectOptions) -> Result<Box<dyn Io>, ConnectError> {
             let name =
                 ServerName::try_from(host.clone()).map_err(|_| ConnectError::BadServerName(host.clone()))?;
             Ok(Box::new(connector.connect(name, stream).await.map_err(ConnectError::Unreachable)?))
+        }
+    }
+}
+
+/// Dials addresses one after the other, the next one when the last has not answered for a moment: one that
+/// swallows everything (a broken IPv6, mostly) must not keep the others from being tried (RFC 8305).
+async fn dial_one_of(mut addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut dials = FuturesUnordered::new();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        let next = addresses.next();
+        let patience = if next.is_some() { NEXT_ADDRESS_AFTER } else { OPEN_PATIENCE };
+        dials.extend(next.map(TcpStream::connect));
+        match timeout(patience, dials.next()).await {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => failed = error,
+            Ok(None) => return Err(failed),
+            Err(_) => {}
         }
     }
 }
@@ -275,4 +301,36 @@ async fn shake_hands(
         no_router(tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(missing).into())
     })?;
     Ok((socket, serialisation))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_refuses_or_swallows_everything_does_not_keep_the_next_from_being_tried() {
+        let good = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+        let refusing = {
+            let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            closed.local_addr().unwrap()
+        };
+        // One that never accepts: when its queue is full, the system answers nothing.
+        let swallowing = TcpSocket::new_v4().unwrap();
+        swallowing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let swallowing = swallowing.listen(1).unwrap();
+        let full = swallowing.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(taken) = timeout(NEXT_ADDRESS_AFTER, TcpStream::connect(full)).await {
+            waiting.push(taken.unwrap());
+        }
+        let reached = dial_one_of([refusing, full, good.local_addr().unwrap()].into_iter()).await.unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), good.local_addr().unwrap());
+        assert_eq!(
+            dial_one_of([refusing].into_iter()).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        assert!(dial_one_of(std::iter::empty()).await.is_err());
+    }
 }

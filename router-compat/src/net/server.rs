@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
@@ -18,6 +20,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header::SEC_
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::outbox::{Fate, Outbox};
 use super::stream::{self, Io, WebSocket};
@@ -29,6 +32,9 @@ use crate::router::{Limits, Output, PeerId, Router, RouterConfig, RouterMetrics}
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long peers have to take their farewell at a shutdown (3 s). Then they are dropped.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
+/// Connections that may be opening (TLS, WebSocket's handshake) beside the peers that are there (1000: a cluster that comes
+/// back at once). Further ones are closed at once.
+const MAX_OPENING: usize = 1000;
 /// Pause after the system refused to accept a connection, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,18 +45,38 @@ pub struct Listener {
 }
 
 enum Socket {
-    Tcp(TcpListener),
+    /// One for each address that the name has; never empty.
+    Tcp(Vec<TcpListener>),
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// On a TCP port, with TLS if `tls` is given.
+    /// On a TCP port of all addresses that the host's name has (`localhost` is both 127.0.0.1 and ::1), with TLS if `tls`
+    /// is given. `[::]` takes IPv4 as well.
     ///
     /// # Errors
-    /// When the port can't be had.
+    /// When the name has no address, or the port can't be had.
     pub async fn tcp(address: &str, tls: Option<Arc<ServerConfig>>) -> io::Result<Listener> {
-        let socket = Socket::Tcp(TcpListener::bind(address).await?);
-        Ok(Listener { socket, tls: tls.map(TlsAcceptor::from) })
+        let mut addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let (mut sockets, mut failed) = (Vec::new(), None);
+        for mut address in addresses {
+            if address.port() == 0 {
+                // Any port, but the same for all.
+                address.set_port(sockets.first().and_then(port_of).unwrap_or(0));
+            }
+            match TcpListener::bind(address).await {
+                Ok(socket) => sockets.push(socket),
+                // A machine without IPv6 may have it in its table of names all the same.
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => failed = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if sockets.is_empty() {
+            return Err(failed.unwrap_or_else(|| io::Error::other("the name has no address")));
+        }
+        Ok(Listener { socket: Socket::Tcp(sockets), tls: tls.map(TlsAcceptor::from) })
     }
 
     /// On a unix socket. One that nobody listens on any more is replaced.
@@ -69,21 +95,27 @@ impl Listener {
     /// The TCP port; `None` for a unix socket.
     pub fn port(&self) -> Option<u16> {
         match &self.socket {
-            Socket::Tcp(socket) => socket.local_addr().ok().map(|address| address.port()),
+            Socket::Tcp(sockets) => sockets.first().and_then(port_of),
             Socket::Unix(_) => None,
         }
     }
 
-    async fn accept(&self) -> io::Result<Box<dyn Io>> {
-        Ok(match &self.socket {
-            Socket::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
+    /// The next connection, and where it is from.
+    async fn accept(&self) -> io::Result<(Box<dyn Io>, String)> {
+        match &self.socket {
+            Socket::Tcp(sockets) => {
+                let accepting = sockets.iter().map(|socket| socket.accept().boxed());
+                let (stream, from) = select_all(accepting).await.0?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                Ok((Box::new(stream), from.to_string()))
             }
-            Socket::Unix(socket) => Box::new(socket.accept().await?.0),
-        })
+            Socket::Unix(socket) => Ok((Box::new(socket.accept().await?.0), "a unix socket".to_owned())),
+        }
     }
+}
+
+fn port_of(socket: &TcpListener) -> Option<u16> {
+    socket.local_addr().ok().map(|address| address.port())
 }
 
 /// A router with its connections. Clones are the same router.
@@ -106,6 +138,7 @@ impl RouterServer {
     /// A router without connections.
     pub fn new(config: RouterConfig) -> RouterServer {
         let (limits, metrics) = (config.limits.clone(), Arc::new(RouterMetrics::default()));
+        metrics.announce();
         let router = Router::new(config, metrics.clone());
         let shared = Mutex::new(Shared { router, outboxes: HashMap::new(), last_peer: 0 });
         RouterServer(Arc::new(Hub { limits, metrics, shared }))
@@ -131,9 +164,15 @@ impl RouterServer {
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok(stream) => {
+                Ok((_, from)) if connections.len() >= self.0.limits.peers.saturating_add(MAX_OPENING) => {
+                    self.0.metrics.connections_refused.increment();
+                    tracing::warn!("a connection from {from} is refused: {} are open", connections.len());
+                }
+                Ok((stream, from)) => {
                     let (hub, tls) = (self.0.clone(), listener.tls.clone());
-                    connections.spawn(async move { hub.connection(stream, tls).await });
+                    // So that every line about this connection says where it is from.
+                    let span = tracing::info_span!("router", %from);
+                    connections.spawn(async move { hub.connection(stream, tls).await }.instrument(span));
                 }
                 Err(error) => {
                     tracing::warn!("the router can't accept a connection: {error}");
@@ -156,8 +195,14 @@ impl Hub {
         let opened = timeout_at(deadline, open(stream, tls, self.limits.frame_bytes)).await;
         let (socket, serialisation) = match opened {
             Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return tracing::info!("a connection to the router did not open: {error}"),
-            Err(_) => return tracing::info!("a connection to the router did not open in time"),
+            Ok(Err(error)) => {
+                self.metrics.connections_failed.increment();
+                return tracing::info!("a connection to the router did not open: {error}");
+            }
+            Err(_) => {
+                self.metrics.connections_failed.increment();
+                return tracing::info!("a connection to the router did not open in time");
+            }
         };
         let Some((peer, outbox)) = self.register(serialisation) else { return };
         let (sink, messages) = socket.split();
@@ -173,7 +218,7 @@ impl Hub {
                     let _ = writing.await;
                 }
                 ended = &mut writing => if let Err(error) = ended {
-                    tracing::debug!("{peer:?} can't be written to: {error}");
+                    tracing::debug!("{peer} can't be written to: {error}");
                 },
             }
         }
@@ -193,6 +238,8 @@ impl Hub {
         let outbox = Arc::new(Outbox::new(self.limits.queue_messages, self.limits.queue_bytes));
         shared.outboxes.insert(peer, outbox.clone());
         shared.router.connected(peer, serialisation);
+        self.measure(&shared);
+        tracing::debug!("{peer} connects");
         Some((peer, outbox))
     }
 
@@ -200,6 +247,12 @@ impl Hub {
         let mut shared = self.shared();
         shared.outboxes.remove(&peer);
         self.with_router(shared, |router, out| router.disconnected(peer, out));
+        self.measure(&self.shared());
+        tracing::debug!("{peer} is gone");
+    }
+
+    fn measure(&self, shared: &Shared) {
+        metrics::gauge!("muster_router_peers").set(shared.outboxes.len() as f64);
     }
 
     fn shut_down(&self) {
@@ -230,7 +283,7 @@ impl Hub {
                         Fate::Dropped => {}
                         Fate::Overflowed => {
                             self.metrics.peers_too_slow.increment();
-                            tracing::warn!("{to:?} does not read; it is closed");
+                            tracing::warn!("{to} does not read; it is closed");
                         }
                     }
                 }
@@ -261,11 +314,11 @@ impl Hub {
                     match keepalive.due(std::time::Instant::now()) {
                         _ if !joined && Instant::now() >= join_by => {
                             self.metrics.peers_timed_out.increment();
-                            return tracing::info!("{peer:?} has not joined a realm in time");
+                            return tracing::info!("{peer} has not joined a realm in time");
                         }
                         Due::Close => {
                             self.metrics.peers_timed_out.increment();
-                            return tracing::warn!("{peer:?} is silent and is taken for dead");
+                            return tracing::warn!("{peer} is silent and is taken for dead");
                         }
                         Due::Ping => outbox.ping(),
                         Due::Nothing => {}
@@ -288,9 +341,9 @@ impl Hub {
         match error {
             tungstenite::Error::Capacity(_) | tungstenite::Error::Utf8(_) => {
                 self.metrics.protocol_violations.increment();
-                tracing::warn!("{peer:?} is closed: {error}");
+                tracing::warn!("{peer} is closed: {error}");
             }
-            _ => tracing::debug!("{peer:?} is gone: {error}"),
+            _ => tracing::debug!("{peer} is gone: {error}"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use muster_router_compat::net::tls::Identity;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 /// A certificate authority and its files.
@@ -15,6 +15,7 @@ pub struct Authority {
 impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = named("an authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -28,7 +29,9 @@ impl Authority {
 
     pub fn identity(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // Under the name of its authority OpenSSL would take it for one that signed itself.
+        params.distinguished_name = named(name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let file = |end: &str| self.dir.path().join(format!("{name}.{end}"));
         let identity = Identity { certificate: file("crt"), key: file("key") };
@@ -36,4 +39,10 @@ impl Authority {
         std::fs::write(&identity.key, key.serialize_pem()).unwrap();
         identity
     }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }

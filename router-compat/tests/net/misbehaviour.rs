@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use muster_router_compat::Match;
-use muster_router_compat::net::{Connection, ConnectionError};
+use muster_router_compat::net::{ConnectOptions, Connection, ConnectionError};
 use muster_router_compat::router::RouterConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::support::{PATIENCE, REALM, TestClient, TestRouter, until};
@@ -82,12 +84,15 @@ async fn an_oversized_frame_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn another_subprotocol_is_refused() {
+async fn another_protocol_is_refused_and_counted() {
     let router = TestRouter::start(RouterConfig::open(REALM)).await;
     let mut request = router.url().to_string().into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "wamp.2.cbor".parse().unwrap());
     let refused = tokio_tungstenite::connect_async(request).await.unwrap_err().to_string();
     assert!(refused.contains("400"), "{refused}");
+    let mut stream = TcpStream::connect(("127.0.0.1", router.port.unwrap())).await.unwrap();
+    stream.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await.unwrap();
+    until("both are counted", || router.count("connections_failed") == 2).await;
     router.stop().await;
 }
 
@@ -118,6 +123,34 @@ async fn a_silent_peer_is_pinged_and_taken_for_dead() {
     until("it is gone", || router.server.peers_and_subscriptions().0 == 1).await;
     drop(dead);
     router.stop().await;
+}
+
+/// A router that is stopped, or whose machine is gone: nothing comes, and nothing says that the connection is over.
+#[tokio::test]
+async fn a_silent_router_is_taken_for_dead() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap()).parse().unwrap();
+    let silent = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        #[allow(clippy::result_large_err, reason = "the type is the library's")]
+        let choose = |_: &Request, mut response: Response| {
+            response.headers_mut().insert("sec-websocket-protocol", "wamp.2.json".parse().unwrap());
+            Ok(response)
+        };
+        let mut socket = tokio_tungstenite::accept_hdr_async(stream, choose).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        socket.send(Message::text("[2, 7, {}]")).await.unwrap();
+        // It keeps the connection and reads nothing more, so no ping is answered.
+        std::future::pending::<()>().await
+    });
+    let ping_after = Duration::from_millis(200);
+    let options = ConnectOptions { ping_after, ..ConnectOptions::new(url, REALM) };
+    let mut connection = Connection::open(&options).await.unwrap();
+    let began = std::time::Instant::now();
+    let end = tokio::time::timeout(PATIENCE, connection.next()).await.unwrap();
+    assert!(matches!(end, Err(ConnectionError::Dead)), "{end:?}");
+    assert!(began.elapsed() >= 3 * ping_after, "two pings had their time: {:?}", began.elapsed());
+    silent.abort();
 }
 
 #[tokio::test]

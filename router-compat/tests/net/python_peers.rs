@@ -5,12 +5,14 @@ use std::process::Stdio;
 
 use muster_router_compat::Serialisation;
 use muster_router_compat::auth::{Credentials, Salting, Secret};
+use muster_router_compat::net::tls::ClientTls;
 use muster_router_compat::net::{ConnectError, ConnectOptions, Connection, address::RouterUrl};
 use muster_router_compat::router::{Proof, RouterConfig};
 use muster_tests::{Process, Site, crossbar};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::certificates::Authority;
 use crate::support::{PATIENCE, REALM, TestRouter, talk};
 
 /// What an autobahn client sees that does everything once.
@@ -62,10 +64,13 @@ async fn autobahn_proves_who_it_is() {
     }
 }
 
-/// Crossbar on a unix socket, with each authentication on a socket of its own.
+/// Crossbar with each authentication on a unix socket of its own, and anonymous ones on TCP and TLS.
 struct Crossbar {
     _process: Process,
     site: Site,
+    authority: Authority,
+    tcp: [u16; 2],
+    tls: u16,
 }
 
 impl Crossbar {
@@ -78,16 +83,25 @@ impl Crossbar {
         }});
         let ticket =
             json!({"type": "static", "principals": {"m1": {"ticket": "right", "role": "anonymous"}}});
-        let anonymous = json!({"type": "static", "role": "anonymous"});
-        let transport = |name: &str, auth: Value| {
-            json!({
-                "type": "websocket",
-                "id": name,
-                "endpoint": {"type": "unix", "path": site.path(name)},
-                "url": "ws://localhost/ws",
-                "auth": auth,
-            })
+        let anonymous = json!({"anonymous": {"type": "static", "role": "anonymous"}});
+        let transport = |name: &str, endpoint: Value, auth: &Value| {
+            let scheme = if endpoint["tls"].is_null() { "ws" } else { "wss" };
+            let url = format!("{scheme}://localhost/ws");
+            json!({"type": "websocket", "id": name, "endpoint": endpoint, "url": url, "auth": auth})
         };
+        let unix = |name: &str, auth: &Value| {
+            transport(name, json!({"type": "unix", "path": site.path(name)}), auth)
+        };
+        let authority = Authority::new();
+        let identity = authority.identity("localhost");
+        let certificates = json!({
+            "certificate": identity.certificate, "key": identity.key, "ca_certificates": [authority.file()],
+        });
+        let tcp = ["127.0.0.1", "::1"].map(Site::free_port_of);
+        let tls = Site::free_port_of("127.0.0.1");
+        let port = |version: u8, host: &str, port: u16| json!({"type": "tcp", "version": version, "interface": host, "port": port});
+        let mut encrypted = port(4, "127.0.0.1", tls);
+        encrypted["tls"] = certificates;
         let everything = json!({
             "uri": "", "match": "prefix", "disclose": {"caller": false, "publisher": false}, "cache": true,
             "allow": {"call": true, "register": true, "publish": true, "subscribe": true},
@@ -99,15 +113,38 @@ impl Crossbar {
                 "type": "router",
                 "realms": [{"name": REALM, "roles": [{"name": "anonymous", "permissions": [everything]}]}],
                 "transports": [
-                    transport("anonymous", json!({"anonymous": anonymous})),
-                    transport("ticket", json!({"ticket": ticket})),
-                    transport("wampcra", json!({"wampcra": cra})),
+                    unix("anonymous", &anonymous),
+                    unix("ticket", &json!({"ticket": ticket})),
+                    unix("wampcra", &json!({"wampcra": cra})),
+                    transport("ipv4", port(4, "127.0.0.1", tcp[0]), &anonymous),
+                    transport("ipv6", port(6, "::1", tcp[1]), &anonymous),
+                    transport("tls", encrypted, &anonymous),
                 ],
             }],
         });
-        let sockets = ["anonymous", "ticket", "wampcra"].map(|name| site.path(name).display().to_string());
-        let process = crossbar::start(&site, &config, &sockets.each_ref().map(String::as_str));
-        Crossbar { _process: process, site }
+        let mut sockets: Vec<String> =
+            ["anonymous", "ticket", "wampcra"].map(|name| site.path(name).display().to_string()).into();
+        sockets.extend(
+            [("127.0.0.1", tcp[0]), ("[::1]", tcp[1]), ("127.0.0.1", tls)]
+                .map(|(host, port)| format!("{host}:{port}")),
+        );
+        let process =
+            crossbar::start(&site, &config, &sockets.iter().map(String::as_str).collect::<Vec<_>>());
+        Crossbar { _process: process, site, authority, tcp, tls }
+    }
+
+    /// An anonymous client of each transport.
+    fn transports(&self) -> Vec<ConnectOptions> {
+        let to = |url: String| ConnectOptions::new(url.parse().unwrap(), REALM);
+        let mut encrypted = to(format!("wss://localhost:{}/ws", self.tls));
+        encrypted.tls =
+            ClientTls { ca: Some(self.authority.file()), identity: Some(self.authority.identity("m1")) };
+        vec![
+            self.options("anonymous", Credentials::Anonymous),
+            to(format!("ws://127.0.0.1:{}/ws", self.tcp[0])),
+            to(format!("ws://[::1]:{}/ws", self.tcp[1])),
+            encrypted,
+        ]
     }
 
     fn options(&self, socket: &str, credentials: Credentials) -> ConnectOptions {
@@ -120,9 +157,11 @@ impl Crossbar {
 async fn our_client_is_served_by_crossbar() {
     let crossbar = tokio::task::spawn_blocking(Crossbar::start).await.unwrap();
     let anonymous = crossbar.options("anonymous", Credentials::Anonymous);
-    for serialisation in Serialisation::ALL {
-        let options = ConnectOptions { serialisations: vec![serialisation], ..anonymous.clone() };
-        talk(&options, &options).await;
+    for transport in crossbar.transports() {
+        for serialisation in Serialisation::ALL {
+            let options = ConnectOptions { serialisations: vec![serialisation], ..transport.clone() };
+            talk(&options, &options).await;
+        }
     }
     let ticket = |text: &str| {
         let (authid, ticket) = ("m1".to_owned(), Secret::new(text));

@@ -28,6 +28,29 @@ async fn each_serialisation_talks_to_each_other() {
 }
 
 #[tokio::test]
+async fn ipv4_and_ipv6_reach_it_alone_and_together() {
+    // A name may have one address or both.
+    let localhost = tokio::net::lookup_host("localhost:0").await.unwrap();
+    let of_localhost: Vec<String> =
+        localhost.map(|at| if at.is_ipv6() { "[::1]" } else { "127.0.0.1" }.to_owned()).collect();
+    let hosts = |hosts: &[&str]| hosts.iter().map(|&host| host.to_owned()).collect::<Vec<String>>();
+    for (listen, reach) in [
+        ("127.0.0.1:0", hosts(&["127.0.0.1", "localhost"])),
+        ("[::1]:0", hosts(&["[::1]"])),
+        ("[::]:0", hosts(&["[::1]", "127.0.0.1", "localhost"])),
+        ("localhost:0", of_localhost),
+    ] {
+        let router = TestRouter::on(RouterConfig::open(REALM), Listener::tcp(listen, None).await.unwrap());
+        for host in reach {
+            let url: RouterUrl = format!("ws://{host}:{}/ws", router.port.unwrap()).parse().unwrap();
+            let options = ConnectOptions::new(url, REALM);
+            talk(&options, &options).await;
+        }
+        router.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn unix_sockets_carry_it_too_and_a_dead_one_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("router.sock");
@@ -43,7 +66,7 @@ async fn unix_sockets_carry_it_too_and_a_dead_one_is_replaced() {
 async fn tls_with_an_own_authority_and_client_certificates() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let tls = ServerTls { identity: ours.identity("localhost"), client_ca: Some(ours.file()) };
-    let listener = Listener::tcp("127.0.0.1:0", Some(tls.load().unwrap())).await.unwrap();
+    let listener = Listener::tcp("localhost:0", Some(tls.load().unwrap())).await.unwrap();
     let router = TestRouter::on(RouterConfig::open(REALM), listener);
     let url: RouterUrl = format!("wss://localhost:{}/ws", router.port.unwrap()).parse().unwrap();
     let options = |ca: &Authority, identity| ConnectOptions {
@@ -51,7 +74,9 @@ async fn tls_with_an_own_authority_and_client_certificates() {
         ..ConnectOptions::new(url.clone(), REALM)
     };
     let good = options(&ours, Some(ours.identity("m1")));
-    talk(&good, &good).await;
+    for one in Serialisation::ALL {
+        talk(&with(&good, one), &with(&good, one)).await;
+    }
 
     assert!(Connection::open(&options(&ours, None)).await.is_err(), "without a certificate");
     let foreign = options(&ours, Some(theirs.identity("m1")));
