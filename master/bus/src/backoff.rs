@@ -14,6 +14,7 @@ const LONGEST_REFUSED: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
+    was_refused: bool,
 }
 
 impl Backoff {
@@ -22,8 +23,12 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// The pause after a failure; `random` is from 0 to 1.
+    /// The pause after a failure; `random` is from 0 to 1. A failure of the other kind begins anew: a router that has just
+    /// come back may refuse everybody for a moment, as Crossbar does before its realms are there.
     pub fn next(&mut self, was_refused: bool, random: f64) -> Duration {
+        if std::mem::replace(&mut self.was_refused, was_refused) != was_refused {
+            self.attempts = 0;
+        }
         let longest = if was_refused { LONGEST_REFUSED } else { LONGEST_UNREACHABLE };
         let doubled = FIRST.saturating_mul(1 << self.attempts.min(16));
         self.attempts = self.attempts.saturating_add(1);
@@ -41,6 +46,7 @@ mod tests {
         let pauses: Vec<u128> = (0..6).map(|_| backoff.next(false, 0.0).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1500, 1500]);
         assert_eq!(backoff.next(false, 1.0).as_millis(), 750);
+        assert_eq!(backoff.next(true, 0.0), FIRST);
         for _ in 0..100 {
             backoff.next(true, 0.0);
         }

@@ -1,23 +1,23 @@
 //! The bus inside one process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
+use super::counters::Counters;
 use super::{BACKLOG, Carrier, Event, Received};
 
 /// Hands events to the subscribers of this process.
 pub(crate) struct InProcess {
     sender: broadcast::Sender<Received>,
-    published: AtomicU64,
+    pub counters: Counters,
 }
 
 impl Default for InProcess {
     fn default() -> InProcess {
-        InProcess { sender: broadcast::channel(BACKLOG).0, published: AtomicU64::new(0) }
+        InProcess { sender: broadcast::channel(BACKLOG).0, counters: Counters::default() }
     }
 }
 
@@ -30,7 +30,7 @@ impl InProcess {
 
     /// Hands out one of this process's own events.
     pub fn publish_shared(&self, event: Arc<Event>) {
-        self.published.fetch_add(1, Ordering::Relaxed);
+        self.counters.published.increment();
         self.tell(Received::Event(event));
     }
 }
@@ -45,7 +45,7 @@ impl Carrier for InProcess {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        vec![("published", self.published.load(Ordering::Relaxed))]
+        self.counters.all()
     }
 
     fn ready(&self) -> BoxFuture<'_, ()> {

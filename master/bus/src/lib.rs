@@ -4,6 +4,7 @@
 //! names that Buildbot's masters use. Subscribers see no difference.
 
 mod backoff;
+mod counters;
 mod in_process;
 mod names;
 mod wamp;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use in_process::InProcess;
+pub use names::EVERYTHING;
 pub use wamp::{WampDriver, WampOptions};
 
 /// Events that a subscriber may lag behind; then it loses the oldest and is told [`Received::Missed`].
@@ -31,12 +33,24 @@ pub struct Event {
     pub topics: Vec<Topic>,
     /// The resource, as REST shows it.
     pub payload: Value,
+    /// Who told it.
+    pub origin: Origin,
+}
+
+/// Who told an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This process.
+    Here,
+    /// Another master, over the router: of Muster or of Buildbot.
+    Elsewhere,
 }
 
 impl Event {
     /// An event under the names of `paths`, each written with slashes.
     pub fn new(paths: impl IntoIterator<Item = String>, payload: Value) -> Event {
-        Event { topics: paths.into_iter().map(|path| Topic::parse(&path)).collect(), payload }
+        let topics = paths.into_iter().map(|path| Topic::parse(&path)).collect();
+        Event { topics, payload, origin: Origin::Here }
     }
 
     /// The first of its names that `filter` selects.
@@ -116,7 +130,10 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Received> {
         match self.0.recv().await {
             Ok(received) => Some(received),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Received::Missed(missed)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                metrics::counter!("muster_bus_missed_total").increment(missed);
+                Some(Received::Missed(missed))
+            }
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }

@@ -4,7 +4,7 @@
 //! dropped and counted, because the database has it. When it is back, everybody is told to look once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -16,14 +16,14 @@ use muster_router_compat::net::tls::ClientTls;
 use muster_router_compat::net::{
     ConnectError, ConnectOptions, Connection, ConnectionError, address::RouterUrl,
 };
-use muster_router_compat::{Frame, Match, Payload};
+use muster_router_compat::{Frame, Id, Match, Payload};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::in_process::InProcess;
 use super::names::{EVERYTHING, topic_of, topic_uri};
-use super::{Carrier, Event, Received};
+use super::{Carrier, Event, Origin, Received};
 
 /// Events that may wait for the connection to the router (8192: the burst of some hundred builds). What finds no room is
 /// dropped for other masters and counted.
@@ -49,41 +49,29 @@ pub struct WampOptions {
 /// The sending side.
 pub(crate) struct Wamp {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Arc<Event>>,
+    queue: mpsc::Sender<Waiting>,
 }
 
 struct Shared {
     local: InProcess,
-    counters: Counters,
     connected: AtomicBool,
     joined: watch::Sender<bool>,
 }
 
-#[derive(Default)]
-struct Counters {
-    sent: AtomicU64,
-    received: AtomicU64,
-    dropped_router_away: AtomicU64,
-    dropped_queue_full: AtomicU64,
-    not_understood: AtomicU64,
-    sessions: AtomicU64,
-    sessions_lost: AtomicU64,
-    dials_failed: AtomicU64,
-    dials_refused: AtomicU64,
-}
-
-fn count(counter: &AtomicU64, more: usize) {
-    counter.fetch_add(more as u64, Ordering::Relaxed);
+/// An event that waits for the connection.
+struct Waiting {
+    event: Arc<Event>,
+    since: Instant,
 }
 
 pub(crate) fn pair(options: WampOptions) -> (Wamp, WampDriver) {
     let (queue, waiting) = mpsc::channel(QUEUE);
     let shared = Arc::new(Shared {
         local: InProcess::default(),
-        counters: Counters::default(),
         connected: AtomicBool::new(false),
         joined: watch::Sender::new(false),
     });
+    shared.local.counters.announce();
     (Wamp { shared: shared.clone(), queue }, WampDriver { options, shared, waiting })
 }
 
@@ -91,11 +79,11 @@ impl Carrier for Wamp {
     fn publish(&self, event: Event) {
         let event = Arc::new(event);
         self.shared.local.publish_shared(event.clone());
-        let counters = &self.shared.counters;
+        let counters = &self.shared.local.counters;
         if !self.shared.connected.load(Ordering::Relaxed) {
-            count(&counters.dropped_router_away, 1);
-        } else if self.queue.try_send(event).is_err() {
-            count(&counters.dropped_queue_full, 1);
+            counters.dropped_router_away.increment();
+        } else if self.queue.try_send(Waiting { event, since: Instant::now() }).is_err() {
+            counters.dropped_queue_full.increment();
         }
     }
 
@@ -104,21 +92,7 @@ impl Carrier for Wamp {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut all = self.shared.local.counters();
-        let own = &self.shared.counters;
-        let named = [
-            ("sent", &own.sent),
-            ("received", &own.received),
-            ("dropped_router_away", &own.dropped_router_away),
-            ("dropped_queue_full", &own.dropped_queue_full),
-            ("not_understood", &own.not_understood),
-            ("sessions", &own.sessions),
-            ("sessions_lost", &own.sessions_lost),
-            ("dials_failed", &own.dials_failed),
-            ("dials_refused", &own.dials_refused),
-        ];
-        all.extend(named.map(|(name, counter)| (name, counter.load(Ordering::Relaxed))));
-        all
+        self.shared.local.counters()
     }
 
     fn ready(&self) -> BoxFuture<'_, ()> {
@@ -135,7 +109,7 @@ impl Carrier for Wamp {
 pub struct WampDriver {
     options: WampOptions,
     shared: Arc<Shared>,
-    waiting: mpsc::Receiver<Arc<Event>>,
+    waiting: mpsc::Receiver<Waiting>,
 }
 
 impl WampDriver {
@@ -166,6 +140,14 @@ impl WampDriver {
                 }
                 Err(error) => {
                     let refused = matches!(&error, ConnectError::Session(error) if is_refusal(error));
+                    let is_no_wamp = match &error {
+                        ConnectError::NoRouter(_) => true,
+                        ConnectError::Session(error) => is_violation(error),
+                        _ => false,
+                    };
+                    if is_no_wamp {
+                        self.shared.local.counters.protocol_violations.increment();
+                    }
                     self.tell_failure(&error, refused, &mut last_failure);
                     refused
                 }
@@ -180,8 +162,12 @@ impl WampDriver {
 
     /// Each new reason once; the same one again only counts.
     fn tell_failure(&self, error: &ConnectError, refused: bool, last: &mut String) {
-        let counters = &self.shared.counters;
-        count(if refused { &counters.dials_refused } else { &counters.dials_failed }, 1);
+        let counters = &self.shared.local.counters;
+        if refused {
+            counters.dials_refused.increment()
+        } else {
+            counters.dials_failed.increment()
+        }
         let text = error.to_string();
         if text != *last {
             tracing::warn!(
@@ -199,11 +185,10 @@ impl WampDriver {
         stop: &CancellationToken,
     ) -> Option<ConnectionError> {
         let outcome = self.serve_until(&mut connection, stop).await;
-        self.shared.connected.store(false, Ordering::Relaxed);
-        self.shared.joined.send_replace(false);
+        self.shared.connected(false);
         // What waited for the lost connection would be old news in the next one.
         while self.waiting.try_recv().is_ok() {
-            count(&self.shared.counters.dropped_router_away, 1);
+            self.shared.local.counters.dropped_router_away.increment();
         }
         match outcome {
             Ok(()) => {
@@ -211,7 +196,10 @@ impl WampDriver {
                 None
             }
             Err(lost) => {
-                count(&self.shared.counters.sessions_lost, 1);
+                self.shared.local.counters.sessions_lost.increment();
+                if is_violation(&lost) {
+                    self.shared.local.counters.protocol_violations.increment();
+                }
                 Some(lost)
             }
         }
@@ -222,24 +210,25 @@ impl WampDriver {
         connection: &mut Connection,
         stop: &CancellationToken,
     ) -> Result<(), ConnectionError> {
-        count(&self.shared.counters.sessions, 1);
+        self.shared.local.counters.sessions.increment();
         let subscribe = connection.client().subscribe(Match::Prefix, EVERYTHING);
         let (request, frame) = subscribe.expect("a session that has just been opened takes a request");
         connection.send([frame]).await?;
+        let mut session = Session { subscribing: request, acknowledging: None, told_refusal: false };
         let mut events = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                incoming = connection.next() => self.take(incoming?, request)?,
+                incoming = connection.next() => self.take(incoming?, &mut session)?,
                 taken = self.waiting.recv_many(&mut events, BATCH) => {
                     if taken == 0 {
                         return Ok(());
                     }
-                    let frames = self.encode(connection, &events);
+                    let frames = self.encode(connection, &events, &mut session);
                     events.clear();
                     connection.send(frames).await?;
                 }
                 () = stop.cancelled() => {
-                    self.send_rest(connection).await?;
+                    self.send_rest(connection, &mut session).await?;
                     return Ok(());
                 }
             }
@@ -247,63 +236,124 @@ impl WampDriver {
     }
 
     /// What was published before the stop is still sent: others want to hear that this master stops.
-    async fn send_rest(&mut self, connection: &mut Connection) -> Result<(), ConnectionError> {
+    async fn send_rest(
+        &mut self,
+        connection: &mut Connection,
+        session: &mut Session,
+    ) -> Result<(), ConnectionError> {
         let mut events = Vec::new();
         while let Ok(event) = self.waiting.try_recv() {
             events.push(event);
         }
-        let frames = self.encode(connection, &events);
+        let frames = self.encode(connection, &events, session);
         connection.send(frames).await
     }
 
-    fn encode(&self, connection: &mut Connection, events: &[Arc<Event>]) -> Vec<Frame> {
+    fn encode(&self, connection: &mut Connection, events: &[Waiting], session: &mut Session) -> Vec<Frame> {
         let mut frames = Vec::with_capacity(events.len() * 2);
-        for event in events {
+        for Waiting { event, since } in events {
             let payload = Payload::one(event.payload.clone());
             for topic in &event.topics {
-                // Without options: the router leaves out the publisher, whose own subscribers have it already.
-                let published = connection.client().publish(topic_uri(topic), Dict::new(), payload.clone());
-                let (_, frame) =
-                    published.expect("an open session takes publications without acknowledgement");
+                let uri = topic_uri(topic);
+                tracing::trace!(topic = %uri, "to the router");
+                // Without exclude_me: the router leaves out the publisher, whose own subscribers have it already. One at
+                // a time is acknowledged: that tells how long it takes, and whether the router takes it at all.
+                let mut options = Dict::new();
+                if session.acknowledging.is_none() {
+                    options.insert("acknowledge".to_owned(), true.into());
+                }
+                let published = connection.client().publish(uri, options, payload.clone());
+                let (request, frame) = published.expect("an open session takes one request after the other");
+                session.acknowledging.get_or_insert((request, *since));
                 frames.push(frame);
             }
         }
-        count(&self.shared.counters.sent, frames.len());
+        self.shared.local.counters.sent.add(frames.len() as u64);
         frames
     }
 
-    fn take(&self, incoming: Incoming, subscribing: u64) -> Result<(), ConnectionError> {
+    fn take(&self, incoming: Incoming, session: &mut Session) -> Result<(), ConnectionError> {
+        let counters = &self.shared.local.counters;
         match incoming {
-            Incoming::Subscribed { request, .. } if request == subscribing => {
+            Incoming::Subscribed { request, .. } if request == session.subscribing => {
                 tracing::info!("events go over the router {}", self.options.url);
-                self.shared.connected.store(true, Ordering::Relaxed);
-                self.shared.joined.send_replace(true);
+                self.shared.connected(true);
                 // Nobody knows what happened meanwhile: at least one thing, as far as everybody is concerned.
                 self.shared.local.tell(Received::Missed(1));
             }
-            Incoming::Failed { request, error, payload } if request == subscribing => {
-                let text = payload.args.first().and_then(|text| text.as_str()).unwrap_or_default().to_owned();
-                return Err(SessionError::Refused { reason: error, text }.into());
+            Incoming::Failed { request, error, payload } if request == session.subscribing => {
+                return Err(SessionError::Refused { reason: error, text: text_of(&payload) }.into());
+            }
+            Incoming::Published { request, .. } => {
+                if let Some((_, since)) = session.acknowledging.take_if(|(asked, _)| *asked == request) {
+                    metrics::histogram!("muster_bus_publish_seconds").record(since.elapsed().as_secs_f64());
+                }
+            }
+            Incoming::Failed { error, payload, .. } => {
+                session.acknowledging = None;
+                counters.publications_refused.increment();
+                if !std::mem::replace(&mut session.told_refusal, true) {
+                    tracing::warn!(
+                        "the router {} refuses this master's events, so others don't hear of them at once ({error}): {}",
+                        self.options.url,
+                        text_of(&payload)
+                    );
+                }
             }
             Incoming::Event { details, payload, .. } => match event(&details, payload) {
                 Some(event) => {
-                    count(&self.shared.counters.received, 1);
+                    counters.received.increment();
+                    tracing::trace!(topic = %event.topics[0], "from the router");
                     self.shared.local.tell(Received::Event(Arc::new(event)));
                 }
-                None => count(&self.shared.counters.not_understood, 1),
+                None => counters.not_understood.increment(),
             },
-            _ => count(&self.shared.counters.not_understood, 1),
+            _ => counters.not_understood.increment(),
         }
         Ok(())
     }
 }
 
+/// What a session waits for.
+struct Session {
+    /// The request that subscribes.
+    subscribing: Id,
+    /// The publication that is acknowledged, and since when its event waits.
+    acknowledging: Option<(Id, Instant)>,
+    /// Whether the log says already that publications are refused.
+    told_refusal: bool,
+}
+
+impl Shared {
+    fn connected(&self, is: bool) {
+        self.connected.store(is, Ordering::Relaxed);
+        self.joined.send_replace(is);
+        metrics::gauge!("muster_bus_connected").set(f64::from(u8::from(is)));
+    }
+}
+
+/// Whether a person has to do something before the next attempt can succeed. A router that only stops is none of that.
 fn is_refusal(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::Session(_))
+    match error {
+        ConnectionError::Session(SessionError::Refused { reason, .. }) => !reason.starts_with("wamp.close."),
+        ConnectionError::Session(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether what came is no WAMP, or not as the protocol has it.
+fn is_violation(error: &ConnectionError) -> bool {
+    use SessionError::{Garbage, Violation};
+    matches!(error, ConnectionError::Session(Garbage(_) | Violation(_)))
+}
+
+fn text_of(payload: &Payload) -> String {
+    payload.args.first().and_then(|text| text.as_str()).unwrap_or_default().to_owned()
 }
 
 /// An event of another master. Buildbot sends null where it has no payload that JSON can hold.
 fn event(details: &Dict, payload: Payload) -> Option<Event> {
     let topic = topic_of(details.get("topic")?.as_str()?)?;
-    Some(Event { topics: vec![topic], payload: payload.args.into_iter().next().unwrap_or_default() })
+    let payload = payload.args.into_iter().next().unwrap_or_default();
+    Some(Event { topics: vec![topic], payload, origin: Origin::Elsewhere })
 }
