@@ -9,6 +9,7 @@ mod active;
 mod control;
 mod distributor;
 mod effects;
+mod foreign;
 mod peers;
 mod places;
 mod plan;
@@ -85,6 +86,7 @@ impl Engine {
         tokio::join!(
             distributor::run(self.clone(), leaving.clone()),
             control::run(self.clone(), leaving.clone()),
+            foreign::run(self.clone(), leaving.clone()),
             peers::run(self.clone(), leaving.clone()),
             self.follow_configuration(leaving.clone()),
         );

@@ -29,6 +29,12 @@ pub async fn insert(
     Ok(())
 }
 
+/// Whether an order for one target waits to be carried out.
+pub async fn is_open(tx: &Tx, target: &'static str, targetid: i64) -> Result<bool> {
+    let query = "SELECT 1 FROM muster_control WHERE target = ? AND targetid = ? LIMIT 1";
+    Ok(tx.query_opt(query, params![target, targetid]).await?.is_some())
+}
+
 /// The open orders for one kind of target, oldest first.
 pub async fn open(tx: &Tx, target: &'static str) -> Result<Vec<Order>> {
     let query = "SELECT id, targetid, action, reason FROM muster_control WHERE target = ? ORDER BY id";

@@ -20,6 +20,12 @@ pub async fn by_id(tx: &Tx, id: MasterId) -> Result<Option<Master>> {
     tx.query_opt(query, params![id]).await?.map(|row| from_row(&row)).transpose()
 }
 
+/// Whether a master is one of Muster, and not one of Buildbot that shares the database.
+pub async fn is_ours(tx: &Tx, id: MasterId) -> Result<bool> {
+    let query = "SELECT 1 FROM muster_masters WHERE masterid = ?";
+    Ok(tx.query_opt(query, params![id]).await?.is_some())
+}
+
 pub(crate) fn from_row(row: &Row) -> Result<Master> {
     Ok(Master {
         id: MasterId(row.int(0)?),

@@ -165,6 +165,12 @@ pub async fn snapshot(tx: &Tx, id: i64) -> Result<Option<String>> {
     row.map(|row| row.text(0)).transpose()
 }
 
+/// Whether a master of Muster, whichever it is, runs this build.
+pub async fn exists(tx: &Tx, build: BuildId) -> Result<bool> {
+    let query = "SELECT 1 FROM muster_runs WHERE buildid = ?";
+    Ok(tx.query_opt(query, params![build]).await?.is_some())
+}
+
 /// The running builds of a request.
 pub async fn builds_of_request(tx: &Tx, request: RequestId) -> Result<Vec<BuildId>> {
     let query = "SELECT id FROM builds WHERE buildrequestid = ? AND results IS NULL ORDER BY id";

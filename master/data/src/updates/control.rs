@@ -1,12 +1,15 @@
 //! Orders of people and programs: any master accepts one, the owner carries it out.
 
-use muster_bus::Event;
+use muster_bus::{Event, Origin};
 use muster_core::{BuildId, Claim, MasterId, RequestId, Results, WorkerId};
-use muster_store::{Error, Result, Tx, builds, buildsets, control, query, runs, workers};
+use muster_store::{Error, Result, Tx, builds, buildsets, control, masters, query, runs, workers};
 use serde_json::{Value, json};
 
 use super::buildsets::{complete_request, insert, request_event};
 use crate::{AddedBuildset, Data, NewBuildset, SourceOf, now, resources};
+
+/// Marks events about orders of which there is a row already: what only tells of one must not become a second one.
+pub(super) const KEPT: &str = "muster_kept";
 
 /// What a worker can be told by a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,12 @@ impl WorkerOrder {
             WorkerOrder::Unpause => "unpause",
         }
     }
+
+    /// From the last part of its event's name.
+    pub fn from_name(name: &str) -> Option<WorkerOrder> {
+        let all = [WorkerOrder::Stop, WorkerOrder::Kill, WorkerOrder::Pause, WorkerOrder::Unpause];
+        all.into_iter().find(|order| order.name() == name)
+    }
 }
 
 impl Data {
@@ -43,8 +52,7 @@ impl Data {
                 return Ok(((), Vec::new()));
             }
             control::insert(&tx, "build", build.0, "stop", reason, now()).await?;
-            let event = Event::new([format!("control/builds/{build}/stop")], json!({ "reason": reason }));
-            Ok::<_, Error>(((), vec![event]))
+            Ok::<_, Error>(((), vec![stop_event(build, reason)]))
         });
         self.tell(committed.await?);
         Ok(())
@@ -54,7 +62,7 @@ impl Data {
     pub async fn cancel_request(&self, request: RequestId, reason: &str) -> Result<()> {
         let me = self.collapse_policy().master;
         let committed = self.db().tx("cancel_request", |tx| async move {
-            Ok::<_, Error>(((), cancel(&tx, me, request, reason).await?))
+            Ok::<_, Error>(((), cancel(&tx, me, request, reason, Origin::Here).await?))
         });
         self.tell(committed.await?);
         Ok(())
@@ -80,11 +88,11 @@ impl Data {
                 WorkerOrder::Stop => workers::set_graceful(&tx, worker).await?,
                 WorkerOrder::Kill => {}
             }
-            if matches!(order, WorkerOrder::Stop | WorkerOrder::Kill) {
+            let leaves = matches!(order, WorkerOrder::Stop | WorkerOrder::Kill);
+            if leaves && !is_theirs(&tx, worker).await? {
                 control::insert(&tx, "worker", worker.0, order.name(), reason, now()).await?;
             }
-            let name = format!("control/worker/{worker}/{}", order.name());
-            let mut events = vec![Event::new([name], json!({ "reason": reason }))];
+            let mut events = vec![kept_order(format!("control/worker/{worker}/{}", order.name()), reason)];
             if order != WorkerOrder::Kill {
                 events.push(worker_event(&tx, worker, "state_updated").await?);
             }
@@ -128,7 +136,15 @@ impl Data {
     }
 }
 
-async fn cancel(tx: &Tx, me: Option<MasterId>, request: RequestId, reason: &str) -> Result<Vec<Event>> {
+/// Takes a request that nobody has; otherwise orders the end of its builds. Orders from elsewhere are about our own
+/// builds: masters of Buildbot look after theirs.
+pub(super) async fn cancel(
+    tx: &Tx,
+    me: Option<MasterId>,
+    request: RequestId,
+    reason: &str,
+    origin: Origin,
+) -> Result<Vec<Event>> {
     let Some(row) = query::requests::by_id(tx, request).await? else { return Ok(Vec::new()) };
     if row.complete {
         return Ok(Vec::new());
@@ -143,11 +159,42 @@ async fn cancel(tx: &Tx, me: Option<MasterId>, request: RequestId, reason: &str)
         return Ok(events);
     }
     let mut events = Vec::new();
-    for build in runs::builds_of_request(tx, request).await? {
-        control::insert(tx, "build", build.0, "stop", reason, now()).await?;
-        events.push(Event::new([format!("control/builds/{build}/stop")], json!({ "reason": reason })));
+    let builds = runs::builds_of_request(tx, request).await?;
+    for build in &builds {
+        let concerned = origin == Origin::Here || runs::exists(tx, *build).await?;
+        if concerned && !control::is_open(tx, "build", build.0).await? {
+            control::insert(tx, "build", build.0, "stop", reason, now()).await?;
+            events.push(stop_event(*build, reason));
+        }
+    }
+    if builds.is_empty() && origin == Origin::Here {
+        // A master of Buildbot has claimed it and is about to start: it has to hear of this until it has.
+        control::insert(tx, "request", request.0, "cancel", reason, now()).await?;
+        events.push(kept_order(format!("control/buildrequests/{request}/cancel"), reason));
     }
     Ok(events)
+}
+
+/// Tells that a build is to be stopped. Buildbot's masters take nothing but the reason.
+pub(super) fn stop_event(build: BuildId, reason: &str) -> Event {
+    Event::new([format!("control/builds/{build}/stop")], json!({ "reason": reason }))
+}
+
+/// Tells of an order that has a row.
+pub(super) fn kept_order(name: String, reason: &str) -> Event {
+    Event::new([name], json!({ "reason": reason, KEPT: true }))
+}
+
+/// Whether a worker is connected to masters of Buildbot only: then an order is theirs.
+async fn is_theirs(tx: &Tx, worker: WorkerId) -> Result<bool> {
+    let masters =
+        query::workers::by_id(tx, worker).await?.map(|worker| worker.connected_to).unwrap_or_default();
+    for master in &masters {
+        if masters::is_ours(tx, *master).await? {
+            return Ok(false);
+        }
+    }
+    Ok(!masters.is_empty())
 }
 
 async fn rebuild_set(tx: &Tx, build: BuildId) -> Result<Option<NewBuildset>> {
