@@ -278,6 +278,10 @@ pub struct Router {
     /// A unix socket to listen on as well
     #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
+    /// Answer /livez, /readyz and /metrics on this port: a port string such as 9980, or
+    /// tcp:9980:interface=127.0.0.1
+    #[arg(long, value_name = "PORT", env = "MUSTER_PROBE")]
+    pub probe: Option<String>,
     /// The realm that can be joined
     #[arg(long, value_name = "NAME", default_value = "buildbot")]
     pub realm: String,

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use muster_config::{
-    ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python, snapshot::Snapshot,
+    ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python,
+    snapshot::{MqConfig, Snapshot},
 };
 use muster_core::render::Renderable;
 use muster_store::DbUrl;
 
 use crate::master_dir::MasterDir;
+use crate::mq::Mq;
 
 /// The database when nothing else is said.
 pub const DEFAULT_DB_URL: &str = "sqlite:///state.sqlite";
@@ -23,21 +25,27 @@ pub fn host(dir: &MasterDir) -> (Host, HostDriver) {
 
 /// Reads the configuration of `dir` in a process of its own and lets that go.
 pub async fn evaluate(dir: &MasterDir) -> Result<Loaded, HostError> {
-    accept(muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?)
+    accept(muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?, dir)
 }
 
 /// Reads the configuration of `dir` and puts it in force in `host`.
 pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
-    accept(host.load(dir.config_name()).await?)
+    accept(host.load(dir.config_name()).await?, dir)
 }
 
-/// Refuses what this version can't carry out: a step that is left out silently is worse than a master that won't start.
-fn accept(loaded: Loaded) -> Result<Loaded, HostError> {
-    let unsupported = loaded.snapshot.unsupported_steps(muster_engine::STEP_KINDS);
-    if unsupported.is_empty() {
+/// Refuses what this version can't carry out (a step that is left out silently is worse than a master that won't start),
+/// and a bus that can't work.
+fn accept(loaded: Loaded, dir: &MasterDir) -> Result<Loaded, HostError> {
+    let mut problems = loaded.snapshot.unsupported_steps(muster_engine::STEP_KINDS);
+    if let MqConfig::Wamp(config) = &loaded.snapshot.mq
+        && let Err(error) = Mq::read(config, dir.path())
+    {
+        problems.push(format!("{error:#}"));
+    }
+    if problems.is_empty() {
         return Ok(loaded);
     }
-    let errors = unsupported.into_iter().map(|text| ConfigError { text, source: Default::default() });
+    let errors = problems.into_iter().map(|text| ConfigError { text, source: Default::default() });
     Err(ConfigErrors(errors.collect()).into())
 }
 

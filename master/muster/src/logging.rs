@@ -3,15 +3,31 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::master_dir::MasterDir;
 
 /// What is logged when `MUSTER_LOG` does not say otherwise.
 const DEFAULT_FILTER: &str = "info";
+
+/// What decides what is logged; a configuration that is read later may ask for more.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Says more about the message bus from now on, if `level` asks for more than usual and `MUSTER_LOG` says nothing.
+pub fn of_bus(level: &str) {
+    if !matches!(level, "debug" | "trace") || std::env::var_os("MUSTER_LOG").is_some() {
+        return;
+    }
+    let filter = format!("{DEFAULT_FILTER},muster_bus={level},muster_router_compat={level}");
+    if let Some(handle) = FILTER.get()
+        && let Err(error) = handle.reload(EnvFilter::new(filter))
+    {
+        tracing::warn!("c['mq']['wamp_debug_level'] has no effect: {error}");
+    }
+}
 
 /// Logs to standard error.
 pub fn to_terminal() {
@@ -42,7 +58,10 @@ fn init(terminal: Option<&str>, file: Option<RotatingFile>) {
         let coloured = io::stderr().is_terminal();
         tracing_subscriber::fmt::layer().with_ansi(coloured).with_target(false).with_writer(io::stderr)
     });
-    let registry = tracing_subscriber::registry().with(filter(terminal.unwrap_or(DEFAULT_FILTER)));
+    let (filter, handle) = reload::Layer::new(filter(terminal.unwrap_or(DEFAULT_FILTER)));
+    // A process starts its log once.
+    let _ = FILTER.set(handle);
+    let registry = tracing_subscriber::registry().with(filter);
     registry.with(to_file).with(to_terminal).init();
 }
 

@@ -9,6 +9,7 @@ mod logging;
 mod master;
 mod master_dir;
 mod metrics;
+mod mq;
 mod pid_file;
 mod router_file;
 

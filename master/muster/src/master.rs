@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::pid_file::PidFile;
 use tasks::Tasks;
 
+pub use listeners::listen;
 pub use start::start;
 
 /// A master that runs.

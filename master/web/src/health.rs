@@ -19,7 +19,8 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Answers `/livez`, `/readyz` and `/metrics`.
 #[derive(Clone)]
 pub struct Probe {
-    data: Data,
+    /// Without it there is no database that would have to answer.
+    data: Option<Data>,
     metrics: MetricsText,
     /// Cancelled when the master is to end.
     ending: CancellationToken,
@@ -45,12 +46,18 @@ impl fmt::Debug for MetricsText {
 impl Probe {
     /// A probe of the master that works on `data` until `ending` is cancelled.
     pub fn new(data: Data, metrics: MetricsText, ending: CancellationToken) -> Probe {
-        Probe { data, metrics, ending }
+        Probe { data: Some(data), metrics, ending }
+    }
+
+    /// A probe of a process that has no database, such as a router.
+    pub fn without_database(metrics: MetricsText, ending: CancellationToken) -> Probe {
+        Probe { data: None, metrics, ending }
     }
 
     /// Sets the gauges that are read from the database, which are the same on every master.
     async fn look_at_database(&self) {
-        let load = match self.data.load().await {
+        let Some(data) = &self.data else { return };
+        let load = match data.load().await {
             Ok(load) => load,
             Err(error) => {
                 tracing::debug!(%error, "the queue can't be measured");
@@ -80,12 +87,13 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The database answers and the master doesn't end.
+/// The database answers and the process doesn't end.
 async fn ready(State(probe): State<Probe>) -> (StatusCode, String) {
     if probe.ending.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "this master ends\n".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, "this process ends\n".to_owned());
     }
-    match probe.data.ping().await {
+    let Some(data) = &probe.data else { return (StatusCode::OK, "ok\n".to_owned()) };
+    match data.ping().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("the database doesn't answer: {error}\n")),
     }

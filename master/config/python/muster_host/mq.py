@@ -52,7 +52,7 @@ def _read_wamp(mq):
     for key in texts:
         if mq.get(key) is not None and not isinstance(mq[key], str):
             error(f"c['mq']['{key}'] must be a string")
-    if mq.get("wamp_debug_level", "error") not in _DEBUG_LEVELS:
+    if (mq.get("wamp_debug_level") or "error") not in _DEBUG_LEVELS:
         error(f"c['mq']['wamp_debug_level'] must be one of {', '.join(_DEBUG_LEVELS)}")
     url = _read_url(mq)
     _check_authentication(mq)
@@ -61,6 +61,7 @@ def _read_wamp(mq):
         "type": "wamp",
         "router_url": url,
         "realm": mq.get("realm") or "buildbot",
+        "debug_level": mq.get("wamp_debug_level") or "error",
         "auth_method": mq.get("auth_method") or "anonymous",
         **{key: mq.get(key) for key in texts if key != "realm"},
         "embedded": _read_embedded(mq, url),

@@ -19,6 +19,7 @@ class MessageBus(ConfigTestCase):
         mq = self.mq("{'type': 'wamp', 'wamp_debug_level': 'warn'}")
         self.assertEqual((mq["router_url"], mq["realm"]), ("ws://localhost:8080/ws", "buildbot"))
         self.assertEqual((mq["auth_method"], mq["embedded"]), ("anonymous", None))
+        self.assertEqual((mq["debug_level"], self.mq("{'type': 'wamp'}")["debug_level"]), ("warn", "error"))
 
     def test_credentials_tls_and_the_embedded_router(self):
         mq = self.mq(

@@ -30,6 +30,9 @@ pub struct WampConfig {
     pub router_url: Renderable,
     /// Its realm.
     pub realm: String,
+    /// `wamp_debug_level`: how much the log says about it.
+    #[serde(default)]
+    pub debug_level: Option<String>,
     /// How the master proves who it is.
     #[serde(default)]
     pub auth_method: WampAuthMethod,

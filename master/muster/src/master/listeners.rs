@@ -169,7 +169,8 @@ pub fn session_port(snapshot: &Snapshot) -> Option<String> {
     Some(session.port.clone().unwrap_or_else(|| SESSION_PORT.to_owned()))
 }
 
-async fn listen(port: &str, setting: &str) -> Result<Listener> {
+/// Opens what the port string of a setting asks for.
+pub async fn listen(port: &str, setting: &str) -> Result<Listener> {
     let address = port.parse::<ListenAddress>().with_context(|| setting.to_owned())?;
     muster_web::listen(&address).await.with_context(|| setting.to_owned())
 }

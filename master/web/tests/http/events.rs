@@ -128,3 +128,30 @@ async fn a_stream_tells_its_id_and_then_its_events() {
     assert_eq!((unknown.status, unknown.text()), (400, "unknown uuid"));
     assert_eq!(get(server.address, "/sse/add").await.text(), "need uuid");
 }
+
+/// On one thread, so that nobody reads while more is published than the bus keeps.
+#[tokio::test]
+async fn who_missed_events_is_told_to_look_again() {
+    let server = Server::empty().await;
+    let mut socket = connect(&server).await;
+    assert_eq!(ask(&mut socket, json!({"cmd": "ping", "_id": 1})).await["msg"], "pong");
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /sse/listen/builds/*/new HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    while !lines.next_line().await.unwrap().unwrap().starts_with("event: handshake") {}
+
+    let committed = server.data.db().tx("test_events", |_tx| async move {
+        Ok::<_, Error>(vec![Event::new(["other/1".to_owned()], Value::Null); muster_bus::BACKLOG + 7])
+    });
+    server.data.bus().publish(committed.await.unwrap());
+    let told = next(&mut socket).await;
+    assert_eq!(told["k"], "muster/missed");
+    assert!(told["m"]["events"].as_u64().unwrap() >= 7, "{told}");
+    loop {
+        let line = lines.next_line().await.unwrap().expect("the stream is open");
+        if line.contains(r#"["muster","missed"]"#) {
+            return;
+        }
+    }
+}
