@@ -1,230 +1,130 @@
-//! Masters that share a router, which may go away; Buildbot's own among them.
+//! `muster router`, and masters whose router goes away.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use muster_tests::{Master, Process, Rest, Results, Site, binary, crossbar, stock, until};
-use serde_json::{Value, json};
+use muster_tests::{Master, Results, Router, Site, http, until};
+use serde_json::json;
 
-/// How long the router stays away; `MUSTER_ROUTER_AWAY` (seconds) makes it longer.
-const AWAY: Duration = Duration::from_secs(5);
+use crate::devtools::Browser;
+use crate::events::Events;
+
+/// How long the router stays away: longer than the longest pause between two dials, so that the master has to find it again
+/// by itself. `MUSTER_ROUTER_AWAY` (seconds) makes it longer; `make outage` takes a minute.
+const AWAY: Duration = Duration::from_secs(4);
 /// Builds that run meanwhile; `MUSTER_ROUTER_BUILDS` makes them more.
 const BUILDS: usize = 60;
 /// Pages are fresh within this time after the router's return.
 const FRESH_WITHIN: Duration = Duration::from_secs(2);
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A router in a process of its own.
-struct Router {
-    address: SocketAddr,
-    process: Option<Process>,
-    lives: u32,
-}
-
-impl Router {
-    fn new() -> Router {
-        let address = SocketAddr::from((Site::address(), Site::free_port()));
-        Router { address, process: None, lives: 0 }
-    }
-
-    /// When it accepted.
-    fn start(&mut self, site: &Site) -> Instant {
-        self.lives += 1;
-        let address = self.address.to_string();
-        let command = &mut binary::command(&["router", "--listen", &address]);
-        command.current_dir(site.path(""));
-        let mut process = Process::start(command, &site.path(&format!("router-{}.log", self.lives)));
-        process.wait_for("the router listens on");
-        self.process = Some(process);
-        Instant::now()
-    }
-
-    /// Crossbar in its place, with what Buildbot's masters need and nothing more.
-    fn start_crossbar(&mut self, site: &Site) {
-        let address = self.address.to_string();
-        let permission = json!({
-            "uri": "org.buildbot.", "match": "prefix", "cache": true,
-            "allow": {"call": false, "register": false, "publish": true, "subscribe": true},
-            "disclose": {"caller": false, "publisher": false},
-        });
-        let transport = json!({
-            "type": "websocket",
-            "endpoint": {"type": "tcp", "interface": self.address.ip(), "port": self.address.port()},
-            "url": format!("ws://{address}/ws"),
-            "auth": {"anonymous": {"type": "static", "role": "master"}},
-        });
-        let realm = json!({"name": "buildbot", "roles": [{"name": "master", "permissions": [permission]}]});
-        let worker = json!({"type": "router", "realms": [realm], "transports": [transport]});
-        let config = json!({"version": 2, "controller": {}, "workers": [worker]});
-        self.process = Some(crossbar::start(site, &config, &[&address]));
-    }
-
-    fn kill(&mut self) {
-        self.process.take().expect("the router was started").kill();
-    }
-
-    /// The line of `master.cfg`.
-    fn mq(&self) -> String {
-        format!("c['mq'] = {{'type': 'wamp', 'router_url': 'ws://{}/ws'}}\n", self.address)
-    }
-}
-
-/// What a page is told, and when.
-fn listen(web: SocketAddr, path: &str) -> mpsc::Receiver<(Instant, Value)> {
-    let mut stream = TcpStream::connect(web).unwrap();
-    write!(stream, "GET /sse/listen/{path} HTTP/1.1\r\nHost: {web}\r\n\r\n").unwrap();
-    let (told, events) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { return };
-            let event = line.strip_prefix("data: ").and_then(|data| serde_json::from_str::<Value>(data).ok());
-            if let Some(event) = event.filter(|event| event["key"].is_array())
-                && told.send((Instant::now(), event)).is_err()
-            {
-                return;
-            }
-        }
-    });
-    events
-}
-
-/// When the first event came whose key is `key`, where `*` is anything.
-fn wait_for(events: &mpsc::Receiver<(Instant, Value)>, key: &[&str]) -> (Instant, Value) {
-    loop {
-        let (at, event) = events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no event {key:?}"));
-        let parts = event["key"].as_array().unwrap();
-        if parts.len() == key.len() && parts.iter().zip(key).all(|(part, want)| *want == "*" || part == want)
-        {
-            return (at, event["message"].clone());
-        }
-    }
-}
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+/// Two masters: builds run on one of them, people look at the other.
 #[test]
 fn no_build_suffers_while_the_router_is_away_and_pages_are_fresh_soon_after_its_return() {
     let away = from_environment("MUSTER_ROUTER_AWAY").map_or(AWAY, Duration::from_secs);
     let builds = from_environment("MUSTER_ROUTER_BUILDS").map_or(BUILDS, |count| count as usize);
-    let site = Site::new();
-    let mut router = Router::new();
+    let (site, mut router) = (Site::new(), Router::default());
     router.start(&site);
-    let mut master =
-        Master::new(&site, &(router.mq() + "builder('quick', sh('echo hello'), collapseRequests=False)\n"));
+    let common = router.mq() + "c['multiMaster'] = True\n";
+    let quick = "builder('quick', sh('echo hello'), collapseRequests=False)\n";
+    let mut master = Master::new(&site, &(common.clone() + quick));
+    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", master.path("state.sqlite").display());
+    let mut pages = Master::at(&site, "pages", &(common + &database + "c['schedulers'] = []\n"));
+    let (rest, seen) = (master.start(), pages.start());
+    let _worker = master.start_worker(&site);
+    for one in [&mut master, &mut pages] {
+        one.process().wait_for("events go over the router");
+    }
+    let mut browser = Browser::start(&site);
+    browser.go(&format!("http://{}/builders/quick", pages.web));
+    let events = Events::listen(pages.web, &["builds/*/*"]);
+
+    let force = |number: usize| rest.force("quick", json!({"reason": format!("number {number}")}));
+    let mut requests: Vec<i64> = (0..builds / 2).map(force).collect();
+    events.wait_for("builds/*/finished");
+    router.kill();
+    for one in [&mut master, &mut pages] {
+        one.process().wait_for("the session with the router");
+    }
+    // The outage itself is what is tested, so its length is a time and no state. Builds go on all the while.
+    for number in builds / 2..builds {
+        requests.push(force(number));
+        std::thread::sleep(away / (builds - builds / 2) as u32);
+    }
+    let last = rest.built(requests[builds - 1], Results::Success);
+    let number = rest.one(&format!("builds/{last}"))["number"].clone();
+    // The page that is open shows this build only after somebody told it to look.
+    let shows_last = format!("!!document.querySelector('a[href$=\"/builders/quick/builds/{number}\"]')");
+    let shown_early = browser.evaluate(&shows_last) == json!(true);
+
+    let back = router.start(&site);
+    let told = events.wait_for("muster/missed").at;
+    assert!(told - back < FRESH_WITHIN, "{:?} after the router's return", told - back);
+    browser.wait_for(&shows_last);
+    let fresh = back.elapsed();
+    assert!(!shown_early && fresh < FRESH_WITHIN, "early: {shown_early}, fresh after {fresh:?}");
+    eprintln!("away {away:?}, {builds} builds; told after {:?}, page fresh after {fresh:?}", told - back);
+
+    for request in requests {
+        seen.built(request, Results::Success);
+        assert_eq!(seen.builds_of(request).len(), 1, "no build was begun twice");
+    }
+    let after = rest.force("quick", json!({"reason": "told again"}));
+    let built = rest.built(after, Results::Success);
+    events.wait_for_one("builds/*/finished", |build| build["buildid"] == json!(built));
+    assert!(master.stop().success() && pages.stop().success());
+}
+
+/// The value of a figure, without labels.
+fn figure(address: SocketAddr, name: &str) -> Option<f64> {
+    let answer = http::request(address, "GET", "/metrics", None).ok()?;
+    let text = String::from_utf8(answer.body).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn prometheus_sees_what_router_and_bus_do() {
+    let (site, mut router) = (Site::new(), Router::default());
+    let probe = SocketAddr::from((Site::address(), Site::free_port()));
+    let port = format!("tcp:{}:interface={}", probe.port(), probe.ip());
+    router.start_with(&site, &["--probe", &port]);
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(http::request(probe, "GET", path, None).unwrap().status, 200, "{path}");
+    }
+    let at_router = |name: &str| figure(probe, name);
+    assert_eq!(at_router("muster_router_sessions_joined_total"), Some(0.0));
+
+    let mut master = Master::new(&site, &(router.mq() + "builder('quick', sh('true'))\n"));
     let rest = master.start();
     let _worker = master.start_worker(&site);
-    master.process().wait_for("events go over the router");
-    let events = listen(master.web, "builds/*/finished");
-
-    let mut requests = Vec::new();
-    for number in 0..builds {
-        requests.push(rest.force("quick", json!({"reason": number.to_string()})));
-    }
-    wait_for(&events, &["builds", "*", "finished"]);
-    router.kill();
-    master.process().wait_for("the session with the router");
-    // The outage itself is what is tested, so its length is a time and no state.
-    std::thread::sleep(away);
-    requests.push(rest.force("quick", json!({"reason": "without a router"})));
-    rest.built(requests[requests.len() - 1], Results::Success);
-    let back = router.start(&site);
-    let (told, _) = wait_for(&events, &["muster", "missed"]);
-    assert!(told - back < FRESH_WITHIN, "{:?} after the router's return", told - back);
-    for request in requests {
-        rest.built(request, Results::Success);
-        assert_eq!(rest.builds_of(request).len(), 1, "no build was begun twice");
-    }
-    master.stop();
-}
-
-/// A master of Buildbot on Muster's database, with a builder of its own.
-fn python_master(site: &Site, router: &Router, master: &Master) -> Process {
-    let created = stock::buildbot(site, &["create-master", "-q", "python"]);
-    assert!(created.status.success(), "{}", created.said);
-    let database = master.path("state.sqlite");
-    let config = format!(
-        r#"
-from buildbot.plugins import schedulers, steps, util, worker
-
-c = BuildmasterConfig = {{}}
-c["multiMaster"] = True
-c["buildbotNetUsageData"] = None
-c["db"] = {{"db_url": "sqlite:///{}"}}
-{}
-c["workers"] = [worker.LocalWorker("local"), worker.Worker("w1", "none")]
-c["protocols"] = {{"pb": {{"port": "tcp:{}:interface={}"}}}}
-factory = util.BuildFactory([steps.ShellCommand(command=["echo", "from Python"])])
-c["builders"] = [
-    util.BuilderConfig(name="theirs", workernames=["local"], factory=factory),
-    util.BuilderConfig(name="ours", workernames=["w1"], factory=factory),
-]
-c["schedulers"] = [schedulers.Periodic(name="at-once", builderNames=["ours"], periodicBuildTimer=86400)]
-"#,
-        database.display(),
-        router.mq(),
-        Site::free_port(),
-        Site::address(),
-    );
-    site.write("python/master.cfg", &config);
-    let mut command = stock::buildbot_command(site, &["start", "--nodaemon", "python"]);
-    let process = Process::start(&mut command, &site.path("python.log"));
-    let log = site.path("python/twistd.log");
-    until("Buildbot's master runs", || {
-        std::fs::read_to_string(&log).ok()?.contains("BuildMaster is running").then_some(())
+    rest.built(rest.force("quick", json!({})), Results::Success);
+    assert_eq!(at_router("muster_router_sessions_joined_total"), Some(1.0));
+    let web = master.web;
+    let at_master = |name: &str| figure(web, name);
+    let sent = || at_master("muster_bus_sent_total").unwrap();
+    until("the router has all that was sent", || {
+        (sent() > 20.0 && at_router("muster_router_publications_total") == Some(sent())).then_some(())
     });
-    process
-}
+    assert_eq!(at_router("muster_router_peers"), Some(1.0));
+    assert_eq!(at_router("muster_router_subscriptions"), Some(1.0));
+    assert_eq!(at_master("muster_bus_connected"), Some(1.0));
+    assert_eq!(at_master("muster_bus_sessions_total"), Some(1.0));
+    assert!(at_master("muster_bus_published_total").unwrap() > 10.0);
+    assert!(at_master("muster_bus_publish_seconds_count").unwrap() >= 1.0);
 
-fn master_of(rest: Rest, build: i64) -> i64 {
-    rest.one(&format!("builds/{build}"))["masterid"].as_i64().unwrap()
-}
-
-#[test]
-fn buildbots_master_and_ours_react_to_each_other_over_our_router() {
-    let (site, mut router) = (Site::new(), Router::new());
+    let status = router.process().stop();
+    assert!(status.success(), "{status}");
+    until("the master sees that it is gone", || {
+        (at_master("muster_bus_connected") == Some(0.0)).then_some(())
+    });
+    assert_eq!(at_master("muster_bus_sessions_lost_total"), Some(1.0));
+    let dropped = at_master("muster_bus_dropped_router_away_total").unwrap();
+    rest.built(rest.force("quick", json!({})), Results::Success);
+    assert!(at_master("muster_bus_dropped_router_away_total").unwrap() > dropped);
     router.start(&site);
-    react_to_each_other(&site, &router);
-}
-
-#[test]
-fn buildbots_master_and_ours_react_to_each_other_over_crossbar() {
-    let (site, mut router) = (Site::new(), Router::new());
-    router.start_crossbar(&site);
-    react_to_each_other(&site, &router);
-}
-
-fn react_to_each_other(site: &Site, router: &Router) {
-    let config = router.mq()
-        + "c['multiMaster'] = True\nc['workers'].append(worker.Worker('local', 'none'))\n\
-           builder('ours', sh('echo from Muster'))\nbuilder('theirs', sh('echo never'), workers=['local'])\n";
-    let mut master = Master::new(site, &config);
-    let rest = master.start();
-    let _worker = master.start_worker(site);
-    let events = listen(master.web, "builds/*/*");
-    let started = listen(master.web, "masters/*/started");
-    let _python = python_master(site, router, &master);
-    wait_for(&started, &["masters", "*", "started"]);
-
-    // Python's scheduler asks for the builder of which only Muster has the worker.
-    let (_, build) = wait_for(&events, &["builds", "*", "finished"]);
-    assert_eq!(build["results"], 0);
-    let (ours, muster) = (build["buildid"].as_i64().unwrap(), build["masterid"].as_i64().unwrap());
-    assert_eq!(rest.lines(ours, "shell", 'o'), ["from Muster"]);
-
-    // And the other way round: Python's master has no timer for this, so it heard of it.
-    let request = rest.force("theirs", json!({}));
-    let (_, build) = wait_for(&events, &["builds", "*", "new"]);
-    let theirs = rest.built(request, Results::Success);
-    assert_eq!(build["buildid"], theirs, "the page sees the other master's build live");
-    assert_ne!(master_of(rest, theirs), muster);
-    assert_eq!(rest.lines(theirs, "shell", 'o'), ["from Python"]);
-    until("the page sees its end", || {
-        events.try_iter().any(|(_, event)| event["key"][2] == "finished").then_some(())
-    });
-    master.stop();
+    until("it is back", || (at_master("muster_bus_sessions_total") == Some(2.0)).then_some(()));
+    assert!(master.stop().success());
 }

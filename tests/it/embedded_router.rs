@@ -1,0 +1,97 @@
+//! The router inside a master.
+
+use muster_tests::{Master, Results, Site};
+use serde_json::json;
+
+use crate::events::Events;
+
+/// Two masters on one database, the first of which runs the router, on IPv6 and with WAMP-CRA.
+#[test]
+fn two_masters_share_the_router_inside_one_of_them() {
+    let (site, port) = (Site::new(), Site::free_port_of("::1"));
+    site.write("secret", "hunter2\n");
+    let mq = |more: &str| {
+        format!(
+            "c['mq'] = {{'type': 'wamp', 'router_url': 'ws://[::1]:{port}/ws', 'auth_method': 'wampcra', 'authid': 'masters',\n\
+             \x20          'secret_file': SITE + '/secret', 'wamp_debug_level': 'trace'{more}}}\n\
+             c['multiMaster'] = True\n"
+        )
+    };
+    let mut first = Master::at(&site, "first", &(mq(", 'embedded': True") + "c['schedulers'] = []\n"));
+    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", first.path("state.sqlite").display());
+    let hello = "builder('hello', sh('echo hello'))\n";
+    let mut second = Master::at(&site, "second", &(mq("") + &database + hello));
+    let pages = first.start();
+    first.process().wait_for("the router inside this master listens on [::1]");
+    let rest = second.start();
+    let _worker = second.start_worker(&site);
+    for master in [&mut first, &mut second] {
+        master.process().wait_for("events go over the router");
+    }
+    let events = Events::listen(first.web, &["builds/*/*"]);
+    let build = rest.built(rest.force("hello", json!({})), Results::Success);
+    let told = events.wait_for("builds/*/new").message;
+    assert_eq!(told["buildid"], json!(build));
+    let masters = [&pages, &rest].map(|rest| rest.one(&format!("builds/{build}"))["masterid"].clone());
+    assert_eq!(masters, [told["masterid"].clone(), told["masterid"].clone()]);
+    events.wait_for("builds/*/finished");
+    first.process().wait_for("from the router");
+
+    // The router's end is the other one's outage, nothing more.
+    assert!(first.stop().success());
+    second.process().wait_for("going on without it");
+    rest.built(rest.force("hello", json!({})), Results::Success);
+    first.start();
+    let events = Events::listen(first.web, &["builds/*/*"]);
+    second.process().wait_for_times("events go over the router", 2);
+    rest.built(rest.force("hello", json!({})), Results::Success);
+    events.wait_for("builds/*/finished");
+    assert!(second.stop().success() && first.stop().success());
+}
+
+/// What `checkconfig` says, and a start as well: with the files of this directory at hand.
+fn refused(mq: &str, file: Option<&str>) -> String {
+    let site = Site::new();
+    let mut master =
+        Master::new(&site, &format!("c['mq'] = {{'type': 'wamp', {mq}}}\nbuilder('b', sh('true'))\n"));
+    if let Some(text) = file {
+        std::fs::write(master.path("router.json"), text).unwrap();
+    }
+    let checked = master.run("checkconfig");
+    assert!(!checked.status.success(), "{mq}: {}", checked.said);
+    master.launch();
+    assert!(!master.process().wait().success());
+    checked.said + &master.process().said()
+}
+
+#[test]
+fn impossible_combinations_are_told_by_checkconfig_and_refused_at_the_start() {
+    let listens =
+        |realms: &str| format!(r#"{{"listen": [{{"address": "127.0.0.1:0"}}], "realms": {realms}}}"#);
+    let open = r#"{"buildbot": {"roles": {"master": [{"uri": "", "match": "prefix", "publish": true, "subscribe": true}]}, "anonymous": "master"}}"#;
+    let other = open.replace("buildbot", "other");
+    let mute = open.replace(r#""publish": true"#, r#""publish": false"#);
+    let closed = open
+        .replace(r#""anonymous": "master""#, r#""principals": {"m1": {"role": "master", "ticket": "t"}}"#);
+    let file = "'embedded': 'router.json'";
+    for (mq, text, says) in [
+        ("'embedded': True, 'router_url': 'wss://localhost/ws'", None, "needs its certificate"),
+        ("'embedded': 7", None, "must be True, False, or the name of a file"),
+        (
+            "'embedded': True, 'auth_method': 'ticket', 'authid': 'm1'",
+            None,
+            "needs either 'secret' or 'secret_file'",
+        ),
+        ("'auth_method': 'ticket', 'authid': 'm1', 'secret_file': 'missing'", None, "can't read"),
+        ("'router_url': 'wss://localhost/ws', 'tls_ca': 'missing.pem'", None, "missing.pem"),
+        ("'router_url': 'ws://localhost:99999/ws'", None, "the port is no number from 1 to 65535"),
+        (file, None, "can't read the router's configuration"),
+        (file, Some(listens("{}")), "no realm is configured"),
+        (file, Some(listens(&other)), "has no realm 'buildbot'"),
+        (file, Some(listens(&mute)), "may not publish"),
+        (file, Some(listens(&closed)), "does not let this master in"),
+    ] {
+        let said = refused(mq, text.as_deref());
+        assert_eq!(said.matches(says).count().min(2), 2, "{mq}: {says:?} is not said twice in\n{said}");
+    }
+}
