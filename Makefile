@@ -2,13 +2,14 @@
 
 ARGS ?=
 
-.PHONY: help demo test check bench build
+.PHONY: help demo test check bench outage build
 
 help:
 	@echo 'make demo    build Muster and let it build this repository (ARGS=--once ends after the first build)'
 	@echo 'make test    everything that must be green; installs what it needs, where it can'
 	@echo 'make check   the quick part of it: format, lints, rules of the project'
-	@echo 'make bench   measure'
+	@echo 'make bench   measure (ARGS=router only one part)'
+	@echo 'make outage  500 builds while the router is away for a minute'
 	@echo 'make build   the release binary'
 
 build:
@@ -24,4 +25,7 @@ check:
 	@checks/test format clippy rules
 
 bench: build
-	cargo run --release --locked --quiet -p muster-bench
+	cargo run --release --locked --quiet -p muster-bench -- $(ARGS)
+
+outage:
+	MUSTER_ROUTER_AWAY=60 MUSTER_ROUTER_BUILDS=500 cargo nextest run --locked -p muster-tests --no-capture -E 'test(while_the_router_is_away)'

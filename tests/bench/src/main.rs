@@ -1,4 +1,5 @@
-//! `make bench`: how long a forced build takes to reach its worker, and what a build costs the master.
+//! `make bench`: how long a forced build takes to reach its worker, and what a build costs the master; what an event costs
+//! the router.
 //!
 //! The master is the release binary as a process of its own, driven over REST; the workers are simulated in this
 //! process and answer every command at once, so that what is measured is the master. The same calls drive a Buildbot
@@ -13,6 +14,7 @@ mod fleet;
 mod measure;
 mod muster;
 mod report;
+mod router;
 mod usage;
 
 use std::path::PathBuf;
@@ -27,7 +29,26 @@ const OURS: Sizes = Sizes { samples: 200, builds: 300, rounds: 3 };
 /// Buildbot needs a hundred times as long, so it gets smaller samples.
 const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 
+/// What is measured, by name; all of it, if the command line names nothing (`make bench ARGS=router`).
+const PARTS: [(&str, fn()); 2] = [("master", measure_masters), ("router", router::run)];
+
 fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let unknown = wanted.iter().find(|name| !PARTS.iter().any(|(known, _)| known == name));
+    assert!(
+        unknown.is_none(),
+        "nothing is named {}; there are {:?}",
+        unknown.unwrap(),
+        PARTS.map(|(name, _)| name)
+    );
+    for (name, measure) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            measure();
+        }
+    }
+}
+
+fn measure_masters() {
     let ours = measure_one("Muster", &mut Muster::start(), OURS);
     let buildbots = match (path_in("MUSTER_BENCH_BUILDBOT"), path_in("MUSTER_BENCH_SIMWORKER")) {
         (Some(venv), Some(simworker)) => {
