@@ -11,6 +11,7 @@
 mod buildbot;
 mod contender;
 mod fleet;
+mod gateway;
 mod measure;
 mod muster;
 mod report;
@@ -30,7 +31,8 @@ const OURS: Sizes = Sizes { samples: 200, builds: 300, rounds: 3 };
 const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 
 /// What is measured, by name; all of it, if the command line names nothing (`make bench ARGS=router`).
-const PARTS: [(&str, fn()); 2] = [("master", measure_masters), ("router", router::run)];
+const PARTS: [(&str, fn()); 3] =
+    [("master", measure_masters), ("gateway", gateway::run), ("router", router::run)];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

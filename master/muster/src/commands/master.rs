@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::RunMaster;
 use crate::master::{self, said};
@@ -16,6 +17,7 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
         // The process that `muster start` made leads no group, so this can only fail when somebody else runs it so.
         rustix::process::setsid().context("can't leave the terminal")?;
     }
+    raise_file_limit();
     let dir = MasterDir::open(&options.dir)?;
     // Before the log: a second master must not write into the first one's.
     let lock = PidFile::take(&dir)?;
@@ -38,4 +40,13 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
         tracing::error!("{error:#}");
         Ok(ExitCode::FAILURE)
     })
+}
+
+/// Every worker and every browser holds a socket, and shells give their programs a thousand files; the system allows more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        eprintln!("muster: can't raise the limit of open files (ulimit -n); it stays at {:?}", limit.current);
+    }
 }
