@@ -5,6 +5,7 @@ pub mod entities;
 pub mod hash;
 pub mod identifier;
 pub mod ids;
+pub mod invariants;
 pub mod lines;
 pub mod lock;
 pub mod properties;

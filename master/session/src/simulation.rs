@@ -1,5 +1,8 @@
-//! Both state machines over a network that breaks at any frame, by seed: every order and every update arrives exactly
-//! once and in order, over reconnects and over a change of the engine.
+//! Both state machines over a network and a clock that do what a seed says: every order and every update arrives exactly
+//! once and in order, over reconnects, silence and a change of the engine.
+//!
+//! `MUSTER_TEST_SEEDS` is how many seeds are tried, `MUSTER_TEST_SEED` the only one, which is how a failure is replayed:
+//! nothing else decides what happens.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -160,7 +163,7 @@ impl World {
         let spool = &mut self.running.get_mut(&command).unwrap().spool;
         spool.push(match end {
             true => UpdateBody::Complete { error: None },
-            false => UpdateBody::Chunk(vec![spool.len() as u8; self.rng.usize(..200_000)]),
+            false => UpdateBody::Chunk(vec![spool.len() as u8; some_size(&mut self.rng)]),
         });
         self.worker.offer(command, spool.len() as u64, end);
     }
@@ -292,8 +295,20 @@ impl World {
             120..240 => self.produce(false),
             240..250 => self.produce(true),
             250..350 => self.commit(),
+            350..354 => self.pass_time(),
             _ => self.move_frame(),
         }
+    }
+
+    /// Time goes on, now and then for longer than a silent connection lives.
+    fn pass_time(&mut self) {
+        self.now += Duration::from_millis(self.rng.u64(..20_000));
+        let ends = [self.master.handle_timeout(self.now), self.worker.handle_timeout(self.now)];
+        if ends.iter().any(Result::is_err) {
+            self.cut();
+        }
+        self.worker_events();
+        self.master_events();
     }
 
     /// Lets everything run out without further breaks.
@@ -321,22 +336,71 @@ impl World {
     }
 }
 
+/// Small ones as often as large ones.
+fn some_size(rng: &mut fastrand::Rng) -> usize {
+    let bits = rng.u32(..18);
+    rng.usize(..1 << bits)
+}
+
 fn order() -> StartCommand {
     StartCommand { builddir: "b".into(), command: Command::Glob { pattern: "*".into() } }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+/// Seeds of a run in CI: some seconds of it.
+const SEEDS: u64 = 2000;
+/// Events of one seed before everything settles.
+const EVENTS: usize = 250;
 
-    #[test]
-    fn every_order_and_every_update_arrives_once(seed: u64) {
+/// Tells how a seed that failed is replayed.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!(
+                "replay: MUSTER_TEST_SEED={seed} cargo nextest run -p muster-session -E 'test(arrives_once)'"
+            );
+        }
+    }
+}
+
+fn number_in(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn every_order_and_every_update_arrives_once() {
+    let seeds = match number_in("MUSTER_TEST_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number_in("MUSTER_TEST_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        let _replay = Replay(seed);
         let mut world = World::new(seed);
-        for _ in 0..3000 {
+        for _ in 0..EVENTS {
             world.step();
         }
         world.settle();
         world.check();
     }
+}
+
+#[test]
+fn a_seed_does_the_same_each_time() {
+    let run = |seed| {
+        let mut world = World::new(seed);
+        (0..EVENTS).for_each(|_| world.step());
+        let stored: Vec<_> =
+            world.database.into_iter().map(|(command, stored)| (command, stored.updates)).collect();
+        (stored, world.dials, world.epoch)
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn garbage_ends_the_connection_at_most(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
