@@ -5,8 +5,7 @@ mod pb;
 
 use std::time::{Duration, Instant};
 
-use muster_store_tests::servers::Postgres;
-use muster_tests::{Process, Rest, Site, binary, process, until};
+use muster_tests::{Postgres, Process, Rest, Site, binary, process, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
