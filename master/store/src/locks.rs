@@ -25,8 +25,24 @@ pub async fn enqueue(tx: &Tx, lock: &str, claim: &LockClaim) -> Result<()> {
 }
 
 /// The queue of a lock.
+///
+/// Who wants several locks has one place for all of them, that of its first claim. Numbers of claims that were made at
+/// the same time interleave: by them, each of two might stand ahead of the other in one queue, and wait for ever. (MySQL
+/// may show a claim here that the inner query does not see yet; the next look has both.)
+const QUEUE: &str = "SELECT c.exclusive, c.units, c.buildid, c.step, c.held FROM muster_lock_claims c WHERE c.lock_name = ? \
+                     ORDER BY COALESCE((SELECT min(o.id) FROM muster_lock_claims o WHERE o.buildid = c.buildid AND o.step = c.step), c.id)";
+
+/// The queue of a lock.
 pub async fn queue(tx: &Tx, lock: &str) -> Result<Vec<LockClaim>> {
-    let query = "SELECT exclusive, units, buildid, step, held FROM muster_lock_claims WHERE lock_name = ? ORDER BY id";
+    claims(tx, QUEUE, lock).await
+}
+
+/// The same, locked until the transaction ends: nobody else decides by it meanwhile.
+pub async fn lock_queue(tx: &Tx, lock: &str) -> Result<Vec<LockClaim>> {
+    claims(tx, &format!("{QUEUE} FOR UPDATE"), lock).await
+}
+
+async fn claims(tx: &Tx, query: &str, lock: &str) -> Result<Vec<LockClaim>> {
     let rows = tx.query(query, params![lock]).await?;
     rows.iter()
         .map(|row| {

@@ -77,6 +77,13 @@ pub async fn of_worker_elsewhere(tx: &Tx, worker: WorkerId, owner: MasterId) -> 
     tx.query(query, params![worker, owner]).await?.iter().map(from_row).collect()
 }
 
+/// The builds that run on a worker, whoever has them.
+pub async fn builds_on(tx: &Tx, worker: WorkerId) -> Result<Vec<BuildId>> {
+    let query = "SELECT buildid FROM muster_runs WHERE workerid = ? ORDER BY buildid";
+    let rows = tx.query(query, params![worker]).await?;
+    rows.iter().map(|row| row.int(0).map(BuildId)).collect()
+}
+
 fn from_row(row: &Row) -> Result<RunRow> {
     Ok(RunRow {
         key: RunKey { build: BuildId(row.int(0)?), owner: MasterId(row.int(1)?), epoch: Epoch(row.int(2)?) },

@@ -93,8 +93,9 @@ pub async fn win_session(
     Ok(Dial::Won)
 }
 
-/// Whether a worker's session is with this master.
+/// Whether a worker's session is with this master, and stays there until the transaction ends: a dial to another master
+/// comes before it or waits, so that it sees what is started on the worker here.
 pub async fn holds_session(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {
-    let query = "SELECT 1 FROM muster_sessions WHERE workerid = ? AND holder = ?";
+    let query = "SELECT 1 FROM muster_sessions WHERE workerid = ? AND holder = ? FOR UPDATE";
     Ok(tx.query_opt(query, params![worker, master]).await?.is_some())
 }

@@ -3,8 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
+use muster_bus::Bus;
 use muster_core::{BuilderId, MasterId, RequestId, WorkerId};
-use muster_store::{Db, DbUrl, Error, Result, builders, builds, buildsets, query};
+use muster_data::{Data, LockWish};
+use muster_store::{
+    Db, DbUrl, Error, Result, builders, builds, buildsets, query,
+    runs::{self, RunKey},
+};
 use muster_store_tests::{
     MariaDb, Postgres, Server,
     data::{self, NOW, claim, tx},
@@ -208,4 +213,61 @@ fn eight_masters_on_mariadb() {
 fn eight_connections_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     contend(&DbUrl::Sqlite(directory.path().join("state.sqlite")));
+}
+
+/// A run that wants an exclusive lock and a unit of another.
+async fn wants_locks(data: &Data, run: &RunKey) -> bool {
+    let wish = |lock: &str, exclusive| LockWish { lock: lock.to_owned(), exclusive, units: 1, max_count: 2 };
+    data.take_locks(run, -1, &[wish("alone", true), wish("counted", false)]).await.unwrap()
+}
+
+/// Runs on as many masters ask at the same moment. One has the lock, whoever that is; when it ends, another one.
+async fn lock_is_held_by_one(url: &DbUrl) {
+    const ROUNDS: usize = 10;
+    let cluster = Cluster::start(url).await;
+    let masters: Vec<Data> = cluster.dbs.iter().map(|db| Data::new(db.clone(), Bus::default())).collect();
+    for _ in 0..ROUNDS {
+        let mut runs = Vec::new();
+        for (request, master) in data::requests(&cluster.dbs[0], &cluster.builders, MASTERS)
+            .await
+            .into_iter()
+            .zip(&cluster.masters)
+        {
+            let (builder, worker) = (cluster.builders[0], cluster.worker);
+            runs.push(
+                tx(&cluster.dbs[0], |tx| async move {
+                    let (build, _) = builds::insert(&tx, builder, request, worker, *master, NOW).await?;
+                    runs::insert(&tx, build, *master, worker, 1, "{}", NOW).await
+                })
+                .await,
+            );
+        }
+        let mut vain = 0;
+        while !runs.is_empty() {
+            let asked = runs.iter().zip(&masters).map(|(run, data)| wants_locks(data, run));
+            let taken = join_all(asked).await;
+            let holders: Vec<RunKey> =
+                runs.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(run, _)| *run).collect();
+            assert!(holders.len() < 2, "{} runs hold the lock", holders.len());
+            // Who came while others looked may have made the first one wait; when all ask again, it has the lock.
+            let Some(holder) = holders.first() else {
+                vain += 1;
+                assert!(vain < MASTERS, "nobody has the lock");
+                continue;
+            };
+            masters[0].drop_locks(holder, -1).await.unwrap();
+            runs.retain(|run| run != holder);
+            vain = 0;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_holds_an_exclusive_lock_on_postgresql() {
+    lock_is_held_by_one(&Postgres::start().db_url("buildbot")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_holds_an_exclusive_lock_on_mariadb() {
+    lock_is_held_by_one(&MariaDb::start().db_url("buildbot")).await;
 }

@@ -2,6 +2,7 @@
 
 use muster_core::{
     BuildId,
+    invariants::{debug_check, lock_is_not_over_held},
     lock::{Queued, is_available},
 };
 use muster_store::{
@@ -27,15 +28,46 @@ pub struct LockWish {
 
 impl Data {
     /// Takes a whole set of locks or none; the first call takes a place in their queues. Fenced.
+    ///
+    /// A place in a queue is committed before anybody decides by it: whoever decides locks the rows that it sees, and
+    /// whoever comes later sees what was decided. (Two that queue and decide at once would each see itself alone.)
     pub async fn take_locks(&self, run: &RunKey, step: i64, wishes: &[LockWish]) -> Result<bool> {
         let mut wishes = wishes.to_vec();
         wishes.sort();
-        let wishes = &wishes;
+        if let Some(taken) = self.take_if_queued(run, step, &wishes).await? {
+            return Ok(taken);
+        }
+        self.queue_for_locks(run, step, &wishes).await?;
+        self.take_if_queued(run, step, &wishes)
+            .await?
+            .ok_or_else(|| Error::Data(format!("the claims of build {} on its locks vanished", run.build)))
+    }
+
+    /// `None`: it has no place in one of the queues yet.
+    async fn take_if_queued(&self, run: &RunKey, step: i64, wishes: &[LockWish]) -> Result<Option<bool>> {
         let taken = self.db().tx("take_locks", |tx| async move {
             runs::fence(&tx, run).await?;
             take(&tx, run.build, step, wishes).await
         });
         taken.await.map(|committed| committed.into_inner())
+    }
+
+    async fn queue_for_locks(&self, run: &RunKey, step: i64, wishes: &[LockWish]) -> Result<()> {
+        let queued = self.db().tx("queue_for_locks", |tx| async move {
+            runs::fence(&tx, run).await?;
+            for wish in wishes {
+                let claim = LockClaim {
+                    exclusive: wish.exclusive,
+                    units: wish.units,
+                    build: run.build,
+                    step,
+                    held: false,
+                };
+                locks::enqueue(&tx, &wish.lock, &claim).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        queued.await.map(|committed| committed.into_inner())
     }
 
     /// Whether a set of locks could be taken at once by a newcomer: what the distributor looks at.
@@ -68,22 +100,24 @@ impl Data {
     }
 }
 
-async fn take(tx: &Tx, build: BuildId, step: i64, wishes: &[LockWish]) -> Result<bool> {
+async fn take(tx: &Tx, build: BuildId, step: i64, wishes: &[LockWish]) -> Result<Option<bool>> {
     for wish in wishes {
-        let claim = LockClaim { exclusive: wish.exclusive, units: wish.units, build, step, held: false };
-        locks::enqueue(tx, &wish.lock, &claim).await?;
-    }
-    for wish in wishes {
-        let claims = locks::queue(tx, &wish.lock).await?;
-        let mine = claims.iter().position(|claim| claim.build == build && claim.step == step);
-        let mine = mine.ok_or_else(|| Error::Data(format!("a claim on lock {} vanished", wish.lock)))?;
-        let queue: Vec<Queued> = claims.iter().map(queued).collect();
-        if !claims[mine].held && !is_available(&queue, mine, wish.max_count) {
-            return Ok(false);
+        let claims = locks::lock_queue(tx, &wish.lock).await?;
+        let Some(mine) = claims.iter().position(|claim| claim.build == build && claim.step == step) else {
+            return Ok(None);
+        };
+        let mut queue: Vec<Queued> = claims.iter().map(queued).collect();
+        if queue[mine].held {
+            continue;
         }
+        if !is_available(&queue, mine, wish.max_count) {
+            return Ok(Some(false));
+        }
+        queue[mine].held = true;
+        debug_check(|| lock_is_not_over_held(&queue, wish.max_count));
     }
     locks::hold(tx, build, step).await?;
-    Ok(true)
+    Ok(Some(true))
 }
 
 async fn queue(tx: &Tx, lock: &str) -> Result<Vec<Queued>> {

@@ -49,6 +49,8 @@ pub enum Dialled {
     Won {
         /// Builds on this worker that another master had.
         moved: Vec<RunRow>,
+        /// All builds on this worker: they are this master's now.
+        builds: Vec<BuildId>,
     },
     /// A later dial of the same life was here already.
     Lost,
@@ -178,7 +180,11 @@ impl Data {
             workers::connected(&tx, master, worker, &muster_store::json_text(info)?).await?;
             let elsewhere = runs::of_worker_elsewhere(&tx, worker, master).await?;
             let moved = adopt(&tx, elsewhere, master).await?;
-            Ok::<_, Error>((Dialled::Won { moved }, vec![worker_event(&tx, worker, "connected").await?]))
+            let builds = runs::builds_on(&tx, worker).await?;
+            Ok::<_, Error>((
+                Dialled::Won { moved, builds },
+                vec![worker_event(&tx, worker, "connected").await?],
+            ))
         });
         Ok(self.tell(committed.await?))
     }

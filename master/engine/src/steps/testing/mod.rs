@@ -1,6 +1,6 @@
 //! A step in a world of its own: a real database, a real session in memory, a worker that does what the test says.
 
-mod snapshot;
+pub(crate) mod snapshot;
 mod worker;
 
 use std::{path::PathBuf, sync::Arc};
@@ -11,7 +11,9 @@ use muster_core::{
     BuilderId, LogKind, MasterId, Properties, RequestId, Results, Roles, SourceStamp, StepFlags, WorkerId,
     render::Renderable,
 };
-use muster_data::{BuilderSetup, Data, Life, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf};
+use muster_data::{
+    BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf,
+};
 use muster_session::BootId;
 use muster_store::{
     Db, DbUrl,
@@ -97,7 +99,7 @@ impl Life {
 }
 
 /// A step of a kind, with arguments in the JSON form of the configuration.
-pub(super) fn step(kind: &str, args: Value) -> StepConfig {
+pub(crate) fn step(kind: &str, args: Value) -> StepConfig {
     let Value::Object(args) = args else { panic!("arguments are an object") };
     let args = args.into_iter().map(|(name, value)| (name, Renderable::try_from(value).unwrap())).collect();
     StepConfig {
@@ -130,7 +132,7 @@ impl World {
         let db =
             Db::upgrade(&DbUrl::parse("sqlite:///state.sqlite", directory.path()).unwrap()).await.unwrap();
         let data = Data::new(db, Bus::default());
-        let life = Life {
+        let life = MasterLife {
             incarnation: "incarnation".into(),
             roles: Roles::ALL,
             version: "0".into(),
