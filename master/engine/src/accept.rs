@@ -101,8 +101,8 @@ impl Engine {
             .collect();
         let boot = opening.boot_id().clone();
         let dialled = self.data().worker_dials(self.master(), slot.id(), &boot.0, dial_no, &info).await;
-        let moved = match dialled {
-            Ok(Dialled::Won { moved }) => moved,
+        let (moved, builds) = match dialled {
+            Ok(Dialled::Won { moved, builds }) => (moved, builds),
             Ok(Dialled::Lost) => {
                 return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here")
                     .await;
@@ -112,6 +112,8 @@ impl Engine {
                 return refuse(opening, RefusalCode::Unavailable, "the master's database is away").await;
             }
         };
+        // What another master led since must not be ordered from here once more.
+        slot.keep_only(&builds);
         self.take_up(moved, &shutdown).await;
         tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
         let (link, events) = slot.link_for(&boot, opening.info());

@@ -16,6 +16,8 @@ mod plan;
 mod run;
 mod runner;
 mod sessions;
+#[cfg(test)]
+mod simulation;
 mod steps;
 
 use std::{path::PathBuf, sync::Arc};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step};
+use muster_core::{BuildId, BuilderId, Epoch, Properties, RequestId, SourceStamp, Step};
 use muster_store::{
     builds,
     chunks::Compression,
@@ -28,7 +28,7 @@ use crate::{
 /// The runs under way, and where orders to stop them go.
 #[derive(Default)]
 pub(crate) struct Runs {
-    stops: Mutex<HashMap<BuildId, StopSender>>,
+    under_way: Mutex<HashMap<BuildId, UnderWay>>,
     /// Places on workers.
     pub(crate) reservations: Reservations,
     tasks: TaskTracker,
@@ -36,17 +36,23 @@ pub(crate) struct Runs {
     ended: watch::Sender<u64>,
 }
 
-type StopSender = watch::Sender<Option<Arc<StopOrder>>>;
+/// A run that has a task here.
+struct UnderWay {
+    epoch: Epoch,
+    stop: watch::Sender<Option<Arc<StopOrder>>>,
+    /// Puts its task down.
+    leave: CancellationToken,
+}
 
 impl Runs {
     pub(crate) fn count(&self) -> usize {
-        self.stops().len()
+        self.under_way().len()
     }
 
     /// Hands an order to stop to its build, if that runs here.
     pub(crate) fn stop(&self, build: BuildId, reason: &str) {
-        if let Some(stop) = self.stops().get(&build) {
-            stop.send_if_modified(|order| {
+        if let Some(run) = self.under_way().get(&build) {
+            run.stop.send_if_modified(|order| {
                 let first = order.is_none();
                 order.get_or_insert_with(|| Arc::new(StopOrder { reason: reason.to_owned() }));
                 first
@@ -70,8 +76,26 @@ impl Runs {
         self.tasks.wait().await;
     }
 
-    fn stops(&self) -> MutexGuard<'_, HashMap<BuildId, StopSender>> {
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A run begins here. A task that has it under an older epoch, and does not know that it went and came back, is put
+    /// down.
+    fn begin(&self, build: BuildId, run: UnderWay) {
+        if let Some(older) = self.under_way().insert(build, run) {
+            older.leave.cancel();
+        }
+    }
+
+    /// The run's task has ended. `false`: the run goes on here under another epoch.
+    fn end(&self, build: BuildId, epoch: Epoch) -> bool {
+        let mut under_way = self.under_way();
+        let is_ours = under_way.get(&build).is_some_and(|run| run.epoch == epoch);
+        if is_ours {
+            under_way.remove(&build);
+        }
+        is_ours
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<BuildId, UnderWay>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,25 +209,25 @@ impl Engine {
 
     /// Starts the task that owns a run.
     pub(crate) fn begin(&self, mut begin: Begin, leaving: &CancellationToken) {
-        let build = begin.key.build;
+        let (build, epoch) = (begin.key.build, begin.key.epoch);
         let slot = begin.slot.clone();
-        slot.expect(build);
         let (stop, stopped) = watch::channel(None);
-        self.0.runs.stops().insert(build, stop);
+        let leave = leaving.child_token();
+        self.0.runs.begin(build, UnderWay { epoch, stop, leave: leave.clone() });
+        slot.expect(build);
         let place = begin.reservation.take();
         let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
         let rows = begin.rows.clone();
-        let core = self.core(begin, stopped, leaving.clone());
+        let core = self.core(begin, stopped, leave);
         let engine = self.clone();
         self.0.runs.tasks.spawn(async move {
             let ended = run::execute(core, rows).await;
             drop(place);
-            engine.0.runs.stops().remove(&build);
+            let is_over_here = engine.0.runs.end(build, epoch);
             match ended {
-                Ok(()) => slot.release(build),
+                Ok(()) | Err(Halt::Fenced) if is_over_here => slot.release(build),
                 // Its commands belong to whoever goes on with the build.
-                Err(Halt::Leaving) => {}
-                Err(Halt::Fenced) => slot.release(build),
+                _ => {}
             }
             engine.0.runs.poke();
         });

@@ -66,11 +66,18 @@ struct State {
     away_since: Option<Instant>,
     info: WorkerInfo,
     /// Where the news of each running command go.
-    streams: HashMap<CommandId, mpsc::Sender<CommandNews>>,
+    streams: HashMap<CommandId, Listener>,
     /// Builds that run on this worker here.
     builds: HashSet<BuildId>,
     /// Its operator asked it to go.
     leaving: bool,
+}
+
+/// A run that follows a command. It may be that another run of the same build, under another epoch, follows it here
+/// already while this one does not know yet that it is over.
+struct Listener {
+    epoch: Epoch,
+    news: mpsc::Sender<CommandNews>,
 }
 
 /// One life of the worker's process.
@@ -120,9 +127,28 @@ impl Slot {
         self.tell();
     }
 
-    /// A run on this worker begins, or is adopted: its commands must not be forgotten.
+    /// A run on this worker begins, or is adopted: its commands must not be forgotten. Whatever is left here of an
+    /// earlier time of the same run is dropped, so that the worker tells anew what it has.
     pub(crate) fn expect(&self, build: BuildId) {
-        self.state().builds.insert(build);
+        let mut state = self.state();
+        state.builds.insert(build);
+        state.streams.retain(|id, _| id.build != build);
+        if let Some(life) = &state.life
+            && life.link.let_go(|known| known == build)
+            && life.connected
+        {
+            life.link.close("a build on this worker has come back to this master");
+        }
+    }
+
+    /// The worker is about to connect, and these are the builds on it: what is left here of others was finished
+    /// elsewhere.
+    pub(crate) fn keep_only(&self, builds: &[BuildId]) {
+        let mut state = self.state();
+        state.streams.retain(|id, _| builds.contains(&id.build));
+        if let Some(life) = &state.life {
+            life.link.let_go(|known| !builds.contains(&known));
+        }
     }
 
     /// A run is over; what is left of its commands is dropped.
@@ -136,6 +162,7 @@ impl Slot {
                 life.unclaimed.remove(&id);
                 life.link.forget(id);
             }
+            life.link.let_go(|known| known == build);
         }
         drop(state);
         self.tell();
@@ -216,11 +243,12 @@ impl Slot {
     }
 
     async fn deliver(&self, command: CommandId, news: CommandNews) {
-        let stream = self.state().streams.get(&command).cloned();
-        let Some(stream) = stream else { return };
+        let stream =
+            self.state().streams.get(&command).map(|listener| (listener.epoch, listener.news.clone()));
+        let Some((epoch, stream)) = stream else { return };
         // A run that no longer listens has let go of the command.
         if stream.send(news).await.is_err() {
-            self.state().streams.remove(&command);
+            self.done(command, epoch);
         }
     }
 
@@ -281,7 +309,7 @@ impl Slot {
         let mut state = self.state();
         let life = state.life.as_ref().filter(|life| life.boot == *boot).ok_or(Gone::Restarted)?;
         life.link.start(id, epoch, order)?;
-        Ok(listen(&mut state, id))
+        Ok(listen(&mut state, id, epoch))
     }
 
     /// Goes on with a command that an earlier owner of the run had started, or had been about to start.
@@ -304,7 +332,7 @@ impl Slot {
             None if seen == 0 => life.link.start(id, epoch, order)?,
             None => return Err(Gone::Forgotten.into()),
         }
-        Ok(listen(&mut state, id))
+        Ok(listen(&mut state, id, epoch))
     }
 
     /// Asks a command to end early.
@@ -331,17 +359,24 @@ impl Slot {
         }
     }
 
-    /// Gives a command up: the worker ends it.
-    pub(crate) fn forget(&self, id: CommandId) {
-        self.state().streams.remove(&id);
+    /// Gives a command up: the worker ends it. Nothing happens when the run goes on here under another epoch.
+    pub(crate) fn forget(&self, id: CommandId, epoch: Epoch) {
+        if !self.done(id, epoch) {
+            return;
+        }
         if let Some(link) = self.link() {
             link.forget(id);
         }
     }
 
-    /// A command is over; nobody listens to it any more.
-    pub(crate) fn done(&self, id: CommandId) {
-        self.state().streams.remove(&id);
+    /// A command is over; nobody listens to it any more. `false`: the run goes on here under another epoch.
+    pub(crate) fn done(&self, id: CommandId, epoch: Epoch) -> bool {
+        let mut state = self.state();
+        let is_ours = state.streams.get(&id).is_none_or(|listener| listener.epoch == epoch);
+        if is_ours {
+            state.streams.remove(&id);
+        }
+        is_ours
     }
 
     /// Asks the worker's process to end.
@@ -372,9 +407,9 @@ impl Slot {
     }
 }
 
-fn listen(state: &mut State, id: CommandId) -> mpsc::Receiver<CommandNews> {
-    let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
-    state.streams.insert(id, sender);
+fn listen(state: &mut State, id: CommandId, epoch: Epoch) -> mpsc::Receiver<CommandNews> {
+    let (news, receiver) = mpsc::channel(COMMAND_QUEUE);
+    state.streams.insert(id, Listener { epoch, news });
     receiver
 }
 

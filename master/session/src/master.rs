@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Instant;
 
-use muster_core::{CommandId, Epoch};
+use muster_core::{BuildId, CommandId, Epoch};
 
 use crate::command::{StartCommand, UpdateBody};
 use crate::error::{Disconnect, OrderError, ProtocolError};
@@ -216,6 +216,15 @@ impl MasterSession {
         } else if channel.acknowledgement_due {
             self.mark_ready(command);
         }
+    }
+
+    pub(crate) fn let_go(&mut self, of: impl Fn(BuildId) -> bool) -> bool {
+        let gone: Vec<CommandId> =
+            self.commands.keys().filter(|command| of(command.build)).copied().collect();
+        for command in &gone {
+            self.drop_channel(*command);
+        }
+        !gone.is_empty()
     }
 
     pub(crate) fn forget(&mut self, command: CommandId) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_core::{CommandId, Epoch};
+use muster_core::{BuildId, CommandId, Epoch};
 use tokio::sync::mpsc;
 
 use crate::command::StartCommand;
@@ -130,6 +130,13 @@ impl MasterLink {
     /// the command is [unclaimed](MasterEvent::Connected::unclaimed) at the next one.
     pub fn forget(&self, command: CommandId) {
         self.shared.change(|session| session.forget(command));
+    }
+
+    /// Drops all that is on its way to or from commands of these builds, and tells the worker nothing: another engine
+    /// leads them, or led them since. The next connection names what the worker has of them as
+    /// [unclaimed](MasterEvent::Connected::unclaimed). Answers whether there was anything.
+    pub fn let_go(&self, of: impl Fn(BuildId) -> bool) -> bool {
+        self.shared.change(|session| session.let_go(of))
     }
 
     /// Changes how the worker gathers output, on this connection; the next one's [`Terms`] say it again.

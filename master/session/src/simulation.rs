@@ -466,10 +466,11 @@ fn a_window_bounds_what_is_on_its_way() {
     for _ in 0..1000 {
         world.move_frame();
     }
-    for _ in 0..100 {
+    // More than the window has room for.
+    for _ in 0..1000 {
         world.produce(false);
     }
-    for _ in 0..10_000 {
+    for _ in 0..20_000 {
         world.move_frame();
     }
     let waiting: usize = world.arrived.iter().map(|(_, _, body)| body_size(body)).sum();

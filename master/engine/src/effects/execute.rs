@@ -91,10 +91,10 @@ impl StepContext<'_> {
         let ends = transfer.open().await.map_err(StepEnd::Exception)?;
         let mut running = self.begin(effect, &request, transfers).await?;
         let end = self.until_end(&mut running, &request, ends, &mut observer).await;
-        self.core.slot.done(running.id);
+        self.core.slot.done(running.id, self.core.key.epoch);
         if let Err(StepEnd::Retry(_)) = &end {
             // Nobody will ask for this command again.
-            self.core.slot.forget(running.id);
+            self.core.slot.forget(running.id, self.core.key.epoch);
         }
         end?;
         self.concluded(running.state.result)
@@ -133,7 +133,7 @@ impl StepContext<'_> {
         if resumed && transfers {
             // A transfer can't go on in the middle: its first part is on the master that is gone.
             self.connected().await?;
-            self.core.slot.forget(id);
+            self.core.slot.forget(id, self.core.key.epoch);
             state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
             id = self.command_id(&row, &state);
         }

@@ -8,7 +8,7 @@ mod master_command;
 mod properties;
 mod shell;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod upload;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_config::snapshot::{CollapseSetting, DbConfig, LogEncoding, MqConfig, Snapshot, WwwConfig};
 use muster_core::render::Renderable;
 
-pub(super) fn empty() -> Snapshot {
+pub(crate) fn empty() -> Snapshot {
     Snapshot {
         config_file: "master.cfg".into(),
         title: String::new(),
