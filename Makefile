@@ -1,8 +1,10 @@
 # All that one does with this tree. `make` alone tells what there is.
 
 ARGS ?=
+SEED ?=
+MINUTES ?= 10
 
-.PHONY: help demo test check bench outage build
+.PHONY: help demo test check bench outage torture build
 
 help:
 	@echo 'make demo    build Muster and let it build this repository (ARGS=--once ends after the first build)'
@@ -10,6 +12,7 @@ help:
 	@echo 'make check   the quick part of it: format, lints, rules of the project'
 	@echo 'make bench   measure (ARGS=router only one part)'
 	@echo 'make outage  500 builds while the router is away for a minute'
+	@echo 'make torture break a cluster at random for MINUTES=10, by SEED, and see that nothing is lost'
 	@echo 'make build   the release binary'
 
 build:
@@ -29,3 +32,7 @@ bench: build
 
 outage:
 	MUSTER_ROUTER_AWAY=60 MUSTER_ROUTER_BUILDS=500 cargo nextest run --locked -p muster-tests --no-capture -E 'test(while_the_router_is_away)'
+
+# Not the release build: this one also asserts the invariants of the cluster.
+torture:
+	cargo run --locked --quiet -p muster-torture -- $(or $(SEED),$$(od -An -N3 -tu4 /dev/urandom)) $(MINUTES)

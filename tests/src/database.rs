@@ -11,7 +11,7 @@ use crate::wait::until_ok;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Rows of work that has not ended, each kind with the query that finds it.
-const OPEN_WORK: [(&str, &str); 10] = [
+pub const OPEN_WORK: [(&str, &str); 10] = [
     ("requests", "SELECT count(*) FROM buildrequests WHERE complete = 0"),
     ("buildsets", "SELECT count(*) FROM buildsets WHERE complete = 0"),
     (

@@ -16,6 +16,11 @@ impl Repository {
         repository
     }
 
+    /// One that is there.
+    pub fn open(path: &Path) -> Repository {
+        Repository(path.to_owned())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0

@@ -35,11 +35,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// `count` workers `w0`, `w1`, … that dial `master`.
-    pub fn start(master: &MasterUrl, count: usize) -> Fleet {
+    /// Workers `w0`, `w1`, … by their `numbers`, that dial `master`.
+    pub fn start(master: &MasterUrl, numbers: Vec<usize>) -> Fleet {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        for number in 0..count {
+        for number in numbers {
             runtime.spawn(work(format!("w{number}"), master.clone(), seen.clone()));
         }
         Fleet { seen, _runtime: runtime }

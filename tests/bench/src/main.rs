@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on shall stop")]
 
 mod buildbot;
+mod cluster;
 mod contender;
 mod fleet;
 mod gateway;
@@ -31,8 +32,12 @@ const OURS: Sizes = Sizes { samples: 200, builds: 300, rounds: 3 };
 const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 
 /// What is measured, by name; all of it, if the command line names nothing (`make bench ARGS=router`).
-const PARTS: [(&str, fn()); 3] =
-    [("master", measure_masters), ("gateway", gateway::run), ("router", router::run)];
+const PARTS: [(&str, fn()); 4] = [
+    ("master", measure_masters),
+    ("gateway", gateway::run),
+    ("router", router::run),
+    ("cluster", cluster::run),
+];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -33,7 +33,8 @@ impl Muster {
         let mut command = binary::command(&["master", dir.to_str().unwrap()]);
         let mut master = Process::start(&mut command, &site.path("master.log"));
         master.wait_for("BuildMaster is running");
-        let fleet = Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, WORKERS);
+        let fleet =
+            Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, (0..WORKERS).collect());
         let rest = Rest(([127, 0, 0, 1], web).into());
         contender::wait_for_workers(rest);
         Muster { fleet, master, rest, _site: site }
