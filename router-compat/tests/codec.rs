@@ -1,4 +1,6 @@
 //! The codec against recorded traffic, another implementation, and garbage.
+//!
+//! `PROPTEST_CASES=1000000 cargo test --release -p muster-router-compat --test codec --test machines` looks for longer.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -35,7 +35,7 @@ fn plausible() -> BoxedStrategy<Message> {
 #[derive(Clone, Debug)]
 enum Doing {
     Join(u64),
-    Say(u64, Message),
+    Say(u64, Box<Message>),
     Vanish(u64),
 }
 
@@ -43,7 +43,7 @@ fn doing() -> impl Strategy<Value = Doing> {
     let said = prop_oneof![9 => plausible(), 1 => message()];
     prop_oneof![
         3 => (1..=PEERS).prop_map(Doing::Join),
-        20 => (1..=PEERS, said).prop_map(|(peer, message)| Doing::Say(peer, message)),
+        20 => (1..=PEERS, said).prop_map(|(peer, message)| Doing::Say(peer, Box::new(message))),
         1 => (1..=PEERS).prop_map(Doing::Vanish),
     ]
 }
@@ -65,7 +65,7 @@ proptest! {
                     }
                     router.received(PeerId(peer), Message::Hello { realm: "r".to_owned(), details: Dict::new() }, &mut out);
                 }
-                Doing::Say(peer, message) => router.received(PeerId(peer), message, &mut out),
+                Doing::Say(peer, message) => router.received(PeerId(peer), *message, &mut out),
                 Doing::Vanish(peer) => {
                     there.remove(&peer);
                     router.disconnected(PeerId(peer), &mut out);

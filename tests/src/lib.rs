@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod binary;
+pub mod certificates;
 pub mod crossbar;
 pub mod database;
 pub mod git;
@@ -21,6 +22,7 @@ pub mod template;
 pub mod wait;
 pub mod worker;
 
+pub use certificates::Authority;
 pub use database::Database;
 pub use master::Master;
 pub use process::Process;

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod certificates;
 mod misbehaviour;
 mod python_peers;
 mod rust_peers;

@@ -8,12 +8,11 @@ use muster_router_compat::auth::{Credentials, Salting, Secret};
 use muster_router_compat::net::tls::ClientTls;
 use muster_router_compat::net::{ConnectError, ConnectOptions, Connection, address::RouterUrl};
 use muster_router_compat::router::{Proof, RouterConfig};
-use muster_tests::{Process, Site, crossbar};
+use muster_tests::{Authority, Process, Site, crossbar};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::certificates::Authority;
-use crate::support::{PATIENCE, REALM, TestRouter, talk};
+use crate::support::{PATIENCE, REALM, TestRouter, identity, talk};
 
 /// What an autobahn client sees that does everything once.
 async fn autobahn(router: &TestRouter, arguments: &[&str]) -> Value {
@@ -93,9 +92,9 @@ impl Crossbar {
             transport(name, json!({"type": "unix", "path": site.path(name)}), auth)
         };
         let authority = Authority::new();
-        let identity = authority.identity("localhost");
+        let server = authority.identity("localhost");
         let certificates = json!({
-            "certificate": identity.certificate, "key": identity.key, "ca_certificates": [authority.file()],
+            "certificate": server.certificate, "key": server.key, "ca_certificates": [authority.file()],
         });
         let tcp = ["127.0.0.1", "::1"].map(Site::free_port_of);
         let tls = Site::free_port_of("127.0.0.1");
@@ -138,7 +137,7 @@ impl Crossbar {
         let to = |url: String| ConnectOptions::new(url.parse().unwrap(), REALM);
         let mut encrypted = to(format!("wss://localhost:{}/ws", self.tls));
         encrypted.tls =
-            ClientTls { ca: Some(self.authority.file()), identity: Some(self.authority.identity("m1")) };
+            ClientTls { ca: Some(self.authority.file()), identity: Some(identity(&self.authority, "m1")) };
         vec![
             self.options("anonymous", Credentials::Anonymous),
             to(format!("ws://127.0.0.1:{}/ws", self.tcp[0])),

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use muster_router_compat::client::Incoming;
 use muster_router_compat::message::Dict;
+use muster_router_compat::net::tls::Identity;
 use muster_router_compat::net::{ConnectOptions, Connection, Listener, RouterServer, address::RouterUrl};
 use muster_router_compat::router::RouterConfig;
 use muster_router_compat::{Id, Match, Payload};
+use muster_tests::{Authority, certificates};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,12 @@ use tokio_util::sync::CancellationToken;
 pub const REALM: &str = "realm1";
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A certificate for a name.
+pub fn identity(authority: &Authority, name: &str) -> Identity {
+    let certificates::Identity { certificate, key } = authority.identity(name);
+    Identity { certificate, key }
+}
 
 /// A router that serves until it is dropped or stopped.
 pub struct TestRouter {

@@ -9,8 +9,9 @@ use muster_router_compat::net::{
 };
 use muster_router_compat::router::{Proof, RouterConfig};
 
-use crate::certificates::Authority;
-use crate::support::{REALM, TestRouter, talk};
+use muster_tests::Authority;
+
+use crate::support::{REALM, TestRouter, identity, talk};
 
 fn with(options: &ConnectOptions, serialisation: Serialisation) -> ConnectOptions {
     ConnectOptions { serialisations: vec![serialisation], ..options.clone() }
@@ -65,23 +66,23 @@ async fn unix_sockets_carry_it_too_and_a_dead_one_is_replaced() {
 #[tokio::test]
 async fn tls_with_an_own_authority_and_client_certificates() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let tls = ServerTls { identity: ours.identity("localhost"), client_ca: Some(ours.file()) };
+    let tls = ServerTls { identity: identity(&ours, "localhost"), client_ca: Some(ours.file()) };
     let listener = Listener::tcp("localhost:0", Some(tls.load().unwrap())).await.unwrap();
     let router = TestRouter::on(RouterConfig::open(REALM), listener);
     let url: RouterUrl = format!("wss://localhost:{}/ws", router.port.unwrap()).parse().unwrap();
-    let options = |ca: &Authority, identity| ConnectOptions {
-        tls: ClientTls { ca: Some(ca.file()), identity },
+    let options = |ca: &Authority, who| ConnectOptions {
+        tls: ClientTls { ca: Some(ca.file()), identity: who },
         ..ConnectOptions::new(url.clone(), REALM)
     };
-    let good = options(&ours, Some(ours.identity("m1")));
+    let good = options(&ours, Some(identity(&ours, "m1")));
     for one in Serialisation::ALL {
         talk(&with(&good, one), &with(&good, one)).await;
     }
 
     assert!(Connection::open(&options(&ours, None)).await.is_err(), "without a certificate");
-    let foreign = options(&ours, Some(theirs.identity("m1")));
+    let foreign = options(&ours, Some(identity(&theirs, "m1")));
     assert!(Connection::open(&foreign).await.is_err(), "with one of another authority");
-    let distrusting = options(&theirs, Some(ours.identity("m2")));
+    let distrusting = options(&theirs, Some(identity(&ours, "m2")));
     assert!(matches!(Connection::open(&distrusting).await, Err(ConnectError::Unreachable(_))));
     router.stop().await;
 }

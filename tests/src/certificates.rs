@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use muster_router_compat::net::tls::Identity;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -12,7 +11,17 @@ pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
+/// Files of a certificate and its key.
+pub struct Identity {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
 impl Authority {
+    /// A new one.
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = named("an authority of a test");
@@ -23,10 +32,12 @@ impl Authority {
         Authority { dir, issuer }
     }
 
+    /// The file that others trust.
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
+    /// A certificate for a name.
     pub fn identity(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
