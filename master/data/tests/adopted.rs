@@ -3,27 +3,16 @@
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+mod recorded;
 
-use muster_bus::Bus;
 use muster_core::LogId;
 use muster_data::{
     Data,
     read::{Found, Page},
 };
-use muster_store::{Db, DbUrl, query};
+use muster_store::query;
+use recorded::adopted;
 use serde_json::Value;
-
-/// A copy of the recorded database, adopted.
-async fn adopted() -> (Data, tempfile::TempDir) {
-    let recorded = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("state.sqlite");
-    std::fs::copy(&recorded, &path).unwrap_or_else(|error| panic!("{}: {error}", recorded.display()));
-    let db = Db::upgrade(&DbUrl::Sqlite(path)).await.unwrap();
-    (Data::new(db, Bus::default()), directory)
-}
 
 async fn list(data: &Data, path: &str, query: &[(&str, &str)]) -> Page {
     let parts: Vec<String> = path.split('/').map(str::to_owned).collect();

@@ -2,26 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::PathBuf;
+mod recorded;
 
-use muster_bus::{Bus, Event, Origin, Received, Subscription};
+use muster_bus::{Event, Origin, Received, Subscription};
 use muster_core::{BuildId, MasterId, Results, WorkerId};
 use muster_data::{Data, ForeignOrder};
 use muster_store::query::{self, Select};
-use muster_store::{Db, DbUrl, Error, builds, control, runs};
+use muster_store::{Error, builds, control, runs};
+use recorded::adopted;
 use serde_json::json;
 
 const BUILD: BuildId = BuildId(22);
-
-async fn adopted() -> (Data, tempfile::TempDir) {
-    let recorded = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("state.sqlite");
-    std::fs::copy(&recorded, &path).unwrap_or_else(|error| panic!("{}: {error}", recorded.display()));
-    let db = Db::upgrade(&DbUrl::Sqlite(path)).await.unwrap();
-    (Data::new(db, Bus::default()), directory)
-}
 
 fn told(path: &str) -> ForeignOrder {
     let event = Event::new([path.to_owned()], json!({"reason": "why"}));
