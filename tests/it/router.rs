@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use muster_tests::{Master, Results, Router, Site, http, until};
+use muster_tests::{Authority, Master, Process, Results, Router, Site, binary, http, until};
 use serde_json::json;
 
 use crate::devtools::Browser;
@@ -127,4 +127,65 @@ fn prometheus_sees_what_router_and_bus_do() {
     router.start(&site);
     until("it is back", || (at_master("muster_bus_sessions_total") == Some(2.0)).then_some(()));
     assert!(master.stop().success());
+}
+
+/// One master over TLS with a certificate and a ticket, one over a unix socket with WAMP-CRA, and a file that lets both in.
+#[test]
+fn masters_join_as_a_routers_file_asks() {
+    let (site, authority) = (Site::new(), Authority::new());
+    let (server, own) = (authority.identity("localhost"), authority.identity("m1"));
+    let port = Site::free_port_of("127.0.0.1");
+    // The key that PBKDF2 makes of "password", so that the file does not hold the password.
+    let derived = "RbCTL9FiwCX50tTpYlPMZDE/K82SzkqN6mE7lILcfpc=";
+    let file = json!({
+        "listen": [
+            {"unix": "router.sock"},
+            {"address": format!("localhost:{port}"), "tls": {
+                "certificate": server.certificate, "key": server.key, "client_ca": authority.file(),
+            }},
+        ],
+        "realms": {"site": {
+            "roles": {"master": [{"uri": "org.buildbot.", "match": "prefix", "publish": true, "subscribe": true}]},
+            "principals": {
+                "m1": {"role": "master", "ticket": "let me in"},
+                "m2": {"role": "master", "wampcra": {"secret": derived, "salting": {"salt": "pepper", "iterations": 1000, "keylen": 32}}},
+            },
+        }},
+    });
+    let file = site.write("router.json", &file.to_string());
+    let mut command = binary::command(&["router", "--config"]);
+    let mut router = Process::start(command.arg(&file).current_dir(site.path("")), &site.path("router.log"));
+    router.wait_for(&format!("the router listens on localhost:{port}"));
+
+    let mq = |url: String, more: &str| {
+        format!(
+            "c['mq'] = {{'type': 'wamp', 'router_url': '{url}', 'realm': 'site', {more}}}\nc['multiMaster'] = True\n"
+        )
+    };
+    let over_tls = mq(
+        format!("wss://localhost:{port}/ws"),
+        &format!(
+            "'auth_method': 'ticket', 'authid': 'm1', 'secret': 'let me in', 'tls_ca': '{}', 'tls_certificate': '{}', 'tls_key': '{}'",
+            authority.file().display(),
+            own.certificate.display(),
+            own.key.display()
+        ),
+    );
+    let mut first = Master::at(&site, "first", &(over_tls + "builder('quick', sh('true'))\n"));
+    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", first.path("state.sqlite").display());
+    let socket = format!("ws+unix:{}", site.path("router.sock").display());
+    let over_unix = mq(socket, "'auth_method': 'wampcra', 'authid': 'm2', 'secret': 'password'");
+    let mut second = Master::at(&site, "second", &(over_unix + &database + "c['schedulers'] = []\n"));
+    let rest = first.start();
+    second.start();
+    for master in [&mut first, &mut second] {
+        master.process().wait_for("events go over the router");
+    }
+    let _worker = first.start_worker(&site);
+    let events = Events::listen(second.web, &["builds/*/finished"]);
+    rest.built(rest.force("quick", json!({})), Results::Success);
+    events.wait_for("builds/*/finished");
+    assert!(first.stop().success() && second.stop().success());
+    let said = router.said();
+    assert!(router.stop().success(), "{said}");
 }

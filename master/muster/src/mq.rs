@@ -158,3 +158,79 @@ fn same_as_client(options: &WampOptions) -> Result<RouterFile> {
     };
     Ok(RouterFile { listen: vec![listen], router })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is wrong with a configuration beside a router's file.
+    fn refused(mq: Value, router: Option<Value>) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(router) = router {
+            std::fs::write(dir.path().join("router.json"), router.to_string()).unwrap();
+        }
+        let mut whole = json!({"router_url": "ws://localhost:8080/ws", "realm": "buildbot"});
+        whole.as_object_mut().unwrap().extend(mq.as_object().unwrap().clone());
+        let url = whole["router_url"].as_str().unwrap().to_owned();
+        whole["router_url"] = serde_json::to_value(Renderable::Literal(url.into())).unwrap();
+        let config: WampConfig = serde_json::from_value(whole).unwrap();
+        Mq::read(&config, dir.path()).err().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+
+    #[test]
+    fn files_and_addresses_that_can_not_work_are_named() {
+        for (mq, says) in [
+            (json!({}), ""),
+            (json!({"router_url": "ws://localhost:99999/ws"}), "the port is no number from 1 to 65535"),
+            (json!({"router_url": "wss://localhost/ws", "tls_ca": "missing.pem"}), "missing.pem"),
+            (json!({"auth_method": "ticket", "authid": "m1", "secret_file": "missing"}), "can't read"),
+            (json!({"embedded": {"file": null}}), ""),
+            (
+                json!({"embedded": {"file": null}, "router_url": "wss://localhost/ws"}),
+                "needs its certificate",
+            ),
+            (json!({"embedded": {"file": "router.json"}}), "can't read the router's configuration"),
+        ] {
+            let said = refused(mq.clone(), None);
+            assert!(said.contains(says) && said.is_empty() == says.is_empty(), "{mq}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_router_inside_a_master_lets_that_master_in() {
+        let router = |realm: &str, publish: bool, subscribe: &str, who: Value| {
+            let rule = |uri: &str, publish: bool, subscribe: bool| json!({"uri": uri, "match": "prefix", "publish": publish, "subscribe": subscribe});
+            let mut realm_config =
+                json!({"roles": {"master": [rule("", publish, false), rule(subscribe, publish, true)]}});
+            realm_config.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+            json!({"listen": [{"address": "127.0.0.1:0"}], "realms": {realm: realm_config}})
+        };
+        let anonymous = || json!({"anonymous": "master"});
+        let ticket = || json!({"principals": {"m1": {"role": "master", "ticket": "t"}}});
+        let as_m1 = |secret: &str| json!({"auth_method": "ticket", "authid": "m1", "secret": secret});
+        let everything = "org.buildbot.";
+        for (mq, file, says) in [
+            (json!({}), router("buildbot", true, everything, anonymous()), ""),
+            (as_m1("t"), router("buildbot", true, everything, ticket()), ""),
+            (as_m1("x"), router("buildbot", true, everything, ticket()), "does not let this master in"),
+            (json!({}), router("buildbot", true, everything, ticket()), "does not let this master in"),
+            (json!({}), router("other", true, everything, anonymous()), "has no realm 'buildbot'"),
+            (json!({}), router("buildbot", false, everything, anonymous()), "may not publish"),
+            (
+                json!({}),
+                router("buildbot", true, "org.buildbot.mq.builds.", anonymous()),
+                "may not subscribe",
+            ),
+        ] {
+            let mut mq = mq;
+            mq["embedded"] = json!({"file": "router.json"});
+            let said = refused(mq.clone(), Some(file));
+            assert!(
+                said.contains(says) && said.is_empty() == says.is_empty(),
+                "{mq}: {said:?} is not {says:?}"
+            );
+        }
+    }
+}
