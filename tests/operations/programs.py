@@ -10,23 +10,29 @@ from pathlib import Path
 
 from .ground import ROOT
 
-_CROSSBAR = "crossbar==26.10.1"
-
-
 def crossbar() -> str:
     """Crossbar: in `MUSTER_CROSSBAR_BIN`, or in the environment that the tests in Rust make, too."""
     given = os.environ.get("MUSTER_CROSSBAR_BIN")
-    if given:
-        return f"{given}/crossbar"
+    return f"{given}/crossbar" if given else _installed(".venv-crossbar-26.10.1", ["crossbar==26.10.1"], "crossbar")
+
+
+def buildbot() -> str:
+    """Buildbot's master with its pages: in `MUSTER_BUILDBOT_BIN`, or in an environment that is made once."""
+    given = os.environ.get("MUSTER_BUILDBOT_BIN")
+    packages = ["buildbot==4.3.0", "buildbot-www==4.3.0", "psycopg[binary]"]
+    return f"{given}/buildbot" if given else _installed(".venv-buildbot-4.3.0", packages, "buildbot")
+
+
+def _installed(name: str, packages: list[str], program: str) -> str:
     target = ROOT / "target"
     target.mkdir(exist_ok=True)
-    venv = target / ".venv-crossbar-26.10.1"
-    with (target / ".venv-crossbar.lock").open("w") as lock:
+    venv = target / name
+    with (target / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (venv / "bin/crossbar").exists():
+        if not (venv / "bin" / program).exists():
             subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-            subprocess.run([venv / "bin/pip", "install", "--quiet", _CROSSBAR], check=True)
-    return str(venv / "bin/crossbar")
+            subprocess.run([venv / "bin/pip", "install", "--quiet", *packages], check=True)
+    return str(venv / "bin" / program)
 
 
 def stock(program: str) -> str:
