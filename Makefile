@@ -4,7 +4,7 @@ ARGS ?=
 SEED ?=
 MINUTES ?= 10
 
-.PHONY: help demo test check bench outage torture build
+.PHONY: help demo test check bench outage torture build image-check
 
 help:
 	@echo 'make demo    build Muster and let it build this repository (ARGS=--once ends after the first build)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make outage  500 builds while the router is away for a minute'
 	@echo 'make torture break a cluster at random for MINUTES=10, by SEED, and see that nothing is lost'
 	@echo 'make build   the release binary'
+	@echo 'make image-check  carry out the Dockerfile in a Debian root, without a container engine; takes root'
 
 build:
 	cargo build --release --locked -p muster
@@ -36,3 +37,6 @@ outage:
 # Not the release build: this one also asserts the invariants of the cluster.
 torture:
 	cargo run --locked --quiet -p muster-torture -- $(or $(SEED),$$(od -An -N3 -tu4 /dev/urandom)) $(MINUTES)
+
+image-check: build
+	python3 -m tests.operations.image target/release/muster

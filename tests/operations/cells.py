@@ -38,7 +38,9 @@ class Network:
         self.directory = Path(tempfile.mkdtemp(prefix="muster-cells-"))
         self.directory.chmod(0o755)
         self.mark = f"m{os.getpid() % 100000}"
-        self.block = os.getpid() % 250
+        taken = run("ip", "-o", "-4", "address")
+        free = (block % 250 for block in range(os.getpid(), os.getpid() + 250))
+        self.block = next(block for block in free if f" {_NETWORK.format(block, 1)}/" not in taken)
         self.cells: dict[str, Cell] = {}
         self.hosts: dict[str, str] = {}
         run("cp", "-a", "/etc", str(self.directory))
