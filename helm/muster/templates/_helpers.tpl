@@ -202,3 +202,8 @@ master.cfg: |
     matchLabels: {{- $.labels | nindent 6 }}
 {{- end }}
 {{- end }}
+
+{{/* Who may ask for metrics. */}}
+{{- define "muster.metricsFrom" -}}
+{{- with .Values.networkPolicy.metricsFrom }}{{ toYaml . }}{{ else }}- podSelector: {}{{ end -}}
+{{- end }}
