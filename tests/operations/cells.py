@@ -115,6 +115,8 @@ class Cell:
 
     def bind(self, source: Path, place: str) -> None:
         """Makes a file or directory appear in the cell."""
+        assert source.exists(), f"{source} is missing"
+        assert place.split("/")[1] in _OWN or source == Path(place), f"{place} would be made outside of the cell"
         self.binds.append((source, place))
 
     def command(self, command: list[str], env: dict[str, str], user: int | None = None, cwd: str = "/") -> list[str]:

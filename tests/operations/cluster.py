@@ -91,7 +91,7 @@ class Cluster:
     def start_master(self, cell: Cell, place: str = "master", **env: str) -> Process:
         """A master, which may not be running yet."""
         command = [ground.muster(), "master", self.master_dir(cell, place)]
-        return cell.start(command, {**self.env(), "MUSTER_NAME": f"{cell.name}-{place}", **env}, user=_USER, cwd="/tmp")
+        return cell.start(command, {**self.env(), "MUSTER_DRAIN_TIMEOUT": "60", "MUSTER_NAME": f"{cell.name}-{place}", **env}, user=_USER, cwd="/tmp")
 
     def start_worker(self, cell: Cell, name: str, master: str) -> Process:
         """A worker of ours."""

@@ -44,7 +44,7 @@ class Project:
     def _prepare(self, name: str) -> None:
         service, cell = self.services[name], self.cells[name]
         cell.bind(ROOT, str(ROOT))
-        for program in (ground.muster(), programs.crossbar(), programs.stock("buildbot-worker")):
+        for program in (programs.crossbar(), programs.stock("buildbot-worker")):
             directory = Path(program).parent.parent
             cell.bind(directory, str(directory))
         cell.bind(Path(ground.muster()), "/tmp/bin/muster")

@@ -14,7 +14,7 @@ from typing import Any, Callable, TypeVar
 
 ROOT = Path(__file__).parents[2]
 #: Nothing that is waited for takes longer; what hangs shall fail.
-PATIENCE = 60.0
+PATIENCE = 120.0
 _POLL = 0.05
 _SHOWN_LINES = 40
 

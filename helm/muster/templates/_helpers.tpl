@@ -63,6 +63,10 @@ http://localhost:8010/
 {{- if eq .Values.router.type "external" }}{{ .Values.router.url }}{{ else if eq .Values.router.type "bundled" }}ws://{{ include "muster.fullname" . }}-router:8080/ws{{ end -}}
 {{- end }}
 
+{{- define "muster.sessionUrl" -}}
+{{ default (printf "ws://%s-workers:%d" (include "muster.fullname" .) (int .Values.service.workers.sessionPort)) .Values.service.workers.sessionUrl }}
+{{- end }}
+
 {{/* What master.cfg may read from its environment. */}}
 {{- define "muster.configEnv" -}}
 {{- if eq .Values.database.type "bundled" }}
