@@ -13,3 +13,10 @@ def blocks(page: str, *kinds: str) -> list[str]:
     found = re.findall(r"^```sh ?([\w-]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert found, f"{page} has no commands"
     return [block for kind, block in found if kind == "" or kind in kinds]
+
+
+def first_python(page: str) -> str:
+    """The first lines for master.cfg on a page."""
+    found = re.search(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE)
+    assert found, f"{page} has no lines for master.cfg"
+    return found[1]
