@@ -168,7 +168,10 @@ class Balancers(unittest.TestCase):
         writer.close()
 
     def _drain(self) -> None:
-        requests = {name: self.rest.force(f"force-{name}") for name in self.workers}
+        # Builds on stock workers can't move; a master that can wait for them is told how long.
+        waits = "--drain-timeout" in subprocess.run([ground.muster(), "master", "--help"], capture_output=True, text=True).stdout
+        names = [*self.workers, *self.stock] if waits else list(self.workers)
+        requests = {name: self.rest.force(f"force-{name}") for name in names}
         for name, request in requests.items():
             until(f"the build on {name}", lambda: self._has_begun(request))
         clients = {name: Client(address) for name, address in self.balancers.items()}
