@@ -12,6 +12,8 @@ from .ground import ROOT, Process
 
 _USER = 10001
 _PASSWORD = "secret"
+#: The binary in a cell.
+MUSTER = "/tmp/bin/muster"
 
 #: A master.cfg whose builds wait for a file `go` in the master's own shared directory. %HOLD% is that path.
 CONFIG = """
@@ -53,8 +55,10 @@ class Cluster:
 
     def prepare(self, cell: Cell) -> None:
         """Gives a cell what its programs need."""
-        for path in (ROOT, Path(ground.muster()).parent, Path(programs.stock("buildbot-worker")).parent.parent):
+        for path in (ROOT, Path(programs.stock("buildbot-worker")).parent.parent):
             cell.bind(path, str(path))
+        # Where every user may look, wherever it was built.
+        cell.bind(Path(ground.muster()), MUSTER)
         cell.bind(self.hold, "/srv/hold")
 
     def start_database(self, cell: Cell, listen: str = "*") -> Process:
@@ -86,16 +90,16 @@ class Cluster:
 
     def upgrade(self, cell: Cell) -> str:
         """Makes the tables."""
-        return cell.run([ground.muster(), "upgrade-master", self.master_dir(cell)], self.env(), user=_USER, cwd="/tmp")
+        return cell.run([MUSTER, "upgrade-master", self.master_dir(cell)], self.env(), user=_USER, cwd="/tmp")
 
     def start_master(self, cell: Cell, place: str = "master", **env: str) -> Process:
         """A master, which may not be running yet."""
-        command = [ground.muster(), "master", self.master_dir(cell, place)]
+        command = [MUSTER, "master", self.master_dir(cell, place)]
         return cell.start(command, {**self.env(), "MUSTER_DRAIN_TIMEOUT": "60", "MUSTER_NAME": f"{cell.name}-{place}", **env}, user=_USER, cwd="/tmp")
 
     def start_worker(self, cell: Cell, name: str, master: str) -> Process:
         """A worker of ours."""
-        command = [ground.muster(), "worker", f"/tmp/{name}", "--master", master, "--name", name]
+        command = [MUSTER, "worker", f"/tmp/{name}", "--master", master, "--name", name]
         return cell.start(command, {"MUSTER_WORKER_PASSWORD": _PASSWORD}, user=_USER, cwd="/tmp")
 
     def start_stock_worker(self, cell: Cell, name: str, master: str, *options: str) -> Process:

@@ -18,7 +18,7 @@ import websockets
 
 from . import ground
 from .cells import Cell, Network
-from .cluster import Cluster
+from .cluster import MUSTER, Cluster
 from .ground import ROOT, Process, until
 
 _URL = "https://ci.example.org/ci/"
@@ -103,7 +103,7 @@ class Balancers(unittest.TestCase):
         for cell in self.network.cells.values():
             cluster.prepare(cell)
         cluster.start_database(database)
-        database.start([ground.muster(), "router", "--listen", "0.0.0.0:8080"]).wait_for("the router listens on")
+        database.start([MUSTER, "router", "--listen", "0.0.0.0:8080"]).wait_for("the router listens on")
         cluster.router = "ws://database:8080/ws"
         cluster.upgrade(masters[0])
         self.masters = [cluster.start_master(cell, MUSTER_PROBE="9980") for cell in masters]

@@ -6,7 +6,7 @@ import unittest
 
 from . import ground
 from .cells import Cell, Network, run
-from .cluster import Cluster
+from .cluster import MUSTER, Cluster
 
 _NAME = "ci.example.org"
 
@@ -30,7 +30,7 @@ class OnlyIpv6(unittest.TestCase):
         cluster.database, cluster.router = "postgresql://bb@[::1]:5432/bb", "ws://[::1]:8080/ws"
         cluster.prepare(cell)
         cluster.start_database(cell, listen="::1")
-        cell.start([ground.muster(), "router", "--listen", "[::1]:8080"]).wait_for("the router listens on")
+        cell.start([MUSTER, "router", "--listen", "[::1]:8080"]).wait_for("the router listens on")
         cluster.upgrade(cell)
         cluster.start_master(cell, MUSTER_PROBE=r"tcp:9980:interface=\:\:1").wait_for("BuildMaster is running")
         cluster.start_worker(cell, "own", "ws://[::1]:9990")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import ground, kube
 from .cells import Cell, Network
-from .cluster import Cluster
+from .cluster import MUSTER, Cluster
 
 #: A database that does not answer is told within this time.
 _SOON = 30.0
@@ -63,7 +63,7 @@ class Schema(unittest.TestCase):
         self.assertIn("upgrade complete", cluster.upgrade(cell))
         master = cluster.start_master(cell, MUSTER_ROLES="web,scheduler,engine,gateway", MUSTER_PROBE="9980")
         master.wait_for("BuildMaster is running")
-        command = [ground.muster(), "upgrade-master", cluster.master_dir(cell, "job")]
+        command = [MUSTER, "upgrade-master", cluster.master_dir(cell, "job")]
         self.assertIn("upgrade complete", cell.run(command, cluster.env(), cwd="/tmp"))
         master.is_alive()
         ground.Rest(f"http://{cell.address}:9980").open("readyz")
