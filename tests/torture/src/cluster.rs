@@ -182,12 +182,7 @@ impl Cluster {
                 ));
             }
         }
-        for master in &mut masters {
-            master.start();
-        }
-        for master in &mut masters {
-            master.node.wait_for("BuildMaster is running");
-        }
+        let masters = start_masters(masters);
         let mut cluster = Cluster { stock: Vec::new(), own: Vec::new(), masters, router, database, site };
         cluster.start_workers(size);
         cluster
@@ -245,6 +240,29 @@ pub fn ask(port: u16, query: &str) -> Option<String> {
     psql.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "bb", "-d", "buildbot", "-At", "-c", query]);
     let output = psql.env("PGCONNECT_TIMEOUT", "2").output().unwrap();
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Starts all, and waits until they run. A build of Muster without gateways of their own has them in its engines.
+fn start_masters(mut masters: Vec<Master>) -> Vec<Master> {
+    let mut stand_alone = true;
+    for gateway in masters.iter_mut().filter(|master| master.roles == "gateway") {
+        gateway.start();
+        stand_alone &= gateway.node.comes_to("BuildMaster is running");
+    }
+    if !stand_alone {
+        eprintln!("no gateway runs in a process of its own: the engines are gateways, too");
+        masters.retain(|master| master.roles != "gateway");
+    }
+    for master in masters.iter_mut().filter(|master| master.roles != "gateway") {
+        if !stand_alone && master.roles == "engine" {
+            master.roles = "engine,gateway";
+        }
+        master.start();
+    }
+    for master in &mut masters {
+        master.node.wait_for("BuildMaster is running");
+    }
+    masters
 }
 
 fn kinds(size: Size, roles: bool) -> Vec<(&'static str, usize, &'static str)> {

@@ -7,14 +7,25 @@ mod heartbeat;
 mod rolling;
 mod sites;
 
-/// All of it; each measurement starts a cluster of its own and prints its lines.
+/// The measurements by name. Each starts a cluster of its own and prints its lines. `MUSTER_BENCH_CLUSTER` names the only
+/// one that is wanted.
+const MEASUREMENTS: [(&str, fn()); 5] = [
+    ("heartbeat", heartbeat::measure),
+    ("dispatch", dispatch::measure),
+    ("drain", drain::measure),
+    ("rolling", rolling::measure),
+    ("failover", failover::measure),
+];
+
+/// All of them, or the one.
 pub fn run() {
     println!("cluster on {}", machine());
-    heartbeat::measure();
-    dispatch::measure();
-    drain::measure();
-    rolling::measure();
-    failover::measure();
+    let wanted = std::env::var("MUSTER_BENCH_CLUSTER").ok();
+    for (name, measure) in MEASUREMENTS {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            measure();
+        }
+    }
 }
 
 fn machine() -> String {

@@ -3,9 +3,17 @@
 use muster_tests::until;
 use muster_torture::cluster::{Cluster, Size};
 
+/// Builders; a builder has one build at a time on a worker.
+const BUILDERS: usize = 10;
+
 /// Commands that run until the gate is opened, on all workers.
 pub const WAITING: &str = r#"
-builder("wait", steps.ShellCommand(command=["sh", "-c", "while [ ! -e %SITE%/gate ]; do sleep 2; done"]), workers=own)
+for number in range(10):
+    builder(
+        f"wait{number}",
+        steps.ShellCommand(command=["sh", "-c", "while [ ! -e %SITE%/gate ]; do sleep 2; done"]),
+        workers=own,
+    )
 "#;
 
 /// A cluster of masters that do everything.
@@ -31,11 +39,11 @@ pub fn number(cluster: &Cluster, query: &str) -> i64 {
 /// Forces builds that wait, and waits until all run their command.
 pub fn force_waiting(cluster: &Cluster, count: usize) {
     let rest = cluster.any_rest();
-    for _ in 0..count {
-        rest.force("wait", serde_json::json!({}));
+    for number in 0..count {
+        rest.force(&format!("wait{}", number % BUILDERS), serde_json::json!({}));
     }
-    // One line is a step's header, which comes when the command runs.
-    let begun = "SELECT count(*) FROM logs l JOIN steps s ON s.id = l.stepid WHERE l.num_lines > 0 AND s.results IS NULL";
+    // A command is written down just before it is ordered.
+    let begun = "SELECT count(*) FROM muster_journal WHERE kind = 'command'";
     until(&format!("{count} running commands"), || (number(cluster, begun) == count as i64).then_some(()));
 }
 
