@@ -14,6 +14,7 @@ mod devtools;
 mod embedded_router;
 mod events;
 mod killed;
+mod missing;
 mod probe;
 mod reconfiguring;
 mod router;

@@ -64,11 +64,17 @@ impl StockWorker {
 
     /// Starts the process; that it is connected shows at the master.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with more variables in its environment.
+    pub fn start_with(&mut self, variables: &[(&str, &str)]) {
         self.lives += 1;
         let place = self.dir.file_name().and_then(|name| name.to_str()).unwrap();
         let log = self.dir.with_file_name(format!("{place}-{}.log", self.lives));
         let mut command = Command::new(&self.program);
         command.args(["start", "--nodaemon"]).arg(&self.dir).current_dir(&self.dir);
+        command.envs(variables.iter().copied());
         self.process = Some(Process::start(&mut command, &log));
     }
 

@@ -3,6 +3,7 @@
 
 mod build;
 mod filter;
+mod report;
 mod schedule;
 mod site;
 
@@ -15,6 +16,7 @@ pub use build::{
     BuilderConfig, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig,
 };
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
+pub use report::{GeneratorConfig, MailConfig, ReporterConfig, ReporterKind};
 pub use schedule::{
     Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind,
     ForceConfig, ForceField, GitBranches, GitPollerConfig, NightlyConfig, PbChangesConfig, PeriodicConfig,
@@ -75,6 +77,9 @@ pub struct Snapshot {
     pub schedulers: Vec<SchedulerConfig>,
     /// In the order of the file.
     pub change_sources: Vec<ChangeSourceConfig>,
+    /// Of `c['services']`, in the order of the file.
+    #[serde(default)]
+    pub reporters: Vec<ReporterConfig>,
     /// Every lock that a builder or a step uses, once, by name.
     pub locks: Vec<LockConfig>,
     /// In the order of the file.
@@ -111,6 +116,7 @@ impl Snapshot {
             builders: Vec::new(),
             schedulers: Vec::new(),
             change_sources: Vec::new(),
+            reporters: Vec::new(),
             locks: Vec::new(),
             projects: Vec::new(),
             warnings: Vec::new(),

@@ -184,8 +184,8 @@ async fn a_file_without_the_dictionary_is_refused() {
 async fn what_is_not_supported_is_named_and_does_not_hide_the_rest() {
     let errors = bad(&config(
         r#"
-from buildbot.reporters.mail import MailNotifier
-c['services'] = [MailNotifier('ci@example.org'), reporters.GitHubStatusPush(token='x')]
+from buildbot.reporters.zulip import ZulipStatusPush
+c['services'] = [ZulipStatusPush('https://z', 't'), reporters.GitHubStatusPush(token='x')]
 c['schedulers'].append(schedulers.Dependent('d', upstream=None, builderNames=['b']))
 class Custom(steps.BuildStep):
     def run(self):
@@ -198,7 +198,7 @@ factory.addStep(Custom())
     assert_eq!(
         texts(&errors),
         [
-            "buildbot.reporters.mail.MailNotifier is not supported by Muster yet",
+            "buildbot.reporters.zulip.ZulipStatusPush is not supported by Muster yet",
             "reporters.GitHubStatusPush is not supported by Muster yet",
             "schedulers.Dependent is not supported by Muster yet",
             "step class Custom defines run(): custom steps are not supported by Muster yet",

@@ -1,5 +1,8 @@
 //! Where to listen, as Twisted's port strings say it (`compat/behaviour-1-config.md` 1.7): `8010`,
-//! `tcp:8010:interface=127.0.0.1`, `tcp6:8010:interface=\:\:1`, `unix:/run/muster.sock:mode=660`.
+//! `tcp:8010:interface=127.0.0.1`, `tcp6:8010:interface=\:\:1`, `ssl:8010:privateKey=key.pem:certKey=cert.pem`,
+//! `unix:/run/muster.sock:mode=660`.
+//!
+//! One thing differs on purpose: a TCP port without an interface takes IPv4 and IPv6, not IPv4 alone.
 
 use std::path::PathBuf;
 
@@ -10,10 +13,13 @@ pub enum ListenAddress {
     Tcp {
         /// The port; 0 takes any free one.
         port: u16,
-        /// Address or name of the interface; `0.0.0.0` is every IPv4 one, `::` every one.
-        interface: String,
+        /// Address or name of the interface; `0.0.0.0` is every IPv4 one, `::` and `None` are every one. Without
+        /// IPv6 on the machine, `None` is every IPv4 one.
+        interface: Option<String>,
         /// How many connections may wait to be accepted, when given.
         backlog: Option<u32>,
+        /// Every connection begins with TLS.
+        tls: Option<TlsFiles>,
     },
     /// A socket in the file system.
     Unix {
@@ -24,6 +30,17 @@ pub enum ListenAddress {
         /// How many connections may wait to be accepted, when given.
         backlog: Option<u32>,
     },
+}
+
+/// PEM files of a port that speaks TLS. Relative paths begin at the master's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The private key.
+    pub key: PathBuf,
+    /// The certificate; more of the chain may follow it.
+    pub certificate: PathBuf,
+    /// The rest of the chain, when it stands in a file of its own.
+    pub chain: Option<PathBuf>,
 }
 
 /// A port string that can't be used: which, why, and what to write instead.
@@ -37,10 +54,11 @@ pub struct StrportsError {
 impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ListenAddress::Tcp { port, interface, .. } if interface.contains(':') => {
+            ListenAddress::Tcp { port, interface: None, .. } => write!(f, "port {port} of every interface"),
+            ListenAddress::Tcp { port, interface: Some(interface), .. } if interface.contains(':') => {
                 write!(f, "[{interface}]:{port}")
             }
-            ListenAddress::Tcp { port, interface, .. } => write!(f, "{interface}:{port}"),
+            ListenAddress::Tcp { port, interface: Some(interface), .. } => write!(f, "{interface}:{port}"),
             ListenAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
@@ -56,17 +74,22 @@ impl std::str::FromStr for ListenAddress {
 
 fn parse(text: &str) -> Result<ListenAddress, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return tcp(Fields { positional: vec![text.to_owned()], named: Vec::new() }, "0.0.0.0");
+        return tcp(Fields { positional: vec![text.to_owned()], named: Vec::new() }, None, None);
     }
-    let (kind, fields) = split(text)?;
+    let (kind, mut fields) = split(text)?;
     match kind.as_str() {
-        "tcp" => tcp(fields, "0.0.0.0"),
-        "tcp6" => tcp(fields, "::"),
+        "tcp" => tcp(fields, None, None),
+        "tcp6" => tcp(fields, Some("::"), None),
+        "ssl" => {
+            let tls = tls_files(&mut fields)?;
+            tcp(fields, None, Some(tls))
+        }
         "unix" => unix(fields),
-        "ssl" | "tls" | "haproxy" | "systemd" => Err(format!(
-            "{kind} is not supported yet; listen with tcp or unix, behind a proxy where that is needed"
+        "tls" | "haproxy" | "systemd" | "stdio" => Err(format!(
+            "{kind} is not supported; listen with tcp, ssl or unix, behind a proxy where that is needed"
         )),
-        _ => Err("write a number, or tcp:PORT, tcp6:PORT, unix:PATH".to_owned()),
+        _ => Err("write a number, or tcp:PORT, tcp6:PORT, ssl:PORT:privateKey=FILE:certKey=FILE, unix:PATH"
+            .to_owned()),
     }
 }
 
@@ -79,10 +102,16 @@ struct Fields {
 impl Fields {
     /// Takes the value called `name`, or the one at its place.
     fn take(&mut self, name: &str) -> Option<String> {
-        if let Some(index) = self.named.iter().position(|(known, _)| known == name) {
-            return Some(self.named.remove(index).1);
+        if let Some(value) = self.take_named(name) {
+            return Some(value);
         }
         (!self.positional.is_empty()).then(|| self.positional.remove(0))
+    }
+
+    /// Takes the value called `name`.
+    fn take_named(&mut self, name: &str) -> Option<String> {
+        let index = self.named.iter().position(|(known, _)| known == name)?;
+        Some(self.named.remove(index).1)
     }
 
     fn take_number(&mut self, name: &str) -> Result<Option<u32>, String> {
@@ -130,19 +159,40 @@ fn split(text: &str) -> Result<(String, Fields), String> {
         }
     }
     if fields.positional.is_empty() {
-        return Err("it begins with a named part; begin with tcp:, tcp6: or unix:".to_owned());
+        return Err("it begins with a named part; begin with tcp:, tcp6:, ssl: or unix:".to_owned());
     }
     let kind = fields.positional.remove(0);
     Ok((kind, fields))
 }
 
-fn tcp(mut fields: Fields, any: &str) -> Result<ListenAddress, String> {
+fn tcp(mut fields: Fields, any: Option<&str>, tls: Option<TlsFiles>) -> Result<ListenAddress, String> {
     let port = fields.take("port").ok_or("the port is missing")?;
     let port = port.parse().map_err(|_| format!("{port:?} is not a port; ports are 0 to 65535"))?;
     let interface = fields.take("interface").filter(|interface| !interface.is_empty());
     let backlog = fields.take_number("backlog")?;
     fields.nothing_left()?;
-    Ok(ListenAddress::Tcp { port, interface: interface.unwrap_or_else(|| any.to_owned()), backlog })
+    Ok(ListenAddress::Tcp { port, interface: interface.or(any.map(str::to_owned)), backlog, tls })
+}
+
+/// Takes what is TLS's own; all of it has to be named.
+fn tls_files(fields: &mut Fields) -> Result<TlsFiles, String> {
+    let key = fields.take_named("privateKey");
+    let certificate = fields.take_named("certKey").or_else(|| key.clone());
+    let (Some(key), Some(certificate)) = (key, certificate) else {
+        return Err("privateKey=FILE and certKey=FILE are missing; both are PEM files".to_owned());
+    };
+    if fields.take_named("dhParameters").is_some() {
+        return Err("dhParameters has no meaning any more: keys are agreed on elliptic curves; take it out"
+            .to_owned());
+    }
+    match fields.take_named("sslmethod").as_deref() {
+        None | Some("SSLv23_METHOD" | "TLS_METHOD" | "TLSv1_2_METHOD" | "TLSv1_3_METHOD") => {}
+        Some(method) => {
+            return Err(format!("{method} is not spoken, only TLS 1.2 and 1.3; take sslmethod out"));
+        }
+    }
+    let chain = fields.take_named("extraCertChain").map(PathBuf::from);
+    Ok(TlsFiles { key: key.into(), certificate: certificate.into(), chain })
 }
 
 fn unix(mut fields: Fields) -> Result<ListenAddress, String> {
@@ -164,21 +214,22 @@ fn unix(mut fields: Fields) -> Result<ListenAddress, String> {
 mod tests {
     use super::*;
 
-    fn tcp(port: u16, interface: &str, backlog: Option<u32>) -> ListenAddress {
-        ListenAddress::Tcp { port, interface: interface.to_owned(), backlog }
+    fn tcp(port: u16, interface: Option<&str>, backlog: Option<u32>) -> ListenAddress {
+        ListenAddress::Tcp { port, interface: interface.map(str::to_owned), backlog, tls: None }
     }
 
     #[test]
     fn port_strings_are_twisteds() {
         let cases = [
-            ("8010", tcp(8010, "0.0.0.0", None)),
-            ("tcp:8010", tcp(8010, "0.0.0.0", None)),
-            ("tcp:0", tcp(0, "0.0.0.0", None)),
-            ("tcp:8010:interface=127.0.0.1", tcp(8010, "127.0.0.1", None)),
-            ("tcp:port=8010:backlog=100", tcp(8010, "0.0.0.0", Some(100))),
-            (r"tcp:8010:interface=\:\:", tcp(8010, "::", None)),
-            (r"tcp6:8010:interface=\:\:1", tcp(8010, "::1", None)),
-            ("tcp6:port=8010", tcp(8010, "::", None)),
+            ("8010", tcp(8010, None, None)),
+            ("tcp:8010", tcp(8010, None, None)),
+            ("tcp:8010:interface=", tcp(8010, None, None)),
+            ("tcp:0", tcp(0, None, None)),
+            ("tcp:8010:interface=127.0.0.1", tcp(8010, Some("127.0.0.1"), None)),
+            ("tcp:port=8010:backlog=100", tcp(8010, None, Some(100))),
+            (r"tcp:8010:interface=\:\:", tcp(8010, Some("::"), None)),
+            (r"tcp6:8010:interface=\:\:1", tcp(8010, Some("::1"), None)),
+            ("tcp6:port=8010", tcp(8010, Some("::"), None)),
         ];
         for (text, address) in cases {
             assert_eq!(text.parse(), Ok(address), "{text}");
@@ -188,14 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn tls_has_its_files() {
+        let files = |text: &str| match text.parse() {
+            Ok(ListenAddress::Tcp { port: 443, tls: Some(tls), .. }) => tls,
+            other => panic!("{text}: {other:?}"),
+        };
+        let tls = files("ssl:443:privateKey=k.pem:certKey=c.pem:extraCertChain=/x.pem:sslmethod=TLS_METHOD");
+        assert_eq!(
+            tls,
+            TlsFiles { key: "k.pem".into(), certificate: "c.pem".into(), chain: Some("/x.pem".into()) }
+        );
+        assert_eq!(files("ssl:port=443:privateKey=both.pem").certificate, PathBuf::from("both.pem"));
+    }
+
+    #[test]
     fn refusals_say_what_to_write() {
         let cases = [
             ("tcp:8010:interface=::", "a colon inside a value"),
             ("tcp:70000", "0 to 65535"),
             ("tcp:", "is not a port"),
             ("tcp:80:color=red", "color is not known"),
-            ("ssl:443:privateKey=k.pem", "ssl is not supported yet"),
-            ("systemd:domain=INET:index=0", "not supported yet"),
+            ("ssl:443:certKey=c.pem", "privateKey=FILE and certKey=FILE are missing"),
+            ("ssl:443:privateKey=k.pem:sslmethod=SSLv3_METHOD", "only TLS 1.2 and 1.3"),
+            ("ssl:443:privateKey=k.pem:dhParameters=d.pem", "take it out"),
+            ("systemd:domain=INET:index=0", "not supported"),
             ("http", "write a number"),
             ("", "write a number"),
             ("tcp:80\\", "ends with a backslash"),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use muster_core::{Epoch, render::Renderable};
 use muster_data::Dialled;
+use muster_net::Listener;
 use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
 use serde_json::{Map, Value};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::Engine;
@@ -18,7 +19,7 @@ const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
 
 impl Engine {
     /// Accepts workers on a bound listener until `shutdown`.
-    pub async fn serve_sessions(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn serve_sessions(self, listener: Listener, shutdown: CancellationToken) {
         let mut adopted = self.0.adopted.subscribe();
         tokio::select! {
             waited = adopted.wait_for(|adopted| *adopted) => drop(waited),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use muster_core::{BuildId, CommandId, Epoch, WorkerId};
+use muster_session::wire::GATEWAY;
 use muster_session::{
     BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, UpdateBody,
     WorkerInfo,
@@ -22,6 +23,11 @@ const COMMAND_QUEUE: usize = 64;
 /// How long a worker may be away before its builds are given up. A flapping network is not worth a lost build, and a
 /// worker that is gone for good should not hold one for long.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
+
+/// The same for a stock worker, whose commands end with its gateway. One that was killed took no leave, but mostly its
+/// workers are back within seconds, as another life; this is for those that are not. An engine that is away for longer
+/// than this from its gateway loses the builds there.
+const GATEWAY_GRACE: Duration = Duration::from_secs(20);
 
 /// A worker's session is over, and with it every command that ran in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +91,8 @@ struct Life {
     link: MasterLink,
     boot: BootId,
     connected: bool,
+    /// How long it may be away.
+    grace: Duration,
     /// It has said that it won't come back.
     over: bool,
     /// Commands it holds that no run has asked for yet.
@@ -183,6 +191,7 @@ impl Slot {
             link: link.clone(),
             boot: boot.clone(),
             connected: false,
+            grace: if info.contains_key(GATEWAY) { GATEWAY_GRACE } else { GRACE },
             over: false,
             unclaimed: HashMap::new(),
         });
@@ -283,7 +292,8 @@ impl Slot {
                 if state.life.as_ref().is_some_and(|life| life.over) {
                     return Gone::Away;
                 }
-                state.away_since.map(|since| since + GRACE)
+                let grace = state.life.as_ref().map_or(GRACE, |life| life.grace);
+                state.away_since.map(|since| since + grace)
             };
             let away = async {
                 match deadline {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use muster_session::wire::GATEWAY;
 use muster_session::{
     Backoff, BootId, Disconnect, Identity, Password, RefusalCode, TransportError, WorkerEvent, WorkerEvents,
     WorkerInfo, WorkerLink,
@@ -15,9 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Claim, Gateway, Ping};
-use crate::ghosts::Ghosts;
+use crate::ghosts::{Ghosts, TakenOver};
 use crate::player::Player;
-use crate::roster::Roster;
+use crate::roster::{Roster, StockWorker};
 use crate::spool::WorkerSpool;
 use crate::stock::{Breach, News, Stock};
 use crate::wire::Wire;
@@ -25,8 +26,9 @@ use crate::wire::Wire;
 /// How long a worker may take to tell about itself and to prepare its directories.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often a worker is asked for a sign of life, as Buildbot does; dead sockets are found much earlier, by TCP.
-const KEEPALIVE: Duration = Duration::from_secs(3600);
+/// The shortest time between two questions for a sign of life, whatever the configuration says. Dead sockets are found by
+/// TCP as well.
+const MIN_KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How long the session's farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -51,17 +53,21 @@ pub(crate) enum End {
     Replaced,
     #[error("the worker is not configured any more")]
     Unknown,
+    #[error("another gateway has the worker")]
+    TakenOver,
     #[error("the master stops")]
     Stopped,
 }
 
-type Conversation = Pin<Box<dyn Future<Output = Result<Disconnect, TransportError>> + Send>>;
+/// How a conversation ended, and with which engine it was.
+type Conversation = Pin<Box<dyn Future<Output = Result<(Disconnect, String), TransportError>> + Send>>;
 
 /// One worker's connection.
 pub(crate) struct Attendant<S> {
     gateway: Gateway,
     name: String,
     password: String,
+    keepalive: Duration,
     stock: S,
     wire: Wire,
     claim: Claim,
@@ -74,6 +80,8 @@ pub(crate) struct Attendant<S> {
     stage: Stage,
     /// When the engine is dialed.
     dial_at: Option<Instant>,
+    /// The engine of the last dial.
+    engine: Option<String>,
     backoff: Backoff,
     pings: Vec<Ping>,
     wants_shutdown: bool,
@@ -94,7 +102,7 @@ impl<S: Stock> Attendant<S> {
     pub(crate) fn new(
         gateway: Gateway,
         name: &str,
-        password: &str,
+        worker: &StockWorker,
         stock: S,
         wire: Wire,
         claim: Claim,
@@ -103,7 +111,7 @@ impl<S: Stock> Attendant<S> {
         // Commands of stock workers die with their connection, or can't be followed any more: each is a life.
         let (link, events) = WorkerLink::new(Identity {
             worker: name.to_owned(),
-            password: Password::new(password),
+            password: Password::new(worker.password.clone()),
             boot_id: BootId::fresh(),
             generation: 0,
         });
@@ -113,7 +121,8 @@ impl<S: Stock> Attendant<S> {
             roster: gateway.around().roster.clone(),
             gateway,
             name: name.to_owned(),
-            password: password.to_owned(),
+            password: worker.password.clone(),
+            keepalive: worker.keepalive.max(MIN_KEEPALIVE),
             stock,
             wire,
             claim,
@@ -123,6 +132,7 @@ impl<S: Stock> Attendant<S> {
             conversation: None,
             stage: Stage::Attaching { until: Instant::now() + ATTACH_TIMEOUT },
             dial_at: None,
+            engine: None,
             backoff: Backoff::default(),
             pings: Vec::new(),
             wants_shutdown: false,
@@ -151,7 +161,7 @@ impl<S: Stock> Attendant<S> {
     }
 
     async fn serve(&mut self, stop: CancellationToken) -> Result<std::convert::Infallible, End> {
-        let mut keepalive = tokio::time::interval_at(Instant::now() + KEEPALIVE, KEEPALIVE);
+        let mut keepalive = tokio::time::interval_at(Instant::now() + self.keepalive, self.keepalive);
         loop {
             self.carry_out()?;
             let is_full = self.gateway.budget().is_full();
@@ -171,6 +181,10 @@ impl<S: Stock> Attendant<S> {
                     Some(bytes) => self.stock.receive(&bytes?)?,
                 },
                 Some(event) = self.events.next() => self.happened(event)?,
+                noted = self.player.note(), if self.player.is_behind() => {
+                    noted.map_err(|TakenOver| End::TakenOver)?;
+                    self.player.has_noted(&mut self.stock)?;
+                }
                 end = converse(&mut self.conversation), if self.conversation.is_some() => {
                     self.conversation = None;
                     self.parted(end)?;
@@ -189,7 +203,8 @@ impl<S: Stock> Attendant<S> {
     fn carry_out(&mut self) -> Result<(), End> {
         while let Some(news) = self.stock.news() {
             match news {
-                News::Ready { info, settle } => {
+                News::Ready { mut info, settle } => {
+                    info.insert(GATEWAY.to_owned(), self.gateway.around().name.clone().into());
                     self.dial_at = Some(Instant::now() + settle);
                     self.stage = Stage::Offered(info);
                 }
@@ -218,10 +233,11 @@ impl<S: Stock> Attendant<S> {
         let (Stage::Offered(info) | Stage::Taken(info)) = &self.stage else { return };
         let (link, spool, info) = (self.link.clone(), self.spool.clone(), info.clone());
         let dial_no = self.gateway.next_dial(&self.name);
-        let dial = self.gateway.around().engine.clone();
+        let (dial, last) = (self.gateway.around().engine.clone(), self.engine.take());
         self.conversation = Some(Box::pin(async move {
-            let transport = dial().await?;
-            Ok(link.converse(transport, dial_no, info, &spool).await)
+            let transport = dial(last).await?;
+            let engine = transport.peer().to_owned();
+            Ok((link.converse(transport, dial_no, info, &spool).await, engine))
         }));
     }
 
@@ -242,16 +258,20 @@ impl<S: Stock> Attendant<S> {
     }
 
     /// The session's connection has ended. Once an engine has taken the worker, its socket outlives engines.
-    fn parted(&mut self, end: Result<Disconnect, TransportError>) -> Result<(), End> {
+    fn parted(&mut self, end: Result<(Disconnect, String), TransportError>) -> Result<(), End> {
         let reason = match end {
-            Ok(Disconnect::Refused(refusal)) => {
-                let is_final = matches!(refusal.code, RefusalCode::Credentials | RefusalCode::StaleDial);
-                if is_final {
+            Ok((Disconnect::Refused(refusal), _)) => {
+                // An engine that does not know the worker is passed over: another one has its builds.
+                if refusal.code == RefusalCode::StaleDial {
                     return Err(End::Refused(refusal.reason));
                 }
                 refusal.reason
             }
-            Ok(other) => other.to_string(),
+            Ok((other, engine)) => {
+                // A break of the network: the engine that has the builds is asked first.
+                self.engine = Some(engine);
+                other.to_string()
+            }
             Err(error) => error.to_string(),
         };
         if matches!(self.stage, Stage::Offered(_)) {
@@ -278,7 +298,7 @@ async fn at(when: Option<Instant>) {
     }
 }
 
-async fn converse(conversation: &mut Option<Conversation>) -> Result<Disconnect, TransportError> {
+async fn converse(conversation: &mut Option<Conversation>) -> Result<(Disconnect, String), TransportError> {
     match conversation {
         Some(conversation) => conversation.await,
         None => std::future::pending().await,

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use muster_net::{AnyStream, Incoming, Place};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::attendant::Attendant;
@@ -15,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::ghosts::Ghosts;
 use crate::msgpack::{HandshakeError, MsgpackWorker, handshake};
 use crate::pb::{ChangePort, LoggedIn, Login, Outcome, PbWorker};
+use crate::registry::Ghost;
 use crate::roster::{Account, Port, StockWorker};
 use crate::stock::{Breach, Stock};
 use crate::wire::Wire;
@@ -28,13 +28,6 @@ const DENIED_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// How long a client that sends changes may be silent.
 const CHANGES_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Any stream.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
-
-/// A socket of either kind.
-pub(crate) type AnySocket = Box<dyn Socket>;
 
 /// What is spoken at a port.
 #[derive(Clone, Copy)]
@@ -50,7 +43,7 @@ pub(crate) struct Door {
     pub(crate) peer: String,
     pub(crate) stop: CancellationToken,
     /// The place of a stranger, until somebody has logged in.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// Why nobody came in.
@@ -58,6 +51,10 @@ pub(crate) struct Door {
 enum Rejected {
     #[error("it did not log in within {LOGIN_TIMEOUT:?}")]
     Silent,
+    #[error("it had not logged in while others waited for its place")]
+    Crowded,
+    #[error("the master stops")]
+    Stopped,
     #[error("it went away before it had logged in")]
     Left,
     #[error("{0}")]
@@ -72,38 +69,54 @@ enum Rejected {
 
 impl Door {
     /// Lets in who proves a password, and attends them until the connection ends.
-    pub(crate) async fn admit(self, socket: AnySocket, protocol: Protocol) {
+    pub(crate) async fn admit(self, incoming: Incoming, protocol: Protocol) {
         let (gateway, peer, stop) = (self.gateway.clone(), self.peer.clone(), self.stop.clone());
         let served = async {
+            let until = Instant::now() + LOGIN_TIMEOUT;
+            let socket = self.stranger(until, incoming.open()).await?;
             match protocol {
-                Protocol::Pb => self.pb(socket).await,
-                Protocol::Msgpack => self.msgpack(socket).await,
+                Protocol::Pb => self.pb(socket, until).await,
+                Protocol::Msgpack => self.msgpack(socket, until).await,
             }
         };
         tokio::select! {
-            served = served => if let Err(rejected) = served {
-                gateway.count_refusal();
-                tracing::warn!(peer, "a connection to the port for stock workers was turned away: {rejected}");
+            served = served => match served {
+                Ok(()) | Err(Rejected::Stopped) => {}
+                Err(rejected) => {
+                    gateway.count_refusal();
+                    tracing::warn!(peer, "a connection to the port for stock workers was turned away: {rejected}");
+                }
             },
             // Those who attend a worker end by themselves, and have a word of farewell.
             () = stopped_long_ago(stop) => {}
         }
     }
 
-    async fn pb(self, socket: AnySocket) -> Result<(), Rejected> {
+    /// Does what a stranger wants, within a bound of time, and as long as nobody else needs its place.
+    async fn stranger<T, E>(
+        &self,
+        until: Instant,
+        wanted: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Rejected>
+    where
+        Rejected: From<E>,
+    {
+        tokio::select! {
+            done = timeout_at(until, wanted) => Ok(done.map_err(|_| Rejected::Silent)??),
+            () = self.place.taken() => Err(Rejected::Crowded),
+            () = self.stop.cancelled() => Err(Rejected::Stopped),
+        }
+    }
+
+    async fn pb(self, socket: AnyStream, until: Instant) -> Result<(), Rejected> {
         let mut wire = Wire::stream(socket, self.peer.clone());
         let mut login = Login::new(*uuid::Uuid::new_v4().as_bytes());
-        let who = tokio::select! {
-            who = timeout(LOGIN_TIMEOUT, self.log_in(&mut wire, &mut login)) => who,
-            () = self.stop.cancelled() => return Ok(()),
-        };
-        match who {
-            Err(_) => Err(Rejected::Silent),
-            Ok(Ok(who)) => match who.account.clone() {
+        match self.stranger(until, self.log_in(&mut wire, &mut login)).await {
+            Ok(who) => match who.account.clone() {
                 Account::Worker(worker) => self.attend_pb(wire, login, &who, worker).await,
                 Account::Changes(_) => self.take_changes(wire, login, who).await,
             },
-            Ok(Err(Rejected::Denied { name })) => {
+            Err(Rejected::Denied { name }) => {
                 if let Ok(_place) = self.gateway.denied().try_acquire_owned() {
                     let (peer, stop) = (self.peer.clone(), self.stop.clone());
                     drop(self);
@@ -113,7 +126,7 @@ impl Door {
                 }
                 Err(Rejected::Denied { name })
             }
-            Ok(Err(rejected)) => Err(rejected),
+            Err(rejected) => Err(rejected),
         }
     }
 
@@ -146,28 +159,28 @@ impl Door {
         who: &LoggedIn,
         worker: StockWorker,
     ) -> Result<(), Rejected> {
-        let stock = PbWorker::new(login, who, worker.builders)?;
-        self.attend(&who.name, &worker.password, wire, |_| Ok((stock, None))).await
+        let stock = PbWorker::new(login, who, worker.builders.clone())?;
+        self.attend(&who.name, &worker, wire, |_, _| Ok((stock, None))).await
     }
 
     /// Settles who the worker of this name is, and attends it. Nobody is told an error: that would end a worker.
     async fn attend<S: Stock>(
         self,
         name: &str,
-        password: &str,
+        worker: &StockWorker,
         wire: Wire,
-        stock: impl FnOnce(&Gateway) -> Result<(S, Option<Ghosts>), Rejected>,
+        stock: impl FnOnce(&Gateway, Vec<Ghost>) -> Result<(S, Option<Ghosts>), Rejected>,
     ) -> Result<(), Rejected> {
-        let Door { gateway, peer, stop, permit, .. } = self;
-        drop(permit);
+        let Door { gateway, peer, stop, place, .. } = self;
+        drop(place);
         let claim = tokio::select! {
             claim = gateway.claim(name) => claim,
             () = stop.cancelled() => return Ok(()),
         };
         match claim {
-            Ok(claim) => {
-                let (stock, ghosts) = stock(&gateway)?;
-                let attendant = Attendant::new(gateway, name, password, stock, wire, claim, ghosts);
+            Ok((claim, left)) => {
+                let (stock, ghosts) = stock(&gateway, left)?;
+                let attendant = Attendant::new(gateway, name, worker, stock, wire, claim, ghosts);
                 attendant.attend(stop).await;
             }
             Err(turned) => {
@@ -211,21 +224,19 @@ impl Door {
         }
     }
 
-    async fn msgpack(self, socket: AnySocket) -> Result<(), Rejected> {
+    async fn msgpack(self, socket: AnyStream, until: Instant) -> Result<(), Rejected> {
         let account = |name: &str| self.gateway.roster().account(&self.port, name);
-        let opened = timeout(LOGIN_TIMEOUT, handshake(socket, &account)).await;
-        let (name, worker, socket) = opened.map_err(|_| Rejected::Silent)??;
+        let (name, worker, socket) = self.stranger(until, handshake(socket, &account)).await?;
         let wire = Wire::messages(socket, self.peer.clone());
         self.attend_msgpack(&name, worker, wire).await
     }
 
     async fn attend_msgpack(self, name: &str, worker: StockWorker, wire: Wire) -> Result<(), Rejected> {
-        let builders = worker.builders;
-        self.attend(name, &worker.password, wire, |gateway| {
-            let ghosts = Ghosts::load(&gateway.around().directory, name)?;
+        let builders = worker.builders.clone();
+        self.attend(name, &worker, wire, |gateway, left| {
             let chores = format!("gateway-{}", uuid::Uuid::new_v4());
-            let stock = MsgpackWorker::new(builders, ghosts.alive().to_vec(), chores)?;
-            Ok((stock, Some(ghosts)))
+            let stock = MsgpackWorker::new(builders, left.clone(), chores)?;
+            Ok((stock, Some(Ghosts::new(name, gateway.around().registry.clone(), left))))
         })
         .await
     }

@@ -1,21 +1,24 @@
 //! What all connections of a gateway share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use muster_net::Strangers;
 use muster_session::{Transport, TransportError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::pb::SentChange;
+use crate::registry::{self, Ghost, NotHere, Registrar, Registry, Wanted};
 use crate::roster::Roster;
 use crate::spool::Budget;
 
-/// Connections that have not logged in yet. More wait in the kernel's queue; each of them has a few seconds.
+/// Connections that have not logged in yet. With more of them the oldest one leaves, so that peers that say nothing never
+/// keep workers out.
 const MAX_STRANGERS: usize = 2048;
 
 /// Connections that were turned away and are held open for a moment, as stock workers expect it; more are closed at
@@ -28,8 +31,10 @@ const PING_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may take to end after it was told to.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens a transport to an engine, for one session.
-pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Transport, TransportError>> + Send + Sync>;
+/// Opens a transport to an engine, for one session; if possible to the one that the transport's
+/// [peer](Transport::peer) named at the last dial.
+pub type Dial =
+    Arc<dyn Fn(Option<String>) -> BoxFuture<'static, Result<Transport, TransportError>> + Send + Sync>;
 
 /// Keeps a change for the change source of this name; success means that it is committed.
 pub type AddChange = Arc<dyn Fn(String, SentChange) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -42,8 +47,12 @@ pub struct Surroundings {
     pub engine: Dial,
     /// Where changes go.
     pub changes: AddChange,
+    /// What it shares with other gateways.
+    pub registry: Arc<dyn Registry>,
     /// For the gateway's own files; made when it is missing.
     pub directory: PathBuf,
+    /// Unique to this life of its process: engines know the sessions of stock workers by it.
+    pub name: String,
 }
 
 /// A gateway. Clones are the same one.
@@ -53,7 +62,8 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     around: Surroundings,
     budget: Budget,
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
+    registrar: Registrar,
     denied: Arc<Semaphore>,
     refused: AtomicU64,
     state: Mutex<State>,
@@ -68,6 +78,8 @@ struct State {
     serial: u64,
     /// Who came last under a name.
     newest: HashMap<String, u64>,
+    /// Connections that are being asked for another gateway.
+    asked: HashSet<String>,
 }
 
 /// A worker's connection, as others reach it.
@@ -99,23 +111,78 @@ pub(crate) enum Turned {
     Busy,
     #[error("a later connection of this worker has come")]
     Late,
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
 }
 
 impl Gateway {
-    /// A gateway without connections.
+    /// A gateway without connections. Its second half has to be run, until `stop`.
     ///
     /// # Errors
     /// When its directory can't be made.
-    pub fn new(around: Surroundings) -> std::io::Result<Gateway> {
+    pub fn new(
+        around: Surroundings,
+        stop: CancellationToken,
+    ) -> std::io::Result<(Gateway, impl Future<Output = ()> + Send + 'static)> {
         std::fs::create_dir_all(&around.directory)?;
-        Ok(Gateway(Arc::new(Inner {
+        let registry = around.registry.clone();
+        let (registrar, carrying) = Registrar::new(registry.clone());
+        let gateway = Gateway(Arc::new(Inner {
             around,
             budget: Budget::default(),
-            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
+            strangers: Strangers::new(MAX_STRANGERS),
+            registrar,
             denied: Arc::new(Semaphore::new(MAX_DENIED)),
             refused: AtomicU64::new(0),
             state: Mutex::default(),
-        })))
+        }));
+        let watching = gateway.clone();
+        let running = async move {
+            tokio::select! {
+                () = carrying => {}
+                () = registry::watch(registry, stop, |wanted| watching.is_wanted(wanted)) => {}
+            }
+        };
+        Ok((gateway, running))
+    }
+
+    /// Another gateway is interested in a worker that is here.
+    fn is_wanted(&self, wanted: Wanted) {
+        match wanted {
+            Wanted::Lost(name) => {
+                if let Some(connection) = self.state().connections.get(&name) {
+                    tracing::info!(worker = name, "another gateway has taken the worker");
+                    connection.close.cancel();
+                }
+            }
+            Wanted::Challenged(name) => {
+                let mut state = self.state();
+                let Some(there) = state.connections.get(&name) else {
+                    // Its row says that it is here, and it is not.
+                    return self.0.registrar.leave(&name);
+                };
+                let (pings, close) = (there.pings.clone(), there.close.clone());
+                if state.asked.insert(name.clone()) {
+                    tokio::spawn(self.clone().answer_for(name, pings, close));
+                }
+            }
+        }
+    }
+
+    /// Tells another gateway whether a worker's connection here stays.
+    async fn answer_for(self, name: String, pings: mpsc::Sender<Ping>, close: CancellationToken) {
+        let answer = ask(&pings).await;
+        tracing::info!(
+            worker = name,
+            ?answer,
+            "a second connection of this worker has come to another gateway"
+        );
+        if answer != Some(true) {
+            close.cancel();
+        } else if let Err(error) = self.0.around.registry.keep(name.clone()).await {
+            tracing::warn!(worker = name, error, "another gateway was not told that the worker stays");
+        }
+        self.state().asked.remove(&name);
     }
 
     /// Workers that are connected.
@@ -129,6 +196,7 @@ impl Gateway {
     }
 
     pub(crate) fn count_refusal(&self) {
+        metrics::counter!("muster_stock_connections_refused_total").increment(1);
         self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -144,8 +212,8 @@ impl Gateway {
         self.0.budget.clone()
     }
 
-    pub(crate) fn strangers(&self) -> Arc<Semaphore> {
-        self.0.strangers.clone()
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.0.strangers
     }
 
     pub(crate) fn denied(&self) -> Arc<Semaphore> {
@@ -162,9 +230,19 @@ impl Gateway {
         *last
     }
 
-    /// Makes the caller the connection of this worker. One that is there already is pinged: it stays when it answers
+    /// Makes the caller the connection of this worker, in the whole cluster; answers what it may still run.
+    pub(crate) async fn claim(&self, name: &str) -> Result<(Claim, Vec<Ghost>), Turned> {
+        let claim = self.claim_here(name).await?;
+        let taken = tokio::select! {
+            taken = self.0.registrar.take(name) => taken?,
+            () = claim.close.cancelled() => return Err(Turned::Late),
+        };
+        Ok((claim, taken))
+    }
+
+    /// Makes the caller the connection of this worker here. One that is there already is pinged: it stays when it answers
     /// and works, or else the newcomer takes its place. Among several newcomers the latest one wins.
-    pub(crate) async fn claim(&self, name: &str) -> Result<Claim, Turned> {
+    async fn claim_here(&self, name: &str) -> Result<Claim, Turned> {
         let serial = {
             let mut state = self.state();
             state.serial += 1;
@@ -183,12 +261,7 @@ impl Gateway {
                 };
                 (old.pings.clone(), old.close.clone(), old.over.clone())
             };
-            let (answer, answered) = oneshot::channel();
-            let ping = async {
-                pings.send(answer).await.ok()?;
-                answered.await.ok()
-            };
-            let answer = tokio::time::timeout(PING_PATIENCE, ping).await.ok().flatten();
+            let answer = ask(&pings).await;
             tracing::info!(worker = name, ?answer, "a second connection of this worker has come");
             if answer == Some(true) {
                 return Err(Turned::Busy);
@@ -205,6 +278,7 @@ impl Gateway {
         let (close, over) = (CancellationToken::new(), CancellationToken::new());
         let connection = Connection { serial, pings, close: close.clone(), over: over.clone() };
         state.connections.insert(name.to_owned(), connection);
+        metrics::gauge!("muster_stock_workers_connected").increment(1.0);
         Claim { gateway: self.clone(), name: name.to_owned(), serial, pings: receiver, close, over }
     }
 
@@ -218,11 +292,24 @@ impl Drop for Claim {
         let mut state = self.gateway.state();
         if state.connections.get(&self.name).is_some_and(|connection| connection.serial == self.serial) {
             state.connections.remove(&self.name);
+            metrics::gauge!("muster_stock_workers_connected").decrement(1.0);
         }
         if state.newest.get(&self.name) == Some(&self.serial) {
             state.newest.remove(&self.name);
         }
+        // Before a newcomer can arrive: the registrar keeps the order.
+        self.gateway.0.registrar.leave(&self.name);
         drop(state);
         self.over.cancel();
     }
+}
+
+/// Asks a connection for a sign of life: `true` when commands run on it, `None` when it is silent.
+async fn ask(pings: &mpsc::Sender<Ping>) -> Option<bool> {
+    let (answer, answered) = oneshot::channel();
+    let ping = async {
+        pings.send(answer).await.ok()?;
+        answered.await.ok()
+    };
+    tokio::time::timeout(PING_PATIENCE, ping).await.ok().flatten()
 }

@@ -1,91 +1,88 @@
 //! Commands that a msgpack worker may still run when it comes back: it keeps them when its connection breaks.
 //!
-//! Their ids outlive this process in a file for each worker, since a master may be killed at any moment as well.
+//! Their ids are in the database, since it may come back to another gateway, and a gateway may be killed at any moment.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use futures_util::future::BoxFuture;
 
-/// A command that was started and whose end nobody has heard of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ghost {
-    /// The id that the worker knows it by.
-    pub(crate) command: String,
-    /// Seconds that it may live on after it was told to end.
-    pub(crate) lingers: f64,
-}
+use crate::registry::{Ghost, Registry};
+
+/// Rest between two tries while the database is away; commands begin when it is back.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The commands of one worker.
 pub(crate) struct Ghosts {
-    path: PathBuf,
+    worker: String,
+    registry: Arc<dyn Registry>,
     alive: Vec<Ghost>,
+    /// Counts changes of `alive`.
+    version: u64,
+    /// The last one that is durable.
+    noted: u64,
+    noting: Option<BoxFuture<'static, Result<u64, TakenOver>>>,
 }
 
+/// Another gateway has the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakenOver;
+
 impl Ghosts {
-    /// Those of an earlier connection, which may have been of an earlier process.
-    pub(crate) fn load(directory: &Path, worker: &str) -> io::Result<Ghosts> {
-        // A worker's name is an identifier, but this must not depend on it.
-        let file: String = worker.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let path = directory.join(format!("{file}.json"));
-        let alive = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Ghosts { path, alive })
+    /// Those of an earlier connection, which may have been another gateway's.
+    pub(crate) fn new(worker: &str, registry: Arc<dyn Registry>, alive: Vec<Ghost>) -> Ghosts {
+        Ghosts { worker: worker.to_owned(), registry, alive, version: 0, noted: 0, noting: None }
     }
 
-    pub(crate) fn alive(&self) -> &[Ghost] {
-        &self.alive
-    }
-
-    /// A command is about to start. Durable when this returns.
-    pub(crate) fn begin(&mut self, command: String, lingers: f64) -> io::Result<()> {
+    /// A command is about to start; it may as soon as [`has_noted`](Ghosts::has_noted) this number.
+    pub(crate) fn begin(&mut self, command: String, lingers: f64) -> u64 {
         self.alive.push(Ghost { command, lingers });
-        self.save()
+        self.version += 1;
+        self.version
     }
 
     /// A command has ended.
-    pub(crate) fn end(&mut self, command: &str) -> io::Result<()> {
+    pub(crate) fn end(&mut self, command: &str) {
         let before = self.alive.len();
         self.alive.retain(|ghost| ghost.command != command);
-        if self.alive.len() == before { Ok(()) } else { self.save() }
+        self.version += u64::from(self.alive.len() < before);
     }
 
     /// All of them were told to stop and had time for it.
-    pub(crate) fn laid(&mut self) -> io::Result<()> {
-        if self.alive.is_empty() {
-            return Ok(());
-        }
+    pub(crate) fn laid(&mut self) {
+        self.version += u64::from(!self.alive.is_empty());
         self.alive.clear();
-        self.save()
     }
 
-    fn save(&self) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&self.alive)?)?;
-        file.sync_data()?;
-        fs::rename(&beside, &self.path)
+    pub(crate) fn has_noted(&self, version: u64) -> bool {
+        self.noted >= version
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    pub(crate) fn is_behind(&self) -> bool {
+        self.noted < self.version
+    }
 
-    #[test]
-    fn they_outlive_the_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let load = || Ghosts::load(directory.path(), "w/1").unwrap();
-        let mut ghosts = load();
-        ghosts.begin("1.2.3".into(), 0.0).unwrap();
-        ghosts.begin("1.2.4".into(), 5.0).unwrap();
-        ghosts.end("1.2.3").unwrap();
-        assert_eq!(load().alive(), [Ghost { command: "1.2.4".into(), lingers: 5.0 }]);
-        ghosts.laid().unwrap();
-        assert!(load().alive().is_empty());
+    /// Makes the present list durable. Safe to cancel: the next call goes on.
+    pub(crate) async fn note(&mut self) -> Result<(), TakenOver> {
+        let noting = self.noting.get_or_insert_with(|| {
+            let (registry, worker) = (self.registry.clone(), self.worker.clone());
+            let (alive, version) = (self.alive.clone(), self.version);
+            Box::pin(async move {
+                loop {
+                    match registry.note(worker.clone(), alive.clone()).await {
+                        Ok(true) => return Ok(version),
+                        Ok(false) => return Err(TakenOver),
+                        Err(error) => {
+                            tracing::warn!(worker, error, "can't note what the worker runs; trying again");
+                            tokio::time::sleep(RETRY).await;
+                        }
+                    }
+                }
+            })
+        });
+        let noted = noting.await;
+        self.noting = None;
+        self.noted = noted?;
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod listen;
 pub mod msgpack;
 mod pb;
 mod player;
+mod registry;
 mod roster;
 mod spool;
 mod stock;
@@ -32,7 +33,8 @@ pub mod value;
 mod wire;
 
 pub use gateway::{AddChange, Dial, Gateway, Surroundings};
-pub use listen::{Listener, serve_msgpack, serve_pb};
+pub use listen::{serve_msgpack, serve_pb};
 pub use pb::SentChange;
+pub use registry::{Arrival, Ghost, Registry, Reply, Standing, Wanted};
 pub use roster::{ChangeAccount, Port, Roster, StockWorker};
 pub use stock::BuilderDir;

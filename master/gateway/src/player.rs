@@ -9,7 +9,7 @@ use muster_session::wire::MAX_BLOCK;
 use muster_session::{Order, UpdateBody, WorkerEvent, WorkerLink};
 
 use crate::banana::MAX_STRING;
-use crate::ghosts::Ghosts;
+use crate::ghosts::{Ghosts, TakenOver};
 use crate::spool::WorkerSpool;
 use crate::stock::{Answer, Breach, News, Stock, Ticket};
 use crate::translate::{StockCommand, Transfer, Translated, stock_command, translate};
@@ -25,6 +25,8 @@ pub(crate) struct Player {
     commands: HashMap<CommandId, Held>,
     /// For workers whose commands outlive their connection.
     ghosts: Option<Ghosts>,
+    /// Commands that begin once the ghosts have noted this number.
+    waiting: VecDeque<(u64, CommandId, StockCommand)>,
 }
 
 /// A command that the session knows.
@@ -90,16 +92,49 @@ impl Held {
 
 impl Player {
     pub(crate) fn new(link: WorkerLink, spool: WorkerSpool, ghosts: Option<Ghosts>) -> Player {
-        Player { link, spool, commands: HashMap::new(), ghosts }
+        Player { link, spool, commands: HashMap::new(), ghosts, waiting: VecDeque::new() }
     }
 
     /// An engine has taken the worker: what an earlier connection left is dead by now.
     pub(crate) fn is_taken(&mut self) {
-        if let Some(ghosts) = &mut self.ghosts
-            && let Err(error) = ghosts.laid()
-        {
-            tracing::error!("the commands of a lost connection can't be struck off: {error}");
+        if let Some(ghosts) = &mut self.ghosts {
+            ghosts.laid();
         }
+    }
+
+    /// Whether [`note`](Player::note) has something to do.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.ghosts.as_ref().is_some_and(Ghosts::is_behind)
+    }
+
+    /// Notes what the worker runs. Safe to cancel.
+    pub(crate) async fn note(&mut self) -> Result<(), TakenOver> {
+        match &mut self.ghosts {
+            Some(ghosts) => ghosts.note().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the commands that are noted by now.
+    pub(crate) fn has_noted(&mut self, stock: &mut dyn Stock) -> Result<(), Breach> {
+        while let (Some(ghosts), Some((version, ..))) = (&self.ghosts, self.waiting.front())
+            && ghosts.has_noted(*version)
+            && let Some((_, id, command)) = self.waiting.pop_front()
+        {
+            stock.start(id, command)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a command back that has not begun.
+    fn is_withdrawn(&mut self, id: CommandId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|(_, waiting, _)| *waiting != id);
+        let withdrawn = self.waiting.len() < before;
+        if let Some(ghosts) = self.ghosts.as_mut().filter(|_| withdrawn) {
+            ghosts.end(&id.to_string());
+        }
+        withdrawn
     }
 
     /// Whether a command of the session has not ended on the worker.
@@ -119,6 +154,7 @@ impl Player {
                 let held = self.commands.remove(&command);
                 match held.filter(|held| !held.ended) {
                     None => Ok(()),
+                    Some(_) if self.is_withdrawn(command) => Ok(()),
                     Some(held) => {
                         stock.interrupt(command, "nobody waits for it any more")?;
                         let_go(held, stock)
@@ -144,14 +180,11 @@ impl Player {
                 let command = stock_command(&start);
                 self.commands.insert(id, Held::new(number, &command));
                 self.link.acknowledge(id, number);
-                if let Some(ghosts) = &mut self.ghosts
-                    && let Err(error) = ghosts.begin(id.to_string(), command.lingers)
-                {
-                    // Without a note of it, a second copy could run beside it one day.
-                    let error = format!("the gateway can't note that it runs: {error}");
-                    return self.complete(id, Some(error), stock);
-                }
-                stock.start(id, command)
+                let Some(ghosts) = &mut self.ghosts else { return stock.start(id, command) };
+                // Without a durable note of it, a second copy could run beside it one day.
+                let version = ghosts.begin(id.to_string(), command.lingers);
+                self.waiting.push_back((version, id, command));
+                Ok(())
             }
             Order::Interrupt { why } => {
                 let Some(held) = self.commands.get_mut(&id) else { return Ok(()) };
@@ -159,7 +192,11 @@ impl Player {
                 held.interrupted = true;
                 held.chunks.clear();
                 self.link.acknowledge(id, number);
-                if !held.ended {
+                let has_ended = held.ended;
+                if self.is_withdrawn(id) {
+                    return self.complete(id, Some(format!("interrupted before it began: {why}")), stock);
+                }
+                if !has_ended {
                     stock.interrupt(id, &why)?;
                 }
                 self.feed(id, stock)
@@ -219,10 +256,8 @@ impl Player {
                 stock.answer(ticket, Answer::Counted)
             }
             News::Complete { command, error } => {
-                if let Some(ghosts) = &mut self.ghosts
-                    && let Err(error) = ghosts.end(&command.to_string())
-                {
-                    tracing::warn!("the end of a command can't be noted: {error}");
+                if let Some(ghosts) = &mut self.ghosts {
+                    ghosts.end(&command.to_string());
                 }
                 self.complete(command, error, stock)
             }

@@ -1,11 +1,12 @@
 //! Who may come in, as the configuration in force says.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::stock::BuilderDir;
 
 /// Everybody who may log in.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     /// Workers with a password, by name.
     pub workers: HashMap<String, StockWorker>,
@@ -14,17 +15,19 @@ pub struct Roster {
 }
 
 /// One worker.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StockWorker {
     /// Its password, which the log-in of PB needs in plain text.
     pub password: String,
     /// Every builder that any master of the cluster may run on it: a worker that deletes left-over directories
     /// deletes what is not named here.
     pub builders: Vec<BuilderDir>,
+    /// How often it is asked for a sign of life.
+    pub keepalive: Duration,
 }
 
 /// A `PBChangeSource`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ChangeAccount {
     /// Its name in the configuration.
     pub source: String,

@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt, future, sink, stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt, future, sink};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Bytes that are read at once.
-const READ_BUFFER: usize = 8 * 1024;
+/// Bytes that are read at once, by way of the stack: an idle worker has no buffer.
+const READ_BUFFER: usize = 32 * 1024;
 
 /// Small pieces of a byte stream are written together up to this.
 const TOGETHER: usize = 64 * 1024;
@@ -49,15 +50,7 @@ impl Wire {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (reader, writer) = tokio::io::split(socket);
-        let incoming = stream::unfold(Some(reader), |reader| async move {
-            let mut reader = reader?;
-            let mut bytes = Vec::with_capacity(READ_BUFFER);
-            match reader.read_buf(&mut bytes).await {
-                Ok(0) => None,
-                Ok(_) => Some((Ok(bytes), Some(reader))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
+        let incoming = Pieces { reader: Some(reader) };
         let outgoing = sink::unfold(writer, |mut writer, bytes: Vec<u8>| async move {
             writer.write_all(&bytes).await?;
             Ok(writer)
@@ -83,6 +76,31 @@ impl Wire {
             })
         });
         Wire { incoming: Box::pin(incoming), outbox: Outbox::new(Box::pin(outgoing), false), peer }
+    }
+}
+
+/// What comes in on a stream of bytes, as it comes.
+struct Pieces<S> {
+    /// `None` after the end.
+    reader: Option<ReadHalf<S>>,
+}
+
+impl<S: AsyncRead> Stream for Pieces<S> {
+    type Item = io::Result<Vec<u8>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Vec<u8>>>> {
+        let Some(reader) = &mut self.reader else { return Poll::Ready(None) };
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_BUFFER];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        let read = ready!(Pin::new(reader).poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            self.reader = None;
+        }
+        Poll::Ready(match read {
+            Ok(()) if buffer.filled().is_empty() => None,
+            Ok(()) => Some(Ok(buffer.filled().to_vec())),
+            Err(error) => Some(Err(error)),
+        })
     }
 }
 

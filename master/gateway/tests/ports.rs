@@ -106,6 +106,19 @@ async fn many_workers_attach_at_once() {
 }
 
 #[tokio::test]
+async fn silent_connections_don_t_keep_workers_out() {
+    const SILENT: usize = 2100;
+    let port = Port::open(1).await;
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        silent.push(TcpStream::connect(port.pb).await.unwrap());
+    }
+    let attach = async { PbClient::connect(port.pb).await.attach("w0").await.expect("it is let in") };
+    tokio::time::timeout(Duration::from_secs(5), attach).await.expect("soon");
+    assert!(port.gateway.refused() > 0, "somebody left for it");
+}
+
+#[tokio::test]
 async fn a_dead_connection_makes_way_for_the_newest() {
     let mut port = Port::open(1).await;
     let mut dead = PbClient::connect(port.pb).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use muster_net::{Incoming, Listener, Place, Strangers};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -14,9 +14,9 @@ use crate::transport::{Transport, TransportError};
 use crate::websocket;
 use crate::wire::{self, BootId, CommandState, FromMaster, Refusal, WorkerInfo};
 
-/// Connections that may be in their opening at once; the next ones wait in the kernel's queue. A strange peer holds
-/// its place for [`OPENING_TIMEOUT`] at most.
-pub const MAX_OPENINGS: usize = 256;
+/// Connections that may be in their opening at once. With more of them the oldest one that is still silent leaves, so
+/// that peers which say nothing never keep workers out; each holds its place for [`OPENING_TIMEOUT`] at most.
+pub const MAX_OPENINGS: usize = 1024;
 
 /// Rest after an error of `accept`: mostly the process has no file descriptor left, and needs time to get one back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +76,9 @@ pub enum OpeningError {
     /// It said nothing for too long.
     #[error("it did not finish the opening within {OPENING_TIMEOUT:?}")]
     Silent,
+    /// It had not finished the opening, and its place was needed.
+    #[error("it did not finish the opening while others waited for its place")]
+    Crowded,
     /// It went away.
     #[error("it went away during the opening")]
     Closed,
@@ -89,32 +92,49 @@ pub enum OpeningError {
 
 /// Accepts connections for ever, and hands out those that open well. Strangers, silence and garbage are turned away
 /// here, with a line in the log. When `openings` is full, new connections wait; when its receiver is gone, this ends.
-pub async fn serve(listener: TcpListener, passwords: Passwords, openings: mpsc::Sender<Opening>) {
+pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings: mpsc::Sender<Opening>) {
+    let listener = listener.into();
+    let strangers = Strangers::new(MAX_OPENINGS);
     let mut pending = JoinSet::new();
     loop {
+        let accepted = async {
+            let incoming = listener.accept().await?;
+            Ok::<_, std::io::Error>((strangers.enter().await, incoming))
+        };
         tokio::select! {
-            accepted = listener.accept(), if pending.len() < MAX_OPENINGS => match accepted {
-                Ok((stream, peer)) => {
-                    pending.spawn(admit(stream, peer.to_string(), passwords.clone(), openings.clone()));
+            accepted = accepted => match accepted {
+                Ok((place, incoming)) => {
+                    pending.spawn(admit(incoming, place, passwords.clone(), openings.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the session port can't accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = pending.join_next() => {}
             () = openings.closed() => return,
         }
+        while pending.try_join_next().is_some() {}
     }
 }
 
-async fn admit(stream: TcpStream, peer: String, passwords: Passwords, openings: mpsc::Sender<Opening>) {
-    let accepted = async { open(websocket::accept(stream, peer.clone()).await?, &passwords).await };
-    let opened = tokio::time::timeout(OPENING_TIMEOUT, accepted).await.unwrap_or(Err(OpeningError::Silent));
+async fn admit(incoming: Incoming, place: Place, passwords: Passwords, openings: mpsc::Sender<Opening>) {
+    let peer = incoming.peer().to_owned();
+    let accepted = async {
+        let stream = incoming.open().await.map_err(TransportError::from)?;
+        open(websocket::accept(stream, peer.clone()).await?, &passwords).await
+    };
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(OPENING_TIMEOUT, accepted) => opened.unwrap_or(Err(OpeningError::Silent)),
+        () = place.taken() => Err(OpeningError::Crowded),
+    };
+    drop(place);
     match opened {
         // A closed queue ends `serve`, and the opening with it.
         Ok(opening) => drop(openings.send(opening).await),
-        Err(error) => tracing::warn!(peer, %error, "a connection to the session port was turned away"),
+        Err(error) => {
+            metrics::counter!("muster_session_openings_refused_total").increment(1);
+            tracing::warn!(peer, %error, "a connection to the session port was turned away");
+        }
     }
 }
 

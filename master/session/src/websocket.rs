@@ -27,8 +27,10 @@ fn config() -> WebSocketConfig {
 ///
 /// # Errors
 /// When the peer doesn't ask for a WebSocket.
-pub async fn accept(stream: TcpStream, peer: String) -> Result<Transport, TransportError> {
-    stream.set_nodelay(true)?;
+pub async fn accept<S>(stream: S, peer: String) -> Result<Transport, TransportError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let socket = tokio_tungstenite::accept_async_with_config(stream, Some(config())).await?;
     Ok(transport(socket, peer))
 }

@@ -33,6 +33,9 @@ pub const MAX_NAME: usize = 50;
 /// Commands that one worker holds at most; their list has to fit the opening. One more ends the connection.
 pub const MAX_COMMANDS: usize = 4096;
 
+/// The key of [`WorkerInfo`] under which a gateway names the life of its process. Whatever the worker runs ends with it.
+pub const GATEWAY: &str = "gateway";
+
 /// Deepest nesting that is decoded; real frames need about eight.
 const MAX_DEPTH: usize = 32;
 

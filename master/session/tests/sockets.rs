@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::*;
 use futures_util::{SinkExt, StreamExt};
 use muster_core::Epoch;
+use muster_session::listen::MAX_OPENINGS;
 use muster_session::wire::{self, FromMaster, FromWorker, Hello, MAX_FRAME};
 use muster_session::{
     BootId, Disconnect, MasterLink, MasterUrl, Opening, OpeningError, Passwords, RefusalCode, Transport,
@@ -116,6 +117,22 @@ async fn garbage_on_the_port_harms_nobody() {
     let worker = TestWorker::new("secret");
     worker.dial(connect(&url).await.unwrap(), 1);
     assert_eq!(openings.recv().await.unwrap().worker(), "w1");
+}
+
+#[tokio::test]
+async fn silent_connections_don_t_keep_workers_out() {
+    let (url, mut openings) = listen(passwords()).await;
+    let mut silent = Vec::new();
+    for _ in 0..MAX_OPENINGS {
+        silent.push(TcpStream::connect(("127.0.0.1", url.port)).await.unwrap());
+    }
+    let worker = TestWorker::new("secret");
+    let came = async {
+        worker.dial(connect(&url).await.unwrap(), 1);
+        openings.recv().await.unwrap()
+    };
+    let came = tokio::time::timeout(Duration::from_secs(5), came).await;
+    assert_eq!(came.expect("it is let in soon").worker(), "w1");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! write runs inside [`Db::tx`] under a static name and comes out as [`Committed`], which is what the event bus asks for. One module
 //! for each aggregate holds its statements.
 
+pub mod absences;
 pub mod builders;
 pub mod builds;
 pub mod buildsets;
@@ -26,6 +27,7 @@ pub mod schedulers;
 pub mod sourcestamps;
 pub mod state;
 pub mod steps;
+pub mod stock;
 mod url;
 mod value;
 pub mod views;

@@ -23,7 +23,7 @@ struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
     buildbot: &'static str,
     /// Muster's own tables, version after version.
-    muster: [&'static str; 2],
+    muster: [&'static str; 3],
     has_table: &'static str,
 }
 
@@ -35,18 +35,30 @@ macro_rules! script {
 
 const SQLITE: Scripts = Scripts {
     buildbot: script!("sqlite", "buildbot_067.sql"),
-    muster: [script!("sqlite", "001_muster.sql"), script!("sqlite", "002_cluster.sql")],
+    muster: [
+        script!("sqlite", "001_muster.sql"),
+        script!("sqlite", "002_cluster.sql"),
+        script!("sqlite", "003_gateway.sql"),
+    ],
     has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
 };
 const POSTGRES: Scripts = Scripts {
     buildbot: script!("postgres", "buildbot_067.sql"),
-    muster: [script!("postgres", "001_muster.sql"), script!("postgres", "002_cluster.sql")],
+    muster: [
+        script!("postgres", "001_muster.sql"),
+        script!("postgres", "002_cluster.sql"),
+        script!("postgres", "003_gateway.sql"),
+    ],
     has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
 };
 const MYSQL: Scripts = Scripts {
     buildbot: script!("mysql", "buildbot_067.sql"),
-    muster: [script!("mysql", "001_muster.sql"), script!("mysql", "002_cluster.sql")],
+    muster: [
+        script!("mysql", "001_muster.sql"),
+        script!("mysql", "002_cluster.sql"),
+        script!("mysql", "003_gateway.sql"),
+    ],
     has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 };
 

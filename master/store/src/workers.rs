@@ -31,6 +31,8 @@ pub async fn connected(tx: &Tx, master: MasterId, worker: WorkerId, info: &str) 
     let insert = "INSERT INTO connected_workers (masterid, workerid) VALUES (?, ?) ON CONFLICT DO NOTHING";
     tx.execute(insert, params![master, worker]).await?;
     tx.execute("UPDATE workers SET info = ?, graceful = 0 WHERE id = ?", params![info, worker]).await?;
+    // The next absence begins anew, however short this connection is.
+    tx.execute("DELETE FROM muster_absent_workers WHERE workerid = ?", params![worker]).await?;
     Ok(())
 }
 

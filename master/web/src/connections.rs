@@ -1,19 +1,14 @@
 //! Connections of the web server: how many there may be, and how long a request's head may take.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::Semaphore,
-};
+use muster_net::{AnyStream, Listener};
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
-
-use crate::Listener;
 
 /// Connections at once on one listener; more wait in its backlog. A browser holds up to six.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -24,49 +19,14 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Serves every connection of a listener until `ending`, then lets open requests finish.
 pub(crate) async fn serve(listener: Listener, app: Router, ending: CancellationToken) {
-    match listener {
-        Listener::Tcp(listener) => accept(listener, app, ending).await,
-        Listener::Unix(listener) => accept(listener, app, ending).await,
-    }
-}
-
-/// A listener of either kind.
-trait Accept {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    async fn next(&self) -> io::Result<Self::Stream>;
-}
-
-impl Accept for TcpListener {
-    type Stream = TcpStream;
-
-    async fn next(&self) -> io::Result<TcpStream> {
-        let (stream, _) = self.accept().await?;
-        // Small answers must not wait for an acknowledgement; without the option they are merely slower.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY can't be set");
-        }
-        Ok(stream)
-    }
-}
-
-impl Accept for UnixListener {
-    type Stream = UnixStream;
-
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-async fn accept(listener: impl Accept, app: Router, ending: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            listener.next().await.map(|stream| (stream, place))
+            listener.accept().await.map(|incoming| (incoming, place))
         };
-        let (stream, place) = tokio::select! {
+        let (incoming, place) = tokio::select! {
             accepted = next => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -79,7 +39,11 @@ async fn accept(listener: impl Accept, app: Router, ending: CancellationToken) {
         };
         let (app, ending) = (app.clone(), ending.clone());
         connections.spawn(async move {
-            converse(stream, app, ending).await;
+            match timeout(HEAD_TIMEOUT, incoming.open()).await {
+                Ok(Ok(stream)) => converse(stream, app, ending).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a connection did not get through TLS"),
+                Err(_) => tracing::debug!("a connection did not get through TLS within {HEAD_TIMEOUT:?}"),
+            }
             drop(place);
         });
     }
@@ -87,11 +51,7 @@ async fn accept(listener: impl Accept, app: Router, ending: CancellationToken) {
     connections.wait().await;
 }
 
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    app: Router,
-    ending: CancellationToken,
-) {
+async fn converse(stream: AnyStream, app: Router, ending: CancellationToken) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut app = app.clone();
         async move {

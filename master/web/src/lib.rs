@@ -7,7 +7,6 @@ mod api;
 mod connections;
 mod frontend;
 mod health;
-mod listen;
 mod pages;
 mod sse;
 mod state;
@@ -23,7 +22,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 pub use health::{MetricsText, Probe};
-pub use listen::{DEFAULT_BACKLOG, ListenError, Listener, listen};
+pub use muster_net::{Listener, listen};
 pub use state::AppState;
 
 /// How long open requests may take after the server was told to end; then their connections are cut.

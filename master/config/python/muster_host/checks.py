@@ -149,7 +149,8 @@ def _check_builders(loaded):
 
 def _check_ports(loaded):
     protocols = loaded.settings.protocols
-    ports = [settings["port"] for settings in protocols.values() if settings["port"] is not None]
+    given = [[settings["port"], *settings["more_ports"]] for settings in protocols.values()]
+    ports = [port for ports in given for port in ports if port is not None]
     if len(set(ports)) < len(ports):
         error("Some of ports in c['protocols'] duplicated")
     if loaded.workers and not (protocols or loaded.settings.protocols_refused):

@@ -15,7 +15,7 @@ KNOWN = frozenset(
     workers www
     """.split()
 )
-_NOT_YET = ("codebases", "machines", "manhole", "metrics", "revlink", "services", "user_managers")
+_NOT_YET = ("codebases", "machines", "manhole", "metrics", "revlink", "user_managers")
 
 
 def read(config_file, values, functions, collected):
@@ -73,6 +73,7 @@ class _Loaded:
         self.builders = self._builders()
         self.workers = self._workers()
         self.change_sources = self._change_sources()
+        self.reporters = self._reporters()
         self.www = settings.read_www(values)
 
     def _schedulers(self):
@@ -162,6 +163,24 @@ class _Loaded:
         return checks.last_of_each(sources, "change source", self.settings.warnings)
 
 
+    def _reporters(self):
+        from buildbot.reporters.mail import MailNotifier
+
+        services = self.values.get("services") or []
+        if not isinstance(services, (list, tuple)):
+            error("c['services'] must be a list")
+            return []
+        reporters = {}
+        for service in _without_stand_ins(services):
+            if not isinstance(service, MailNotifier):
+                error(f"c['services']: {service!r} is not supported by Muster yet")
+            elif service.name in reporters:
+                error(f"Duplicate service name '{service.name}'", location=service.location)
+            else:
+                reporters[service.name] = service
+        return list(reporters.values())
+
+
 def _has_stand_ins(items):
     return isinstance(items, (list, tuple)) and any(isinstance(item, StandIn) for item in items)
 
@@ -184,6 +203,7 @@ def _snapshot(loaded, functions):
             "builders": [_builder(builder, encode.at("builders", builder.name)) for builder in loaded.builders],
             "schedulers": [s.as_data(encode.at("schedulers", s.name)) for s in loaded.schedulers],
             "change_sources": [s.as_data(encode.at("change_source", s.name)) for s in loaded.change_sources],
+            "reporters": [r.as_data(encode.at("services", r.name)) for r in loaded.reporters],
             "locks": [lock.as_data() for lock in checks.all_locks(loaded)],
             "projects": [project.as_data() for project in loaded.projects],
             "warnings": loaded.settings.warnings,

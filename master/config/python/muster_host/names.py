@@ -56,7 +56,10 @@ OFFERED = {
     "secrets": {
         "buildbot.secrets.providers.file": "SecretInAFile",
     },
-    "reporters": {},
+    "reporters": {
+        "buildbot.reporters.mail": "MailNotifier",
+        "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
+    },
     "webhooks": {},
     "statistics": {},
 }
@@ -99,10 +102,9 @@ NOT_YET = {
         BitbucketServerCoreAPIStatusPush BitbucketServerPRCommentPush BitbucketServerStatusPush BitbucketStatusPush
         BuildRequestGenerator BuildSetCombinedStatusGenerator BuildSetStatusGenerator BuildStartEndStatusGenerator
         BuildStatusGenerator GerritStatusPush GerritVerifyStatusPush GitHubCommentPush GitHubStatusPush
-        GitLabStatusPush HttpStatusPush IRC MailNotifier MessageFormatter MessageFormatterEmpty
+        GitLabStatusPush HttpStatusPush IRC MessageFormatter MessageFormatterEmpty
         MessageFormatterFunction MessageFormatterFunctionRaw MessageFormatterMissingWorker
-        MessageFormatterRenderable PushjetNotifier PushoverNotifier TelegramBot WorkerMissingGenerator
-        ZulipStatusPush
+        MessageFormatterRenderable PushjetNotifier PushoverNotifier TelegramBot ZulipStatusPush
     """,
     "secrets": """
         HashiCorpVaultKvSecretProvider SecretInPass VaultAuthenticatorApprole VaultAuthenticatorToken
@@ -157,14 +159,12 @@ NOT_YET_IN_MODULES = {
     "buildbot.reporters.generators.buildrequest": "BuildRequestGenerator",
     "buildbot.reporters.generators.buildset": "BuildSetCombinedStatusGenerator BuildSetStatusGenerator",
     "buildbot.reporters.generators.utils": "BuildStatusGeneratorMixin",
-    "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
     "buildbot.reporters.gerrit": "GerritStatusPush",
     "buildbot.reporters.gerrit_verify_status": "GerritVerifyStatusPush",
     "buildbot.reporters.github": "GitHubCommentPush GitHubStatusPush",
     "buildbot.reporters.gitlab": "GitLabStatusPush",
     "buildbot.reporters.http": "HttpStatusPush HttpStatusPushBase",
     "buildbot.reporters.irc": "IRC IrcStatusFactory",
-    "buildbot.reporters.mail": "MailNotifier",
     "buildbot.reporters.message": """
         MessageFormatter MessageFormatterBase MessageFormatterEmpty MessageFormatterFunction
         MessageFormatterFunctionRaw MessageFormatterMissingWorker MessageFormatterRenderable

@@ -111,7 +111,14 @@ def _protocol(name, given):
     if unknown:
         error(f"c['protocols']['{name}']: unknown key(s) {', '.join(unknown)}")
     port = given.get("port", _SESSION_PORT if name == "session" else None)
-    return {"port": port_text(port, f"c['protocols']['{name}']['port']")}
+    shown = f"c['protocols']['{name}']['port']"
+    if not isinstance(port, (list, tuple)):
+        return {"port": port_text(port, shown), "more_ports": []}
+    ports = [port_text(each, shown) for each in port]
+    if not ports or None in ports:
+        error(f"{shown} must be a port, or a list of ports, not {port!r}")
+        return {"port": None, "more_ports": []}
+    return {"port": ports[0], "more_ports": ports[1:]}
 
 
 def port_text(port, shown):

@@ -24,11 +24,18 @@ class Good(ConfigTestCase):
         self.assertEqual(self.load("c['buildbotURL'] = 'http://ci'")["buildbot_url"], "http://ci/")
 
     def test_session_port(self):
-        self.assertEqual(self.load()["protocols"], {"session": {"port": "9990"}})
+        self.assertEqual(self.load()["protocols"], {"session": {"port": "9990", "more_ports": []}})
         self.assertEqual(self.load("c['protocols'] = {'session': {}}")["protocols"]["session"]["port"], "9990")
         strports = "tcp:9991:interface=127.0.0.1"
         snapshot = self.load(f"c['protocols'] = {{'session': {{'port': '{strports}'}}}}")
         self.assertEqual(snapshot["protocols"]["session"]["port"], strports)
+
+    def test_a_protocol_may_have_several_ports(self):
+        snapshot = self.load("c['protocols']['pb'] = {'port': [9989, 'unix:pb.sock']}")
+        self.assertEqual(snapshot["protocols"]["pb"], {"port": "9989", "more_ports": ["unix:pb.sock"]})
+        errors = self.errors("c['protocols']['pb'] = {'port': [9989, '9990']}")
+        self.assertIn("Some of ports in c['protocols'] duplicated", "\n".join(errors))
+        self.assertIn("must be a port, or a list of ports", "\n".join(self.errors("c['protocols']['pb'] = {'port': []}")))
 
     def test_basedir_and_file_are_known_and_are_the_working_directory(self):
         self.load(
@@ -186,7 +193,7 @@ class NotYet(ConfigTestCase):
             """
             from buildbot.plugins import reporters
             from buildbot.www.authz.roles import RolesFromGroups
-            c['services'] = [reporters.MailNotifier(fromaddr='x')]
+            c['services'] = [reporters.GitHubStatusPush(token='x')]
             c['www'] = {'authz': util.Authz(allowRules=[], roleMatchers=[RolesFromGroups()])}
             c['foo'] = 1
             """
@@ -195,7 +202,7 @@ class NotYet(ConfigTestCase):
             errors[:3],
             [
                 ("buildbot.www.authz.roles.RolesFromGroups is not supported by Muster yet", 3),
-                ("reporters.MailNotifier is not supported by Muster yet", 4),
+                ("reporters.GitHubStatusPush is not supported by Muster yet", 4),
                 ("util.Authz is not supported by Muster yet", 5),
             ],
         )

@@ -94,9 +94,19 @@ pub enum LogEncoding {
 pub struct ProtocolConfig {
     /// A port or a strports string, always as text (`"9990"`, `"tcp:9990:interface=127.0.0.1"`); `None` without a port.
     pub port: Option<String>,
+    /// The others, where a list of ports was given.
+    #[serde(default)]
+    pub more_ports: Vec<String>,
     /// What else stands there.
     #[serde(default)]
     pub extra: Map<String, Value>,
+}
+
+impl ProtocolConfig {
+    /// All its ports.
+    pub fn ports(&self) -> impl Iterator<Item = &str> {
+        self.port.iter().chain(&self.more_ports).map(String::as_str)
+    }
 }
 
 /// The web server.

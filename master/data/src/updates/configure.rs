@@ -8,7 +8,7 @@ use muster_store::{
     Error, Result, Tx,
     builders::{self, BuilderInfo},
     masters::{self, Life},
-    query, runs, workers,
+    query, runs, stock, workers,
 };
 use serde_json::{Value, json};
 
@@ -144,6 +144,7 @@ async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configur
     }
     let (digest, content) = &setup.snapshot;
     configured.snapshot = runs::snapshot_id(tx, digest, content, now()).await?;
+    stock::set_in_force(tx, master, configured.snapshot).await?;
     Ok((configured, events))
 }
 

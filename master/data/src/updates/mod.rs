@@ -1,5 +1,6 @@
 //! Update methods: each is one transaction and the events that tell about it.
 
+mod absences;
 mod buildsets;
 mod changes;
 mod cluster;
@@ -9,7 +10,9 @@ mod foreign;
 mod locks;
 mod runs;
 mod schedulers;
+mod stock;
 
+pub use absences::MissingWorker;
 pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
 pub use configure::{BuilderSetup, Configured, Setup};
@@ -18,8 +21,10 @@ pub use foreign::ForeignOrder;
 pub use locks::LockWish;
 pub use runs::{Dialled, NewRun, RunWrite, Started};
 pub use schedulers::Classification;
+pub use stock::{StockArrival, StockStanding};
 
 pub use muster_store::{
+    absences::{Absence, Told},
     masters::{EngineAddress, Lease, Life},
     sourcestamps::{NewPatch, NewSourceStamp},
     state::StateKey,

@@ -8,7 +8,7 @@ use muster_session::{Settings, WorkerInfo};
 
 use super::codec::{decode, encode};
 use super::paths::{Places, for_msgpack};
-use crate::ghosts::Ghost;
+use crate::registry::Ghost;
 use crate::stock::{Answer, Breach, BuilderDir, News, Stock, Ticket};
 use crate::translate::StockCommand;
 use crate::value::Value;

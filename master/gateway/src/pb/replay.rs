@@ -202,7 +202,11 @@ fn comparable(start: &Value) -> (Value, Value, Vec<(Value, Value)>) {
 fn the_recorded_worker_gets_the_recorded_answers() {
     let account = |name: &str| {
         assert_eq!(name, "w-pb");
-        Some(Account::Worker(StockWorker { password: "pbpass".into(), builders: Vec::new() }))
+        Some(Account::Worker(StockWorker {
+            password: "pbpass".into(),
+            builders: Vec::new(),
+            keepalive: std::time::Duration::from_secs(3600),
+        }))
     };
     let mut login = Some(Login::new(CHALLENGE.to_be_bytes()));
     let mut master: Option<Master> = None;

@@ -1,5 +1,6 @@
 //! `muster router`: the router alone, for several masters.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -53,7 +54,7 @@ async fn serve(file: RouterFile, probe: Option<&str>, metrics: MetricsText) -> R
     let mut asked = signal(SignalKind::user_defined1()).context("can't listen for signals")?;
     let listeners = file.open().await?;
     let probe = match probe {
-        Some(port) => vec![master::listen(port, "--probe").await?],
+        Some(port) => vec![master::listen(port, "--probe", Path::new(".")).await?],
         None => Vec::new(),
     };
     let (server, stop, tasks) =

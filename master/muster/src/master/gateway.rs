@@ -1,65 +1,75 @@
-//! The gateway inside of this process: stock workers, and who sends changes.
+//! The gateway: stock workers, and who sends changes. With an engine in this process sessions go there, in memory; a
+//! gateway alone dials the engines of the cluster. It proves itself with each worker's own password, which it has from the
+//! configuration that all masters share: so an engine needs no other secret, and a gateway speaks for no worker that it
+//! could not be.
+
+mod engines;
+mod registry;
+mod roster;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use muster_config::Host;
-use muster_config::snapshot::{ChangeSourceKind, Snapshot};
 use muster_core::Timestamp;
-use muster_core::render::Renderable;
 use muster_data::{Data, NewChange};
 use muster_engine::{Active, Engine};
-use muster_gateway::{
-    AddChange, BuilderDir, ChangeAccount, Dial, Gateway, Roster, SentChange, StockWorker, Surroundings,
-};
+use muster_gateway::{AddChange, Dial, Gateway, SentChange, Surroundings};
 use muster_session::Transport;
-use serde_json::Value;
 use tokio::sync::watch;
 
-use super::listeners::{GatewayListener, StockProtocol, own_port};
+use super::listeners::{GatewayListener, StockProtocol};
 use super::tasks::Tasks;
+use registry::ClusterRegistry;
+use roster::Union;
 
 /// The gateway's files, below the base directory.
 const DIRECTORY: &str = "gateway";
 
+/// What a gateway works with.
+pub struct Around<'a> {
+    pub basedir: &'a Path,
+    /// Of this master.
+    pub incarnation: &'a str,
+    /// Of this process, if it has one.
+    pub engine: Option<&'a Engine>,
+    pub data: &'a Data,
+    pub host: &'a Host,
+    pub active: watch::Receiver<Arc<Active>>,
+}
+
 /// Starts the gateway on its listeners; without any there is nothing to start.
-pub fn start(
-    listeners: Vec<GatewayListener>,
-    basedir: &Path,
-    engine: Option<&Engine>,
-    data: &Data,
-    host: &Host,
-    active: watch::Receiver<Arc<Active>>,
-    services: &Tasks,
-) -> Result<()> {
+pub async fn start(listeners: Vec<GatewayListener>, around: Around<'_>, services: &Tasks) -> Result<()> {
     if listeners.is_empty() {
         return Ok(());
     }
-    let Some(engine) = engine else {
-        bail!("a gateway runs only together with an engine; start this master with --roles engine,gateway")
-    };
-    let (publish, roster) = watch::channel(Arc::new(roster_of(&active.borrow().snapshot)));
-    let around = Surroundings {
+    let Around { basedir, incarnation, engine, data, host, active } = around;
+    let mut union = Union::new(data.clone());
+    let in_force = active.borrow().clone();
+    let (publish, roster) = watch::channel(Arc::new(union.roster(&in_force).await));
+    let (_, stop) = services.lend();
+    let surroundings = Surroundings {
         roster,
-        engine: dial(engine, services),
+        engine: match engine {
+            Some(engine) => dial_here(engine, services),
+            None => dial_elsewhere(data.clone(), services),
+        },
         changes: add_change(data.clone(), host.clone(), active.clone()),
+        registry: Arc::new(ClusterRegistry::new(data.clone(), incarnation, active.clone())),
         directory: basedir.join(DIRECTORY),
+        name: incarnation.to_owned(),
     };
-    let gateway = Gateway::new(around).with_context(|| format!("{}", basedir.join(DIRECTORY).display()))?;
+    let (gateway, running) =
+        Gateway::new(surroundings, stop).with_context(|| format!("{}", basedir.join(DIRECTORY).display()))?;
+    services.spawn("the gateway", |_| async move {
+        running.await;
+        Ok(())
+    });
     services.spawn("the list of stock workers", |stop| async move {
-        let mut active = active;
-        loop {
-            tokio::select! {
-                changed = active.changed() => if changed.is_err() {
-                    stop.cancelled().await;
-                    return Ok(());
-                },
-                () = stop.cancelled() => return Ok(()),
-            }
-            publish.send_replace(Arc::new(roster_of(&active.borrow_and_update().snapshot)));
-        }
+        roster::follow(union, active, publish, stop).await;
+        Ok(())
     });
     for GatewayListener { listener, protocol } in listeners {
         let gateway = gateway.clone();
@@ -74,11 +84,20 @@ pub fn start(
     Ok(())
 }
 
+fn dial_elsewhere(data: Data, services: &Tasks) -> Dial {
+    let (publish, addresses) = watch::channel(Arc::default());
+    services.spawn("the list of engines", |stop| async move {
+        engines::follow(data, publish, stop).await;
+        Ok(())
+    });
+    engines::dial(addresses)
+}
+
 /// Sessions go to the engine of this process, in memory.
-fn dial(engine: &Engine, services: &Tasks) -> Dial {
+fn dial_here(engine: &Engine, services: &Tasks) -> Dial {
     let (tracker, stop) = services.lend();
     let (engine, tracker) = (engine.clone(), tracker.clone());
-    Arc::new(move || {
+    Arc::new(move |_| {
         let (ours, theirs) = Transport::pair();
         let accepting = engine.clone().accept_transport(theirs, tracker.clone(), stop.clone());
         tracker.spawn(accepting);
@@ -116,58 +135,5 @@ fn change(sent: SentChange) -> NewChange {
         project: sent.project,
         codebase: String::new(),
         src: sent.src,
-    }
-}
-
-/// Who may come in, as the snapshot says. Every worker gets every builder that may run on it; a list that is the same
-/// on all masters keeps workers from deleting directories that they need elsewhere.
-fn roster_of(snapshot: &Snapshot) -> Roster {
-    let builders = |worker: &str| {
-        let mine =
-            snapshot.builders.iter().filter(|builder| builder.worker_names.iter().any(|name| name == worker));
-        let dir = |builder: &muster_config::snapshot::BuilderConfig| BuilderDir {
-            name: builder.name.clone(),
-            dir: builder.worker_builddir.clone(),
-        };
-        let mut builders: Vec<BuilderDir> = mine.map(dir).collect();
-        builders.sort();
-        builders
-    };
-    let worker = |worker: &muster_config::snapshot::WorkerConfig| {
-        let password = plain(worker.password.as_ref()?)?;
-        Some((worker.name.clone(), StockWorker { password, builders: builders(&worker.name) }))
-    };
-    Roster {
-        workers: snapshot.workers.iter().filter_map(worker).collect(),
-        change_sources: change_accounts(snapshot),
-    }
-}
-
-/// Every account for changes whose password is plain text.
-fn change_accounts(snapshot: &Snapshot) -> Vec<ChangeAccount> {
-    let account = |source: &muster_config::snapshot::ChangeSourceConfig| {
-        let ChangeSourceKind::Pb(config) = &source.kind else { return None };
-        let Some(password) = plain(&config.password) else {
-            tracing::error!(
-                source = source.name,
-                "its password is not plain text; nobody can send changes to it"
-            );
-            return None;
-        };
-        Some(ChangeAccount {
-            source: source.name.clone(),
-            user: config.user.clone(),
-            password,
-            prefix: config.prefix.clone(),
-            port: own_port(snapshot, config.port.as_deref()),
-        })
-    };
-    snapshot.change_sources.iter().filter_map(account).collect()
-}
-
-fn plain(password: &Renderable) -> Option<String> {
-    match password {
-        Renderable::Literal(Value::String(password)) => Some(password.clone()),
-        _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! The sockets, opened before the master says that it runs.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use muster_config::snapshot::{ChangeSourceKind, Snapshot};
 use muster_core::{Role, Roles, strports::ListenAddress};
-use muster_web::Listener;
-use tokio::net::TcpListener;
+use muster_net::Listener;
 
 /// Where workers are accepted when `c['protocols']['session']` names no port.
 const SESSION_PORT: &str = "9990";
@@ -18,7 +18,7 @@ pub struct Listeners {
     /// For probes only.
     pub probe: Vec<Listener>,
     /// For workers.
-    pub sessions: Vec<TcpListener>,
+    pub sessions: Vec<Listener>,
     /// For stock workers, and for changes that are sent.
     pub stock: Vec<GatewayListener>,
 }
@@ -26,7 +26,7 @@ pub struct Listeners {
 /// A socket of the gateway.
 pub struct GatewayListener {
     /// The socket.
-    pub listener: muster_gateway::Listener,
+    pub listener: Listener,
     /// What is spoken there.
     pub protocol: StockProtocol,
 }
@@ -43,41 +43,45 @@ pub enum StockProtocol {
 }
 
 impl Listeners {
-    /// Opens all that a master with these roles needs, or none.
-    pub async fn open(snapshot: &Snapshot, roles: Roles, probe: Option<&str>) -> Result<Listeners> {
+    /// Opens all that a master with these roles needs, or none. Files that port strings name are below `basedir`.
+    pub async fn open(
+        snapshot: &Snapshot,
+        roles: Roles,
+        basedir: &Path,
+        probe: Option<&str>,
+    ) -> Result<Listeners> {
         check(snapshot, roles)?;
         let mut web = Vec::new();
         if let Some(port) = snapshot.www.port.as_ref().filter(|_| roles.has(Role::Web)) {
-            web.push(listen(port, "c['www']['port']").await?);
+            web.push(listen(port, "c['www']['port']", basedir).await?);
         }
         let mut sessions = Vec::new();
-        if let Some(port) = session_port(snapshot).filter(|_| roles.has(Role::Engine)) {
-            let setting = "c['protocols']['session']['port']";
-            match listen(&port, setting).await? {
-                Listener::Tcp(listener) => sessions.push(listener),
-                Listener::Unix(_) => {
-                    bail!("{setting}: workers connect over TCP; write a port such as {SESSION_PORT}")
-                }
+        if roles.has(Role::Engine) {
+            for port in session_ports(snapshot) {
+                sessions.push(listen(&port, "c['protocols']['session']['port']", basedir).await?);
             }
         }
-        let stock = if roles.has(Role::Gateway) { open_stock(snapshot).await? } else { Vec::new() };
+        let stock = if roles.has(Role::Gateway) { open_stock(snapshot, basedir).await? } else { Vec::new() };
         let mut probes = Vec::new();
         if let Some(port) = probe {
-            probes.push(listen(port, "--probe").await?);
+            probes.push(listen(port, "--probe", basedir).await?);
         }
         Ok(Listeners { web, probe: probes, sessions, stock })
     }
 
     /// Tells the log where everybody can come in.
     pub fn log_addresses(&self) {
-        for address in self.web.iter().filter_map(Listener::tcp_address) {
-            tracing::info!("the pages are at http://{address}/");
+        for listener in &self.web {
+            let scheme = if listener.has_tls() { "https" } else { "http" };
+            tracing::info!("the pages are at {scheme}://{}/", listener.address());
         }
-        for address in self.probe.iter().filter_map(Listener::tcp_address) {
-            tracing::info!("probes are answered at http://{address}/readyz");
+        for listener in &self.probe {
+            let scheme = if listener.has_tls() { "https" } else { "http" };
+            tracing::info!("probes are answered at {scheme}://{}/readyz", listener.address());
         }
-        for address in self.session_addresses() {
-            tracing::info!("workers connect to ws://{address}");
+        for listener in &self.sessions {
+            let scheme = if listener.has_tls() { "wss" } else { "ws" };
+            tracing::info!("workers connect to {scheme}://{}", listener.address());
         }
         for GatewayListener { listener, protocol } in &self.stock {
             let speaks = match protocol {
@@ -91,7 +95,7 @@ impl Listeners {
 
     /// The addresses for workers.
     pub fn session_addresses(&self) -> Vec<SocketAddr> {
-        self.sessions.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.sessions.iter().filter_map(Listener::tcp_address).collect()
     }
 }
 
@@ -110,22 +114,27 @@ fn check(snapshot: &Snapshot, roles: Roles) -> Result<()> {
     if roles.has(Role::Gateway) && !stock {
         return without(Role::Gateway, "c['protocols']['pb'] or ['msgpack_experimental_v7']");
     }
-    if roles.has(Role::Engine) && !roles.has(Role::Gateway) && session_port(snapshot).is_none() {
+    if roles.has(Role::Engine) && !roles.has(Role::Gateway) && session_ports(snapshot).is_empty() {
         return without(Role::Engine, "c['protocols']['session']");
     }
     Ok(())
 }
 
-async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
+async fn open_stock(snapshot: &Snapshot, basedir: &Path) -> Result<Vec<GatewayListener>> {
     let mut stock = Vec::new();
-    for (name, protocol) in
-        [("pb", StockProtocol::Pb { port: None }), ("msgpack_experimental_v7", StockProtocol::Msgpack)]
-    {
-        let Some(port) = snapshot.protocols.get(name).map(|config| &config.port) else { continue };
+    for name in ["pb", "msgpack_experimental_v7"] {
+        let Some(config) = snapshot.protocols.get(name) else { continue };
         let setting = format!("c['protocols']['{name}']['port']");
-        let Some(port) = port else { bail!("{setting} is missing; write a port such as 9989") };
-        let listener = gateway_listener(listen(port, &setting).await?);
-        stock.push(GatewayListener { listener, protocol });
+        if config.port.is_none() {
+            bail!("{setting} is missing; write a port such as 9989");
+        }
+        for port in config.ports() {
+            let protocol = match name {
+                "pb" => StockProtocol::Pb { port: None },
+                _ => StockProtocol::Msgpack,
+            };
+            stock.push(GatewayListener { listener: listen(port, &setting, basedir).await?, protocol });
+        }
     }
     let mut ports: Vec<String> = Vec::new();
     for source in &snapshot.change_sources {
@@ -133,7 +142,7 @@ async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
         match own_port(snapshot, config.port.as_deref()) {
             Some(port) if !ports.contains(&port) => {
                 let setting = format!("the port of change source '{}'", source.name);
-                let listener = gateway_listener(listen(&port, &setting).await?);
+                let listener = listen(&port, &setting, basedir).await?;
                 stock.push(GatewayListener {
                     listener,
                     protocol: StockProtocol::Pb { port: Some(port.clone()) },
@@ -150,27 +159,22 @@ async fn open_stock(snapshot: &Snapshot) -> Result<Vec<GatewayListener>> {
     Ok(stock)
 }
 
-/// The port, unless it is that of the workers.
+/// The port, unless it is one of the workers.
 pub fn own_port(snapshot: &Snapshot, port: Option<&str>) -> Option<String> {
-    let workers = snapshot.protocols.get("pb").and_then(|pb| pb.port.as_deref());
-    port.filter(|port| Some(*port) != workers).map(str::to_owned)
+    let workers = snapshot.protocols.get("pb");
+    let is_theirs = |port: &str| workers.is_some_and(|config| config.ports().any(|theirs| theirs == port));
+    port.filter(|port| !is_theirs(port)).map(str::to_owned)
 }
 
-fn gateway_listener(listener: Listener) -> muster_gateway::Listener {
-    match listener {
-        Listener::Tcp(listener) => muster_gateway::Listener::Tcp(listener),
-        Listener::Unix(listener) => muster_gateway::Listener::Unix(listener),
-    }
+/// Where workers are accepted, as configured; none accepts none.
+pub fn session_ports(snapshot: &Snapshot) -> Vec<String> {
+    let Some(session) = snapshot.protocols.get("session") else { return Vec::new() };
+    let ports: Vec<String> = session.ports().map(str::to_owned).collect();
+    if ports.is_empty() { vec![SESSION_PORT.to_owned()] } else { ports }
 }
 
-/// Where workers are accepted, as configured; `None` accepts none.
-pub fn session_port(snapshot: &Snapshot) -> Option<String> {
-    let session = snapshot.protocols.get("session")?;
-    Some(session.port.clone().unwrap_or_else(|| SESSION_PORT.to_owned()))
-}
-
-/// Opens what the port string of a setting asks for.
-pub async fn listen(port: &str, setting: &str) -> Result<Listener> {
+/// Opens what the port string of a setting asks for; files that it names are below `basedir`.
+pub async fn listen(port: &str, setting: &str, basedir: &Path) -> Result<Listener> {
     let address = port.parse::<ListenAddress>().with_context(|| setting.to_owned())?;
-    muster_web::listen(&address).await.with_context(|| setting.to_owned())
+    muster_net::listen(&address, basedir).await.with_context(|| setting.to_owned())
 }

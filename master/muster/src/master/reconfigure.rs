@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{listeners::session_port, said, warnings};
+use super::{listeners::session_ports, said, warnings};
 use crate::config;
 use crate::master_dir::MasterDir;
 
@@ -100,7 +100,7 @@ fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<String> {
         ("c['db']", old.db != new.db),
         ("c['mq']", old.mq != new.mq),
         ("c['www']['port']", old.www.port != new.www.port),
-        ("c['protocols']", old.protocols != new.protocols || session_port(old) != session_port(new)),
+        ("c['protocols']", old.protocols != new.protocols || session_ports(old) != session_ports(new)),
     ];
     let changed = differences.into_iter().filter(|(_, differs)| *differs);
     changed

@@ -9,11 +9,11 @@ use muster_config::Host;
 use muster_core::{MasterId, Role};
 use muster_data::{Data, Life};
 use muster_engine::{Active, Engine, activate};
+use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
 use muster_store::Db;
 use muster_web::{AppState, Probe};
-use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
@@ -38,7 +38,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile, serving: &Serving) -> Result<RunningMaster> {
     tracing::info!("Muster {VERSION} starts in {} as {}", dir.path().display(), serving.roles);
-    let running = Ready::get(dir, serving).await?.spawn(dir, lock)?;
+    let running = Ready::get(dir, serving).await?.spawn(dir, lock).await?;
     wait_for_router(running.data.bus()).await;
     running.data.master_is_ready(running.id).await?;
     tracing::info!("{}", said::RUNNING);
@@ -75,7 +75,8 @@ impl Ready {
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::new(db, bus.bus.clone());
-        let listeners = Listeners::open(&loaded.snapshot, serving.roles, serving.probe.as_deref()).await?;
+        let listeners =
+            Listeners::open(&loaded.snapshot, serving.roles, dir.path(), serving.probe.as_deref()).await?;
         listeners.log_addresses();
         let incarnation = uuid::Uuid::new_v4().to_string();
         let life = Life {
@@ -92,7 +93,7 @@ impl Ready {
         Ok(Ready { hang_up, host, driving, bus, data, listeners, id, life, active })
     }
 
-    fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
+    async fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
         let Ready { hang_up, host, driving, bus, data, listeners, id, life, active } = self;
         let Life { incarnation, roles, .. } = life;
         let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
@@ -112,13 +113,26 @@ impl Ready {
         bus.spawn(&bus_tasks);
         let engine =
             roles.has(Role::Engine).then(|| Engine::new(data.clone(), id, basedir.clone(), in_force.clone()));
-        gateway::start(listeners.stock, &basedir, engine.as_ref(), &data, &host, in_force, &services)?;
+        let around = gateway::Around {
+            basedir: &basedir,
+            incarnation: &incarnation,
+            engine: engine.as_ref(),
+            data: &data,
+            host: &host,
+            active: in_force,
+        };
+        gateway::start(listeners.stock, around, &services).await?;
         if let Some(engine) = engine {
             spawn_engine(engine, listeners.sessions, &services);
         }
         if roles.has(Role::Scheduler) {
             let (tracker, stop) = services.lend();
             Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+            let (data, snapshot) = (data.clone(), snapshot.clone());
+            services.spawn("the reporters", |stop| async move {
+                muster_report::run(data, snapshot, stop).await;
+                Ok(())
+            });
         }
         let metrics = metrics::text()?;
         lease.spawn("the figures", |stop| async move {
@@ -176,7 +190,7 @@ fn reached_at(told: &[MasterUrl], sockets: &[SocketAddr]) -> Vec<String> {
     urls
 }
 
-fn spawn_engine(engine: Engine, listeners: Vec<TcpListener>, services: &Tasks) {
+fn spawn_engine(engine: Engine, listeners: Vec<Listener>, services: &Tasks) {
     for listener in listeners {
         let engine = engine.clone();
         services.spawn("the listener for workers", |stop| async move {

@@ -35,7 +35,8 @@ fn about_web(snapshot: &Snapshot) -> Vec<String> {
 /// Names of interfaces may mean anything, so they count.
 fn is_reachable_from_elsewhere(port: &str) -> bool {
     match port.parse() {
-        Ok(ListenAddress::Tcp { interface, .. }) => {
+        Ok(ListenAddress::Tcp { interface: None, .. }) => true,
+        Ok(ListenAddress::Tcp { interface: Some(interface), .. }) => {
             interface != "localhost" && !interface.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
         Ok(ListenAddress::Unix { .. }) | Err(_) => false,

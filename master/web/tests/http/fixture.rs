@@ -1,6 +1,10 @@
 //! A running server on a database that holds what Buildbot's recorded answers tell.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
@@ -50,7 +54,7 @@ impl Server {
         data.set_collapse_policy(CollapsePolicy { master: Some(MasterId(1)), ..CollapsePolicy::default() });
         let (config, snapshot) = watch::channel(Arc::new(snapshot()));
         let state = AppState::new(data.clone(), snapshot, MetricsText::new(|| "muster_up 1\n".to_owned()));
-        let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap()).await.unwrap();
+        let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap(), Path::new("/")).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(serve(Vec::<Listener>::from([listener]), state, shutdown.clone()));

@@ -1,6 +1,10 @@
 //! A server on a copy of the recorded database, with a builder that has a history of its own.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
@@ -50,7 +54,7 @@ impl Server {
         snapshot.config_file = directory.path().join("master.cfg").display().to_string();
         change(&mut snapshot);
         let (config, snapshot) = watch::channel(Arc::new(snapshot));
-        let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap()).await.unwrap();
+        let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap(), Path::new("/")).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let state = AppState::new(data.clone(), snapshot, MetricsText::new(|| "muster_up 1\n".to_owned()));
         tokio::spawn(serve(vec![listener], state, CancellationToken::new()));

@@ -29,6 +29,7 @@ pub(crate) fn empty() -> Snapshot {
         builders: Vec::new(),
         schedulers: Vec::new(),
         change_sources: Vec::new(),
+        reporters: Vec::new(),
         locks: Vec::new(),
         projects: Vec::new(),
         warnings: Vec::new(),

@@ -1,0 +1,1 @@
+"""Reporters: they tell people what happened."""

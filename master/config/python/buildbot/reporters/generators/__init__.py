@@ -1,0 +1,1 @@
+"""Generators: which events a reporter tells, and how."""

@@ -1,0 +1,8 @@
+//! Sockets that wait for connections: the one place that opens them, for pages, sessions and stock workers.
+
+mod listen;
+mod strangers;
+mod tls;
+
+pub use listen::{AnyStream, DEFAULT_BACKLOG, Incoming, ListenError, Listener, Stream, listen};
+pub use strangers::{Place, Strangers};

@@ -1,0 +1,241 @@
+//! Mails.
+
+use std::time::Duration;
+
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, header};
+use lettre::transport::smtp::AsyncSmtpTransportBuilder;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use muster_config::snapshot::{MailConfig, Snapshot};
+use muster_data::MissingWorker;
+
+/// How long a mail server may take for each answer.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often a mail is tried, and the rest between two tries: a server that greylists or restarts is back by then.
+const TRIES: u32 = 3;
+const REST: Duration = Duration::from_secs(10);
+
+/// A mail before it has an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mail {
+    pub(crate) subject: String,
+    pub(crate) body: String,
+    /// Whom the event concerns.
+    pub(crate) users: Vec<String>,
+}
+
+/// Why a mail was not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MailError {
+    #[error("{0:?} is no mail address: {1}")]
+    Address(String, lettre::address::AddressError),
+    #[error("the header {0:?} can't stand in a mail")]
+    Header(String),
+    #[error("the mail can't be written: {0}")]
+    Message(#[from] lettre::error::Error),
+    #[error("{relay}:{port}: {error}")]
+    Smtp { relay: String, port: u16, error: lettre::transport::smtp::Error },
+}
+
+/// What is said about a missing worker.
+pub(crate) fn about_missing(snapshot: &Snapshot, config: &MailConfig, missing: &MissingWorker) -> Mail {
+    let MissingWorker { worker, last_connection, notify } = missing;
+    let admin = worker.info.get("admin").and_then(|admin| admin.as_str()).map(str::trim).unwrap_or("unknown");
+    let body = format!(
+        "The worker {name} of {title} is missing.\n\n\
+         It was connected until: {last_connection}\n\
+         Its administrator:      {admin}\n\
+         Its page:               {url}#/workers/{id}\n\n\
+         Builds that need it wait until it is back.\n",
+        name = worker.name,
+        title = snapshot.title,
+        url = snapshot.buildbot_url,
+        id = worker.id,
+    );
+    let users = if config.send_to_interested_users { notify.clone() } else { Vec::new() };
+    Mail { subject: format!("Buildbot {} worker {} missing", snapshot.title, worker.name), body, users }
+}
+
+/// Sends a mail; answers how many get it. Nobody is a good answer: who has no address gets no mail.
+pub(crate) async fn send(config: &MailConfig, mail: Mail) -> Result<usize, MailError> {
+    if config.dump_mails_to_log {
+        tracing::info!("a mail: {}\n{}", mail.subject, mail.body);
+    }
+    let (to, copies) = recipients(config, &mail.users);
+    if to.is_empty() {
+        return Ok(0);
+    }
+    let message = message(config, &mail, &to, &copies)?;
+    let server = server(config)?;
+    let mut tries = 1;
+    loop {
+        match server.send(message.clone()).await {
+            Ok(_) => return Ok(to.len() + copies.len()),
+            Err(error) if error.is_permanent() || tries == TRIES => return Err(smtp(config, error)),
+            Err(error) => {
+                tracing::warn!("{}; trying again", smtp(config, error));
+                tries += 1;
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// Who is written to, and who gets a copy.
+fn recipients(config: &MailConfig, users: &[String]) -> (Vec<String>, Vec<String>) {
+    let mut to: Vec<String> = users.iter().filter_map(|user| address(config, user)).collect();
+    to.sort();
+    to.dedup();
+    let extra: Vec<String> =
+        config.extra_recipients.iter().filter(|address| !to.contains(address)).cloned().collect();
+    if to.is_empty() { (extra, Vec::new()) } else { (to, extra) }
+}
+
+/// A user's address; names get the configured domain, and have no mail without one.
+fn address(config: &MailConfig, user: &str) -> Option<String> {
+    match &config.domain {
+        _ if user.contains('@') => Some(user.to_owned()),
+        Some(domain) => Some(format!("{user}@{domain}")),
+        None => None,
+    }
+}
+
+fn message(config: &MailConfig, mail: &Mail, to: &[String], copies: &[String]) -> Result<Message, MailError> {
+    let mut builder = Message::builder()
+        .from(mailbox(&config.from_address)?)
+        .subject(mail.subject.clone())
+        .header(header::ContentType::TEXT_PLAIN);
+    for address in to {
+        builder = builder.to(mailbox(address)?);
+    }
+    for address in copies {
+        builder = builder.cc(mailbox(address)?);
+    }
+    for (name, value) in &config.extra_headers {
+        let header = HeaderName::new_from_ascii(name.clone()).map_err(|_| MailError::Header(name.clone()))?;
+        builder = builder.raw_header(HeaderValue::new(header, value.clone()));
+    }
+    Ok(builder.body(mail.body.clone())?)
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, MailError> {
+    text.parse().map_err(|error| MailError::Address(text.to_owned(), error))
+}
+
+fn server(config: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
+    let relay = config.relay_host.as_str();
+    let parameters = || TlsParameters::new(relay.to_owned()).map_err(|error| smtp(config, error));
+    let tls = match (config.use_smtps, config.use_tls) {
+        (true, _) => Tls::Wrapper(parameters()?),
+        (false, true) => Tls::Required(parameters()?),
+        (false, false) => Tls::None,
+    };
+    let builder: AsyncSmtpTransportBuilder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(relay);
+    let builder = builder.port(config.smtp_port).tls(tls).timeout(Some(TIMEOUT));
+    Ok(match (&config.smtp_user, &config.smtp_password) {
+        (Some(user), password) => {
+            let password = password.clone().unwrap_or_default();
+            builder.credentials(Credentials::new(user.clone(), password)).build()
+        }
+        (None, _) => builder.build(),
+    })
+}
+
+fn smtp(config: &MailConfig, error: lettre::transport::smtp::Error) -> MailError {
+    MailError::Smtp { relay: config.relay_host.clone(), port: config.smtp_port, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn config(port: u16) -> MailConfig {
+        MailConfig {
+            from_address: "CI <ci@example.org>".into(),
+            relay_host: "127.0.0.1".into(),
+            smtp_port: port,
+            use_tls: false,
+            use_smtps: false,
+            smtp_user: None,
+            smtp_password: None,
+            domain: Some("example.org".into()),
+            extra_recipients: vec!["all@example.org".into()],
+            extra_headers: [("X-Site".to_owned(), "one".to_owned())].into(),
+            send_to_interested_users: true,
+            dump_mails_to_log: false,
+        }
+    }
+
+    /// Takes one mail; answers what the client said.
+    async fn sink(listener: TcpListener) -> Vec<String> {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        let mut said = Vec::new();
+        let mut in_body = false;
+        writer.write_all(b"220 sink\r\n").await.unwrap();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let answer: &[u8] = match line.as_str() {
+                "." if in_body => {
+                    in_body = false;
+                    b"250 taken\r\n"
+                }
+                _ if in_body => b"",
+                "DATA" => {
+                    in_body = true;
+                    b"354 go on\r\n"
+                }
+                "QUIT" => break,
+                _ => b"250 ok\r\n",
+            };
+            let taken = answer == b"250 taken\r\n";
+            said.push(line);
+            writer.write_all(answer).await.unwrap();
+            if taken {
+                break;
+            }
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn a_mail_reaches_the_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(listener.local_addr().unwrap().port());
+        let mail = Mail {
+            subject: "a w\u{f6}rker".into(),
+            body: "It is gone.\n".into(),
+            users: vec!["joe".into(), "ann@else.org".into(), "joe@example.org".into()],
+        };
+        let (said, sent) = tokio::join!(sink(listener), send(&config, mail));
+        assert_eq!(sent.unwrap(), 3);
+        let said = said.join("\n");
+        for part in [
+            "MAIL FROM:<ci@example.org>",
+            "RCPT TO:<ann@else.org>",
+            "RCPT TO:<joe@example.org>",
+            "RCPT TO:<all@example.org>",
+            "X-Site: one",
+            "It is gone.",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert_eq!(said.matches("RCPT TO").count(), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_to_tell_is_no_error_and_a_bad_address_is() {
+        let nobody = MailConfig { extra_recipients: Vec::new(), domain: None, ..config(9) };
+        let mail = Mail { subject: "s".into(), body: "b".into(), users: vec!["joe".into()] };
+        assert_eq!(send(&nobody, mail.clone()).await.unwrap(), 0);
+        let bad = MailConfig { from_address: "no address".into(), ..config(9) };
+        let error = send(&bad, mail).await.unwrap_err().to_string();
+        assert!(error.contains("\"no address\" is no mail address"), "{error}");
+    }
+}

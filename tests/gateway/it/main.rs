@@ -1,0 +1,9 @@
+//! Stock workers in a cluster on PostgreSQL: engines and gateways are killed, and no worker notices more than it must.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod cluster;
+mod duplicates;
+mod outlive;
+mod ports;
+mod union;
