@@ -12,7 +12,7 @@ pub const PASSWORD: &str = "secret";
 pub struct Worker {
     name: String,
     dir: PathBuf,
-    master: SocketAddr,
+    masters: Vec<SocketAddr>,
     password: String,
     lives: u32,
     process: Option<Process>,
@@ -22,7 +22,8 @@ impl Worker {
     /// A worker that is not started yet.
     pub fn new(site: &Site, name: &str, master: SocketAddr) -> Worker {
         let (dir, password) = (site.path(name), PASSWORD.to_owned());
-        Worker { name: name.to_owned(), dir, master, password, lives: 0, process: None }
+        let masters = vec![master];
+        Worker { name: name.to_owned(), dir, masters, password, lives: 0, process: None }
     }
 
     /// The same with another password.
@@ -30,12 +31,20 @@ impl Worker {
         Worker { password: password.to_owned(), ..self }
     }
 
+    /// The same, knowing another master as well.
+    pub fn knowing(mut self, master: SocketAddr) -> Worker {
+        self.masters.push(master);
+        self
+    }
+
     /// Starts the process; that it is connected shows at the master.
     pub fn start(&mut self) {
         self.lives += 1;
         let log = self.dir.with_file_name(format!("{}-{}.log", self.name, self.lives));
-        let (dir, url) = (self.dir.to_str().unwrap().to_owned(), format!("ws://{}", self.master));
-        let mut command = binary::command(&["worker", &dir, "--master", &url, "--name", &self.name]);
+        let mut command = binary::command(&["worker", self.dir.to_str().unwrap(), "--name", &self.name]);
+        for master in &self.masters {
+            command.args(["--master", &format!("ws://{master}")]);
+        }
         self.process = Some(Process::start(command.env("MUSTER_WORKER_PASSWORD", &self.password), &log));
     }
 

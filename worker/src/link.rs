@@ -90,7 +90,12 @@ impl Dialer<'_> {
                     backoff.reset();
                 }
                 turn.good(std::mem::take(&mut self.contact.lock().peers));
-                Some(backoff.failed())
+                match &attempt.end {
+                    End::Session(Disconnect::Redirected { elsewhere, .. }) if turn.elsewhere(elsewhere) => {
+                        None
+                    }
+                    _ => Some(backoff.failed()),
+                }
             } else {
                 teller.failed(&url, &attempt.end);
                 // The others are tried at once, then all have a rest.
@@ -252,6 +257,28 @@ impl Turn {
         (self.candidates, self.current, self.failed) = (candidates, 0, 0);
     }
 
+    /// The current one sends this worker to others: they are next, and it comes last. False when it names none.
+    fn elsewhere(&mut self, named: &[String]) -> bool {
+        let here = self.current().clone();
+        let mut candidates: Vec<MasterUrl> = named
+            .iter()
+            .take(MAX_PEERS)
+            .filter_map(|url| url.parse().ok())
+            .filter(|url| *url != here)
+            .collect();
+        if candidates.is_empty() {
+            return false;
+        }
+        for url in std::mem::take(&mut self.candidates).into_iter().filter(|url| *url != here) {
+            if !candidates.contains(&url) {
+                candidates.push(url);
+            }
+        }
+        candidates.push(here);
+        (self.candidates, self.current, self.failed) = (candidates, 0, 0);
+        true
+    }
+
     /// Goes on to the next. True if all have failed in this round.
     fn bad(&mut self) -> bool {
         self.current = (self.current + 1) % self.candidates.len();
@@ -298,6 +325,17 @@ mod tests {
         }
         assert_eq!(order, ["b", "a", "c"]);
         assert_eq!(turn.current(), &url("b"));
+    }
+
+    #[test]
+    fn a_master_that_goes_is_tried_last() {
+        let mut turn = Turn::new(vec![url("a"), url("b")]);
+        turn.good(vec![url("c")]);
+        assert!(!turn.elsewhere(&["ws://a:9990".into(), "nonsense".into()]), "nobody else is named");
+        assert!(turn.elsewhere(&["ws://c:9990".into(), "ws://d:9990".into()]));
+        let order: Vec<String> = turn.candidates.iter().map(|url| url.host.clone()).collect();
+        assert_eq!(order, ["c", "d", "b", "a"]);
+        assert_eq!(turn.current(), &url("c"));
     }
 
     #[test]

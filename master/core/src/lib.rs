@@ -6,12 +6,14 @@ pub mod hash;
 pub mod identifier;
 pub mod ids;
 pub mod invariants;
+pub mod lease;
 pub mod lines;
 pub mod lock;
 pub mod properties;
 pub mod render;
 pub mod results;
 pub mod roles;
+pub mod skew;
 pub mod strports;
 pub mod topic;
 

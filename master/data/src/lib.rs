@@ -5,16 +5,18 @@
 
 pub mod read;
 pub mod resources;
+mod trust;
 mod updates;
 pub mod views;
 
+pub use trust::{Moment, Trust};
 pub use updates::*;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use muster_bus::Bus;
 use muster_core::Timestamp;
-use muster_store::Db;
+use muster_store::{Db, Error, Result};
 
 /// The waist. Clones are the same database and bus.
 #[derive(Clone)]
@@ -22,12 +24,34 @@ pub struct Data {
     db: Db,
     bus: Bus,
     collapse: Arc<RwLock<CollapsePolicy>>,
+    trust: Trust,
+    /// What this handle writes as the owner of.
+    owned: Option<Ownership>,
 }
 
 impl Data {
     /// Resources in `db`, told about on `bus`.
     pub fn new(db: Db, bus: Bus) -> Data {
-        Data { db, bus, collapse: Arc::default() }
+        Data::trusted(db, bus, Trust::unlimited())
+    }
+
+    /// The same for a master with a lease: what only an owner may do is refused while `trust` is not held.
+    pub fn trusted(db: Db, bus: Bus, trust: Trust) -> Data {
+        Data { db, bus, collapse: Arc::default(), trust, owned: None }
+    }
+
+    /// Whether this master may act.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    fn owned(&self) -> Option<Ownership> {
+        self.owned
+    }
+
+    /// Refuses when this master may not act.
+    fn may_act(&self) -> Result<()> {
+        if self.trust.is_held() { Ok(()) } else { Err(Error::Untrusted) }
     }
 
     /// The database below.

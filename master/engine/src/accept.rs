@@ -1,6 +1,6 @@
 //! Workers dial in: who may, and which dial wins.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use muster_core::{Epoch, render::Renderable};
 use muster_data::Dialled;
@@ -10,10 +10,13 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::Engine;
+use crate::{Engine, Going, sessions::Slot};
 
 /// Openings that wait for their turn; more connections wait in the listener.
 const OPENINGS: usize = 256;
+/// How often master and worker say that they live. Three that are missing end a connection: a worker looks for another
+/// engine about when the others take over from a master that stands still.
+const HEARTBEAT: Duration = Duration::from_millis(2500);
 /// What of a worker's information is kept in the database, as in Buildbot.
 const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
 
@@ -32,7 +35,7 @@ impl Engine {
             while let Some(opening) = openings.recv().await {
                 let (engine, shutdown) = (self.clone(), shutdown.clone());
                 let tracker = conversations.clone();
-                conversations.spawn(engine.accept(opening, tracker, shutdown));
+                conversations.spawn(engine.accept(opening, tracker, shutdown, false));
             }
         };
         tokio::select! {
@@ -47,8 +50,8 @@ impl Engine {
         conversations.wait().await;
     }
 
-    /// Serves one worker's connection, whatever carries it, until it ends or `shutdown`. The session outlives it on
-    /// `tracker`.
+    /// Serves one worker's connection within this process, until it ends or `shutdown`: its commands end with the
+    /// process, so it can't be handed over. The session outlives it on `tracker`.
     pub async fn accept_transport(
         self,
         transport: Transport,
@@ -60,7 +63,7 @@ impl Engine {
             // The engine itself holds the sender.
             let _ = adopted.wait_for(|adopted| *adopted).await;
             match muster_session::open(transport, &self.passwords()).await {
-                Ok(opening) => self.clone().accept(opening, tracker, shutdown.clone()).await,
+                Ok(opening) => self.clone().accept(opening, tracker, shutdown.clone(), true).await,
                 Err(error) => tracing::warn!(%error, "the gateway could not open a session"),
             }
         };
@@ -88,11 +91,25 @@ impl Engine {
         })
     }
 
-    async fn accept(self, opening: Opening, tracker: TaskTracker, shutdown: CancellationToken) {
+    /// Why a worker should dial another engine.
+    fn refuses(&self, slot: &Slot, bound: bool) -> Option<&'static str> {
+        if !self.data().trust().is_held() {
+            return Some("this master can't renew its lease");
+        }
+        // One whose builds are here has found no other engine, or can have none: its builds are finished here.
+        let hands_off = self.going() == Going::HandingOff && !slot.is_busy();
+        (hands_off && !bound).then_some("this master goes")
+    }
+
+    /// `bound`: the worker's commands end with this process.
+    async fn accept(self, opening: Opening, tracker: TaskTracker, shutdown: CancellationToken, bound: bool) {
         let name = opening.worker().to_owned();
         let Some(slot) = self.slots().get(&name) else {
             return refuse(opening, RefusalCode::Credentials, "this worker is not configured").await;
         };
+        if let Some(reason) = self.refuses(&slot, bound) {
+            return refuse(opening, RefusalCode::Unavailable, reason).await;
+        }
         let dial_no = i64::try_from(opening.dial_no()).unwrap_or(i64::MAX);
         let info: Map<String, Value> = opening
             .info()
@@ -115,9 +132,10 @@ impl Engine {
         };
         // What another master led since must not be ordered from here once more.
         slot.keep_only(&builds);
-        self.take_up(moved, &shutdown).await;
+        slot.supersede();
+        self.take_up(moved, &self.0.leaving).await;
         tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
-        let (link, events) = slot.link_for(&boot, opening.info());
+        let (link, events) = slot.link_for(&boot, opening.info(), bound);
         if let Some(events) = events {
             let slot = slot.clone();
             tracker.spawn(async move {
@@ -127,7 +145,13 @@ impl Engine {
                 }
             });
         }
-        let ended = link.converse(opening, Terms::new(1, Epoch(1))).await;
+        let terms = Terms {
+            peers: self.others().await,
+            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            ..Terms::new(self.0.generation, Epoch(1))
+        };
+        let trust = self.data().trust().clone();
+        let ended = link.converse_while(opening, terms, &move || trust.is_held()).await;
         tracing::debug!(worker = name, reason = %ended, "a connection ended");
         // A worker that came back as another process is not gone.
         if !link.is_connected()

@@ -20,6 +20,8 @@ pub struct Active {
     pub ids: Configured,
     /// What this master does.
     pub roles: Roles,
+    /// What it says to the database, to be said again when others have struck it.
+    pub setup: Arc<Setup>,
     /// Answers the configuration's callables, when there are any.
     pub host: Option<Host>,
     /// JSON of each builder's plan, made once.
@@ -69,7 +71,7 @@ pub async fn activate(
             plans.insert(*id, plan.into());
         }
     }
-    Ok(Active { snapshot, ids, roles, host, plans })
+    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, plans })
 }
 
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_bus::{Event, Received};
-use muster_core::TopicFilter;
+use muster_core::{Topic, TopicFilter, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
@@ -14,19 +14,60 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Carries out orders until `leaving`.
 pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
     let filters = [TopicFilter::parse("control/builds/*/stop"), TopicFilter::parse("control/worker/*/*")];
+    let connected = TopicFilter::parse("workers/*/connected");
     let mut events = engine.data().bus().subscribe();
     let mut workers = engine.slots().changes();
     loop {
         if let Err(error) = carry_out(&engine).await {
             tracing::error!(%error, "can't look for orders; trying again");
         }
-        let wanted = |event: &Event| filters.iter().any(|filter| event.matching(filter).is_some());
+        if let Err(error) = engine.let_go_of_what_moved().await {
+            tracing::error!(%error, "can't look which builds are this master's; trying again");
+        }
+        let wanted = |event: &Event| {
+            filters.iter().any(|filter| event.matching(filter).is_some())
+                || event.matching(&connected).is_some_and(|topic| is_busy_here(&engine, topic))
+        };
         tokio::select! {
             () = wait_for(&mut events, wanted) => {}
             _ = workers.changed() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = leaving.cancelled() => return,
         }
+    }
+}
+
+/// Whether an event is about a worker on which builds run here, as far as this master knows: it may have gone elsewhere.
+fn is_busy_here(engine: &Engine, topic: &Topic) -> bool {
+    let id = topic.0.get(1).and_then(|id| id.parse().ok()).map(WorkerId);
+    id.and_then(|id| engine.slots().by_id(id)).is_some_and(|slot| slot.is_busy())
+}
+
+impl Engine {
+    /// Puts down the runs that have another owner by now: their worker dialled it, or this master was expired.
+    pub async fn let_go_of_what_moved(&self) -> muster_store::Result<()> {
+        // Before the look at the rows: a run that begins meanwhile is not missed there.
+        let here = self.0.runs.keys();
+        if here.is_empty() {
+            return Ok(());
+        }
+        let owned = self.data().owned_runs(self.master()).await?;
+        for key in here.iter().filter(|key| !owned.contains(key)) {
+            self.0.runs.put_down(key);
+        }
+        Ok(())
+    }
+
+    /// This master was expired and has joined again: what it had is others' now, and its workers have to dial again.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn rejoined(&self) -> muster_store::Result<()> {
+        self.let_go_of_what_moved().await?;
+        for slot in self.slots().all() {
+            slot.close("this master had lost its lease");
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod active;
 mod control;
 mod distributor;
+mod drain;
 mod effects;
 mod foreign;
 mod peers;
@@ -28,14 +29,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use active::{Active, activate};
+pub use drain::{Going, Load};
 pub use effects::{
     CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
     Transfer,
 };
+pub use peers::watch_peers;
 pub use steps::STEP_KINDS;
 
 use runner::Runs;
-use sessions::Slots;
+use sessions::{Slot, Slots};
 
 /// An engine. Clones are the same one.
 #[derive(Clone)]
@@ -52,6 +55,14 @@ struct Inner {
     releases: watch::Sender<u64>,
     /// Whether the builds of an earlier life were taken up: before that no worker may be told to forget a command.
     adopted: watch::Sender<bool>,
+    /// What this engine still takes.
+    going: watch::Sender<Going>,
+    /// Where other engines take workers.
+    others: drain::Others,
+    /// This engine stops: runs are put down, their rows and journals stay.
+    leaving: CancellationToken,
+    /// Of the cluster: workers refuse orders of an older one.
+    generation: u64,
 }
 
 impl Engine {
@@ -61,6 +72,7 @@ impl Engine {
         master: MasterId,
         basedir: PathBuf,
         active: watch::Receiver<Arc<Active>>,
+        generation: u64,
     ) -> Engine {
         let slots = Slots::new();
         slots.configure(&active.borrow().ids.workers);
@@ -73,6 +85,10 @@ impl Engine {
             runs: Runs::default(),
             releases: watch::Sender::new(0),
             adopted: watch::Sender::new(false),
+            going: watch::Sender::new(Going::No),
+            others: drain::Others::default(),
+            leaving: CancellationToken::new(),
+            generation,
         }))
     }
 
@@ -82,23 +98,37 @@ impl Engine {
     /// # Errors
     /// When the database can't be read at the start.
     pub async fn run(self, shutdown: CancellationToken) -> muster_store::Result<()> {
-        let leaving = shutdown.child_token();
+        let leaving = self.0.leaving.clone();
+        let _stops = leaving.clone().drop_guard();
         self.adopt(&leaving).await?;
         self.0.adopted.send_replace(true);
         tokio::join!(
+            async {
+                shutdown.cancelled().await;
+                leaving.cancel();
+            },
             distributor::run(self.clone(), leaving.clone()),
             control::run(self.clone(), leaving.clone()),
             foreign::run(self.clone(), leaving.clone()),
-            peers::run(self.clone(), leaving.clone()),
+            self.follow_trust(leaving.clone()),
             self.follow_configuration(leaving.clone()),
         );
         self.0.runs.wait().await;
         Ok(())
     }
 
-    /// Builds under way here.
-    pub fn running(&self) -> usize {
-        self.0.runs.count()
+    /// Lets the workers have what waited while this master could not act.
+    async fn follow_trust(&self, leaving: CancellationToken) {
+        let mut regained = self.data().trust().regained();
+        loop {
+            tokio::select! {
+                changed = regained.changed() => if changed.is_err() { return },
+                () = leaving.cancelled() => return,
+            }
+            tracing::info!("this master may act again");
+            self.slots().all().iter().for_each(Slot::wake);
+            self.0.runs.poke();
+        }
     }
 
     async fn follow_configuration(&self, leaving: CancellationToken) {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use muster_core::{BuildId, BuilderId, Epoch, Properties, RequestId, SourceStamp, Step};
+use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step};
 use muster_store::{
     builds,
     chunks::Compression,
@@ -28,36 +28,64 @@ use crate::{
 /// The runs under way, and where orders to stop them go.
 #[derive(Default)]
 pub(crate) struct Runs {
-    under_way: Mutex<HashMap<BuildId, UnderWay>>,
+    handles: Mutex<HashMap<BuildId, Handle>>,
     /// Places on workers.
     pub(crate) reservations: Reservations,
     tasks: TaskTracker,
+    /// Runs of this master that could not be taken up because the database refused.
+    put_off: Mutex<Vec<RunRow>>,
     /// Counts ends of runs: a worker is free again.
     ended: watch::Sender<u64>,
 }
 
-/// A run that has a task here.
-struct UnderWay {
-    epoch: Epoch,
+/// How a run under way is reached.
+struct Handle {
+    key: RunKey,
+    slot: Slot,
     stop: watch::Sender<Option<Arc<StopOrder>>>,
-    /// Puts its task down.
-    leave: CancellationToken,
+    /// Puts it down: rows and journal stay.
+    down: CancellationToken,
+    /// Its task has ended.
+    ended: CancellationToken,
 }
 
 impl Runs {
-    pub(crate) fn count(&self) -> usize {
-        self.under_way().len()
+    /// The runs under way, each with the epoch under which it runs.
+    pub(crate) fn keys(&self) -> Vec<RunKey> {
+        self.handles().values().map(|handle| handle.key).collect()
+    }
+
+    /// The worker of a run under way.
+    pub(crate) fn worker_of(&self, key: &RunKey) -> Option<Slot> {
+        let handles = self.handles();
+        handles.get(&key.build).filter(|handle| handle.key == *key).map(|handle| handle.slot.clone())
+    }
+
+    /// Puts a run down, unless it has begun anew under a later epoch.
+    pub(crate) fn put_down(&self, key: &RunKey) {
+        if let Some(handle) = self.handles().get(&key.build).filter(|handle| handle.key == *key) {
+            handle.down.cancel();
+        }
     }
 
     /// Hands an order to stop to its build, if that runs here.
     pub(crate) fn stop(&self, build: BuildId, reason: &str) {
-        if let Some(run) = self.under_way().get(&build) {
-            run.stop.send_if_modified(|order| {
+        if let Some(handle) = self.handles().get(&build) {
+            handle.stop.send_if_modified(|order| {
                 let first = order.is_none();
                 order.get_or_insert_with(|| Arc::new(StopOrder { reason: reason.to_owned() }));
                 first
             });
         }
+    }
+
+    fn put_off(&self, run: RunRow) {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+    }
+
+    /// The runs that were put off, to be tried again.
+    pub(crate) fn again(&self) -> Vec<RunRow> {
+        std::mem::take(&mut *self.put_off.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells whenever a run has ended.
@@ -70,32 +98,25 @@ impl Runs {
         self.ended.send_modify(|count| *count += 1);
     }
 
+    /// Notes the end of a run's task. `false`: the build has begun anew here meanwhile, and the worker's commands are the
+    /// new task's.
+    fn over(&self, key: &RunKey) -> bool {
+        let mut handles = self.handles();
+        let is_last = handles.get(&key.build).is_some_and(|handle| handle.key == *key);
+        if is_last {
+            handles.remove(&key.build);
+        }
+        is_last
+    }
+
     /// Waits until no run is under way.
     pub(crate) async fn wait(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// A run begins here. A task that has it under an older epoch, and does not know that it went and came back, is put
-    /// down.
-    fn begin(&self, build: BuildId, run: UnderWay) {
-        if let Some(older) = self.under_way().insert(build, run) {
-            older.leave.cancel();
-        }
-    }
-
-    /// The run's task has ended. `false`: the run goes on here under another epoch.
-    fn end(&self, build: BuildId, epoch: Epoch) -> bool {
-        let mut under_way = self.under_way();
-        let is_ours = under_way.get(&build).is_some_and(|run| run.epoch == epoch);
-        if is_ours {
-            under_way.remove(&build);
-        }
-        is_ours
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<BuildId, UnderWay>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn handles(&self) -> MutexGuard<'_, HashMap<BuildId, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,9 +148,11 @@ impl Engine {
     pub(crate) async fn take_up(&self, runs: Vec<RunRow>, leaving: &CancellationToken) {
         for run in runs {
             let build = run.key.build;
+            self.settle(&run).await;
             let given_back = match self.restore(&run).await {
                 Ok(Ok(begin)) => {
                     tracing::info!(%build, "goes on with a build");
+                    metrics::counter!("muster_builds_adopted_total").increment(1);
                     self.begin(begin, leaving);
                     continue;
                 }
@@ -139,9 +162,28 @@ impl Engine {
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = given_back {
-                tracing::error!(%build, %error, "a build waits for the next start of this master");
+            if let Some(slot) = self.slots().by_id(run.worker) {
+                slot.release(build);
             }
+            if let Err(error) = given_back {
+                tracing::error!(%build, %error, "can't go on with a build yet; trying again");
+                self.0.runs.put_off(run);
+            }
+        }
+    }
+
+    /// Ends what an earlier epoch of a run left here: it went away and came back, and two tasks of one build would take
+    /// each other's news.
+    async fn settle(&self, run: &RunRow) {
+        let earlier = self.0.runs.handles().get(&run.key.build).map(|handle| {
+            handle.down.cancel();
+            handle.ended.clone()
+        });
+        let Some(ended) = earlier else { return };
+        ended.cancelled().await;
+        if let Some(slot) = self.slots().by_id(run.worker) {
+            // Before the worker comes again: its commands are not to be forgotten.
+            slot.expect(run.key.build);
         }
     }
 
@@ -209,25 +251,31 @@ impl Engine {
 
     /// Starts the task that owns a run.
     pub(crate) fn begin(&self, mut begin: Begin, leaving: &CancellationToken) {
-        let (build, epoch) = (begin.key.build, begin.key.epoch);
+        let key = begin.key;
+        let build = key.build;
         let slot = begin.slot.clone();
-        let (stop, stopped) = watch::channel(None);
-        let leave = leaving.child_token();
-        self.0.runs.begin(build, UnderWay { epoch, stop, leave: leave.clone() });
         slot.expect(build);
+        let (stop, stopped) = watch::channel(None);
+        let (down, ended) = (leaving.child_token(), CancellationToken::new());
+        let handle = Handle { key, slot: slot.clone(), stop, down: down.clone(), ended: ended.clone() };
+        self.0.runs.handles().insert(build, handle);
         let place = begin.reservation.take();
         let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
         let rows = begin.rows.clone();
-        let core = self.core(begin, stopped, leave);
-        let engine = self.clone();
+        let core = self.core(begin, stopped, down);
+        let (engine, leaving) = (self.clone(), leaving.clone());
         self.0.runs.tasks.spawn(async move {
-            let ended = run::execute(core, rows).await;
+            let _ended = ended.drop_guard();
+            let outcome = run::execute(core, rows).await;
             drop(place);
-            let is_over_here = engine.0.runs.end(build, epoch);
-            match ended {
-                Ok(()) | Err(Halt::Fenced) if is_over_here => slot.release(build),
-                // Its commands belong to whoever goes on with the build.
-                _ => {}
+            if engine.0.runs.over(&key) {
+                match outcome {
+                    Ok(()) => slot.release(build),
+                    // The next start goes on, or whoever gets the worker: its commands are not to be touched.
+                    Err(Halt::Leaving) if leaving.is_cancelled() => {}
+                    // Its commands belong to the new owner.
+                    Err(Halt::Leaving | Halt::Fenced) => slot.part(build),
+                }
             }
             engine.0.runs.poke();
         });

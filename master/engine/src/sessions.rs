@@ -79,6 +79,15 @@ struct State {
     leaving: bool,
 }
 
+impl State {
+    fn lose_connection(&mut self) {
+        let Some(life) = self.life.as_mut().filter(|life| life.connected) else { return };
+        life.connected = false;
+        life.unclaimed.clear();
+        self.away_since = Some(Instant::now());
+    }
+}
+
 /// A run that follows a command. It may be that another run of the same build, under another epoch, follows it here
 /// already while this one does not know yet that it is over.
 struct Listener {
@@ -95,6 +104,8 @@ struct Life {
     grace: Duration,
     /// It has said that it won't come back.
     over: bool,
+    /// Its commands end with this process: a stock worker, whose connection is held here.
+    bound: bool,
     /// Commands it holds that no run has asked for yet.
     unclaimed: HashMap<CommandId, CommandState>,
 }
@@ -129,6 +140,62 @@ impl Slot {
         state.leaving && state.builds.is_empty()
     }
 
+    /// Whether its commands end with this process.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.state().life.as_ref().is_some_and(|life| life.bound)
+    }
+
+    /// Whether builds run on it here.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.state().builds.is_empty()
+    }
+
+    /// Sends it to other engines, if it is connected and can go.
+    pub(crate) fn redirect(&self, reason: &str, elsewhere: &[String]) {
+        let state = self.state();
+        if let Some(life) = state.life.as_ref().filter(|life| life.connected && !life.bound) {
+            life.link.redirect(reason, elsewhere.to_vec());
+        }
+    }
+
+    /// Gives its builds up: this process ends, and their commands end with it.
+    pub(crate) fn give_up(&self) {
+        if let Some(life) = &mut self.state().life {
+            life.over = true;
+        }
+        self.tell();
+    }
+
+    /// This master may act again, or no longer.
+    pub(crate) fn wake(&self) {
+        if let Some(link) = self.link() {
+            link.wake();
+        }
+    }
+
+    /// A build has another owner now; the worker goes on with its commands.
+    pub(crate) fn part(&self, build: BuildId) {
+        self.state().builds.remove(&build);
+        self.let_go(build);
+        self.tell();
+    }
+
+    /// Forgets a build's commands here, not on the worker.
+    pub(crate) fn let_go(&self, build: BuildId) {
+        let mut state = self.state();
+        state.streams.retain(|command, _| command.build != build);
+        // The worker says anew what it holds.
+        if let Some(life) = state.life.as_ref().filter(|life| life.link.let_go(|known| known == build)) {
+            life.link.close("a build has a new owner");
+            state.lose_connection();
+        }
+    }
+
+    /// A new connection of the worker is about to come: what the one before said it held counts no more.
+    pub(crate) fn supersede(&self) {
+        self.state().lose_connection();
+    }
+
     /// Its operator, or somebody here, asked it to go when its builds are done.
     pub(crate) fn leave(&self) {
         self.state().leaving = true;
@@ -146,6 +213,7 @@ impl Slot {
             && life.connected
         {
             life.link.close("a build on this worker has come back to this master");
+            state.lose_connection();
         }
     }
 
@@ -177,7 +245,12 @@ impl Slot {
     }
 
     /// The link to the worker's present life, for its connections.
-    pub(crate) fn link_for(&self, boot: &BootId, info: &WorkerInfo) -> (MasterLink, Option<MasterEvents>) {
+    pub(crate) fn link_for(
+        &self,
+        boot: &BootId,
+        info: &WorkerInfo,
+        bound: bool,
+    ) -> (MasterLink, Option<MasterEvents>) {
         let mut state = self.state();
         state.info = info.clone();
         if let Some(life) = state.life.as_ref().filter(|life| life.boot == *boot) {
@@ -193,6 +266,7 @@ impl Slot {
             connected: false,
             grace: if info.contains_key(GATEWAY) { GATEWAY_GRACE } else { GRACE },
             over: false,
+            bound,
             unclaimed: HashMap::new(),
         });
         (link, Some(events))

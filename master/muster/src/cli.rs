@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use muster_core::Roles;
 use muster_session::MasterUrl;
 
+/// Below the 30 s that Kubernetes gives a process that is told to stop, with room to write everything down.
+const DRAIN_TIMEOUT: u64 = 15;
 /// What the column `masters.name` of Buildbot's schema holds.
 const MAX_MASTER_NAME: usize = 128;
 
@@ -37,6 +39,12 @@ pub enum Command {
     /// Make a running master read its configuration again
     #[command(visible_alias = "sighup")]
     Reconfig(Reconfig),
+    /// Look at the masters that share a database, or mend it after a restore
+    Cluster(Cluster),
+    /// Mend one running build
+    Run(Run),
+    /// Give back all builds that Muster's masters had, before the way back to Buildbot
+    Release(DatabaseOf),
     /// Run a worker in the foreground
     Worker(Worker),
     /// Create a worker's directory
@@ -110,7 +118,7 @@ pub struct RunMaster {
 }
 
 /// What a master is told besides its configuration, which is the same on all masters of a cluster.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct Serving {
     /// Also answer /livez, /readyz and /metrics on this port: a port string such as 9980, or
     /// tcp:9980:interface=127.0.0.1
@@ -132,6 +140,23 @@ pub struct Serving {
         value_delimiter = ','
     )]
     pub session_url: Vec<MasterUrl>,
+    /// When this master is told to stop, how long builds that no other master can go on with may take to finish; then
+    /// they are built again
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "MUSTER_DRAIN_TIMEOUT",
+        hide_env_values = true,
+        default_value_t = DRAIN_TIMEOUT
+    )]
+    pub drain_timeout: u64,
+}
+
+impl Default for Serving {
+    fn default() -> Serving {
+        let (roles, drain_timeout) = (Roles::ALL, DRAIN_TIMEOUT);
+        Serving { roles, drain_timeout, name: None, session_url: Vec::new(), probe: None }
+    }
 }
 
 impl Serving {
@@ -141,6 +166,7 @@ impl Serving {
         arguments.extend(self.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
         let urls = self.session_url.iter().flat_map(|url| ["--session-url".to_owned(), url.to_string()]);
         arguments.extend(urls);
+        arguments.extend(["--drain-timeout".to_owned(), self.drain_timeout.to_string()]);
         arguments.extend(self.probe.iter().flat_map(|port| ["--probe", port]).map(str::to_owned));
         arguments
     }
@@ -184,6 +210,9 @@ pub struct StartPatience {
 pub struct Stop {
     #[command(flatten)]
     pub target: QuietDirectory,
+    /// Let it finish the builds that run, however long they take; it begins no others
+    #[arg(long, visible_alias = "clean")]
+    pub graceful: bool,
     /// Ask the master to stop, but don't wait until it has
     #[arg(long)]
     pub no_wait: bool,
@@ -194,6 +223,9 @@ pub struct Stop {
 pub struct Restart {
     #[command(flatten)]
     pub target: QuietDirectory,
+    /// Let it finish the builds that run, however long they take
+    #[arg(long, visible_alias = "clean")]
+    pub graceful: bool,
     #[command(flatten)]
     pub patience: StartPatience,
     #[command(flatten)]
@@ -208,6 +240,56 @@ pub struct Reconfig {
     /// Give up waiting after so many seconds without a new line in the log
     #[arg(long = "progress_timeout", value_name = "SECONDS", default_value_t = 10)]
     pub progress_timeout: u64,
+}
+
+/// Options of `cluster`.
+#[derive(Args)]
+pub struct Cluster {
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// What `muster cluster` can do.
+#[derive(Subcommand)]
+pub enum ClusterCommand {
+    /// Show masters with their leases, builds with their owners, and why requests wait
+    Status(DatabaseOf),
+    /// Make a database that was restored from a backup fit for use; all masters must be stopped
+    Restore(DatabaseOf),
+}
+
+/// A master's directory, whose configuration names the database.
+#[derive(Args)]
+pub struct DatabaseOf {
+    /// The directory of any master of the cluster
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// Options of `run`.
+#[derive(Args)]
+pub struct Run {
+    #[command(subcommand)]
+    pub command: RunCommand,
+}
+
+/// What `muster run` can do.
+#[derive(Subcommand)]
+pub enum RunCommand {
+    /// End a build and have its request built again
+    Retry(RunOf),
+    /// Take a build from its master, so that any engine goes on with it
+    Release(RunOf),
+}
+
+/// One running build.
+#[derive(Args)]
+pub struct RunOf {
+    /// The directory of any master of the cluster
+    pub dir: PathBuf,
+    /// The build's id, as `muster cluster status` shows it
+    #[arg(value_name = "BUILDID")]
+    pub build: i64,
 }
 
 /// Options of `worker`. What is not given is read from the worker.toml that `create-worker` wrote.

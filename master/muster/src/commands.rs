@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub mod checkconfig;
+pub mod cluster;
 pub mod control;
 pub mod create_master;
 pub mod create_worker;

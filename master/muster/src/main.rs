@@ -19,9 +19,15 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// For tests of upgrades: a debug build with this in its environment behaves as the next version would.
+const NEWER: &str = "MUSTER_TEST_NEWER";
+
 fn main() -> ExitCode {
     // The worker starts its commands through this same binary; then this call does not return.
     muster_worker::launch::run_if_asked();
+    if std::env::var_os(NEWER).is_some() {
+        muster_core::skew::be_newer();
+    }
     logging::on_panic(|said| eprintln!("muster: {said}"));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -46,6 +52,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stop(options) => commands::control::stop(&options),
         Command::Restart(options) => commands::control::restart(&options),
         Command::Reconfig(options) => commands::control::reconfig(&options),
+        Command::Cluster(options) => commands::cluster::run(&options),
+        Command::Run(options) => commands::cluster::mend(&options),
+        Command::Release(options) => commands::cluster::release(&options),
         Command::Worker(options) => commands::worker::run(options),
         Command::CreateWorker(options) => commands::create_worker::run(&options),
         Command::Router(options) => commands::router::run(&options),

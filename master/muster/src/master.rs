@@ -3,6 +3,7 @@
 //! [`start`] makes everything ready and then spawns the tasks; from there on [`RunningMaster`] is the only handle.
 
 mod bus;
+mod drain;
 mod gateway;
 mod lease;
 mod listeners;
@@ -17,12 +18,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use muster_config::snapshot::Snapshot;
-use muster_core::MasterId;
-use muster_data::Data;
+use muster_data::{Data, MasterOrder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::pid_file::PidFile;
+use drain::{Drain, DrainSignals};
 use tasks::Tasks;
 
 pub use listeners::listen;
@@ -30,9 +31,7 @@ pub use start::start;
 
 /// A master that runs.
 pub struct RunningMaster {
-    data: Data,
-    id: MasterId,
-    incarnation: String,
+    drain: Drain,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     sessions: Vec<SocketAddr>,
     /// Everything but the lease.
@@ -47,7 +46,7 @@ pub struct RunningMaster {
 impl RunningMaster {
     /// The waist of the house.
     pub fn data(&self) -> &Data {
-        &self.data
+        &self.drain.data
     }
 
     /// The configuration in force.
@@ -60,22 +59,52 @@ impl RunningMaster {
         &self.sessions
     }
 
-    /// Runs until SIGTERM or SIGINT, then ends cleanly; a second signal ends it at once. A task that fails ends it as
-    /// well, with that task's error.
+    /// Runs until it is told to go, by a signal or through the database; then it hands over or finishes what runs, and
+    /// ends. A second SIGTERM interrupts that, a third one ends the process at once. A task that fails ends it as well,
+    /// with that task's error.
     pub async fn until_told(self) -> Result<()> {
-        let mut signals = StopSignals::listen()?;
-        let failed = tokio::select! {
-            name = signals.next() => {
+        let mut signals = DrainSignals::listen()?;
+        let order = tokio::select! {
+            (name, order) = signals.next() => {
                 tracing::info!("got {name}; stopping");
-                false
+                Some(order)
             }
-            () = self.failed() => true,
+            order = self.drain.ordered() => {
+                tracing::info!("somebody ordered this master to go; stopping");
+                Some(order)
+            }
+            () = self.failed() => None,
         };
+        let failed = order.is_none();
+        if let Some(order) = order {
+            self.go(order, &mut signals).await;
+        }
         tokio::select! {
             outcome = self.stop() => outcome,
-            name = signals.next() => {
+            (name, _) = signals.next() => {
                 tracing::warn!("got {name} again; ending at once. The next start goes on with what runs now");
                 if failed { Err(anyhow::anyhow!("ended at once")) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Drains until nothing is left, something fails, or somebody is impatient.
+    async fn go(&self, mut order: MasterOrder, signals: &mut DrainSignals) {
+        loop {
+            tokio::select! {
+                () = self.drain.carry_out(order) => return,
+                () = self.failed() => return,
+                (name, next) = signals.next() => match (order, next) {
+                    (MasterOrder::Finish, MasterOrder::HandOver) => {
+                        tracing::info!("got {name}; handing over instead of finishing");
+                        order = next;
+                    }
+                    (MasterOrder::HandOver, MasterOrder::HandOver) => {
+                        tracing::warn!("got {name} again; handing over no longer");
+                        return;
+                    }
+                    (_, MasterOrder::Finish) => tracing::info!("got {name}; this master goes already"),
+                },
             }
         }
     }
@@ -83,6 +112,7 @@ impl RunningMaster {
     /// Waits until a task failed.
     pub async fn failed(&self) {
         tokio::select! {
+            () = self.drain.singletons.failed() => {}
             () = self.services.failed() => {}
             () = self.lease.failed() => {}
             () = self.bus.failed() => {}
@@ -92,15 +122,16 @@ impl RunningMaster {
     /// Ends everything: first the services, then the lease, then the master's row and the bus say so. The error of a task that
     /// failed comes back.
     pub async fn stop(self) -> Result<()> {
+        self.drain.singletons.stop().await;
         self.services.stop().await;
         let lease_is_lost = self.lease.has_failed();
         self.lease.stop().await;
         if !lease_is_lost {
-            let gone = self.data.master_stops(self.id, &self.incarnation).await;
+            let gone = self.drain.data.master_stops(self.drain.master, &self.drain.incarnation).await;
             gone.context("the end of this master can't be written to the database")?;
         }
         self.bus.stop().await;
-        let failures = [&self.lease, &self.services, &self.bus].into_iter();
+        let failures = [&self.lease, &self.services, &self.drain.singletons, &self.bus].into_iter();
         let failure = failures.filter_map(Tasks::failure).next();
         match failure {
             None => {

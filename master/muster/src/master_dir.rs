@@ -77,6 +77,11 @@ impl MasterDir {
         self.path().join("muster.pid")
     }
 
+    /// Names the life that last ran here: whoever holds the lock knows that it is over.
+    pub fn incarnation_file(&self) -> PathBuf {
+        self.path().join("muster.incarnation")
+    }
+
     /// What the running master says.
     pub fn log_file(&self) -> PathBuf {
         self.path().join("muster.log")

@@ -5,8 +5,8 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use jiff::tz::TimeZone;
 use muster_bus::Event;
 use muster_config::snapshot::{ChangeSourceConfig, ChangeSourceKind, SchedulerConfig, SchedulerKind};
-use muster_core::{MasterId, SchedulerId, TopicFilter, render::Callable};
-use muster_data::Data;
+use muster_core::{MasterId, Role, SchedulerId, TopicFilter, render::Callable};
+use muster_data::{Data, Ownership, Singleton};
 use muster_store::{Result, query};
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -23,9 +23,11 @@ use crate::{
 
 /// A scheduler looks at the rows this often even when nothing wakes it: the cost of a lost event.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How long one waits for a scheduler or change source that another master owns: so long nothing is scheduled after
-/// that master was expired.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How long one waits for a scheduler or change source that another master owns, when no event tells that it is free.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long each master waits for those that come before it; and for how many of them at most.
+const TURN: Duration = Duration::from_millis(300);
+const MAX_TURNS: u32 = 5;
 
 /// What all of them need.
 #[derive(Clone)]
@@ -38,28 +40,26 @@ pub(crate) struct Shared {
     pub(crate) making_repositories: Arc<Mutex<()>>,
 }
 
-/// Runs one scheduler, while this master owns it, until `stop`.
+/// Runs one scheduler, whenever this master owns it, until `stop`.
 pub(crate) async fn run_scheduler(shared: Shared, config: SchedulerConfig, stop: CancellationToken) {
     let name = config.name.clone();
+    let what = format!("scheduler '{name}'");
     let claim = || shared.data.start_scheduler(shared.master, &name);
-    let Some(id) = own(&format!("scheduler '{name}'"), claim, &stop).await else {
-        return;
-    };
-    match Machine::new(&shared, config, id) {
-        Ok(machine) => drive(&shared, machine, &name, id, &stop).await,
-        Err(error) => {
-            tracing::error!("scheduler '{name}' does not run: {error}");
-            stop.cancelled().await;
+    while let Some(ownership) = own(&shared, &what, claim, &stop).await {
+        let Singleton::Scheduler(id) = ownership.singleton else { return };
+        let owned = Owned::new(&shared, ownership);
+        match Machine::new(&owned.shared, config.clone(), id) {
+            Ok(machine) => owned.drive(machine, &name, id, &stop).await,
+            Err(error) => {
+                tracing::error!("{what} does not run: {error}");
+                stop.cancelled().await;
+            }
         }
-    }
-    if let Err(error) = shared.data.release_scheduler(shared.master, id).await {
-        tracing::warn!(
-            "scheduler '{name}' can't be given back, so others wait for this master to expire: {error}"
-        );
+        owned.give_back(&what).await;
     }
 }
 
-/// Runs one change source, while this master owns it, until `stop`.
+/// Runs one change source, whenever this master owns it, until `stop`.
 pub(crate) async fn run_change_source(
     shared: Shared,
     config: ChangeSourceConfig,
@@ -67,48 +67,50 @@ pub(crate) async fn run_change_source(
     stop: CancellationToken,
 ) {
     let name = config.name.clone();
+    let what = format!("change source '{name}'");
     let claim = || shared.data.start_change_source(shared.master, &name);
-    let Some(id) = own(&format!("change source '{name}'"), claim, &stop).await else {
-        return;
-    };
-    match config.kind.clone() {
-        ChangeSourceKind::GitPoller(details) => {
-            let times = PollTimes::new(&details, Instant::now());
-            let first = times.first(details.poll_at_launch, fastrand::f64());
-            let poller = GitPoller::new(
-                &config,
-                *details,
-                codebase_generator,
-                &shared.basedir,
-                shared.making_repositories.clone(),
-                shared.data.clone(),
-                shared.callables.clone(),
-            );
-            poll(poller, &name, times, first, &stop).await;
+    while let Some(ownership) = own(&shared, &what, claim, &stop).await {
+        let owned = Owned::new(&shared, ownership);
+        match config.kind.clone() {
+            ChangeSourceKind::GitPoller(details) => {
+                let times = PollTimes::new(&details, Instant::now());
+                let first = times.first(details.poll_at_launch, fastrand::f64());
+                let poller = GitPoller::new(
+                    &config,
+                    *details,
+                    codebase_generator.clone(),
+                    &shared.basedir,
+                    shared.making_repositories.clone(),
+                    owned.shared.data.clone(),
+                    shared.callables.clone(),
+                );
+                owned.poll(poller, &name, times, first, &stop).await;
+            }
+            // The gateway's port takes its changes, on every master; only one is named as the owner.
+            ChangeSourceKind::Pb(_) => owned.lost(&stop).await,
         }
-        // The gateway's port takes its changes, on every master; only one is named as the owner.
-        ChangeSourceKind::Pb(_) => stop.cancelled().await,
-    }
-    if let Err(error) = shared.data.release_change_source(shared.master, id).await {
-        tracing::warn!(
-            "change source '{name}' can't be given back, so others wait for this master to expire: {error}"
-        );
+        owned.give_back(&what).await;
     }
 }
 
-/// Waits until this master owns something; `None` when it is told to stop before.
-async fn own<T, F: Future<Output = Result<Option<T>>>>(
+/// Waits until this master owns something; `None` when it is told to stop before. One that several masters could have
+/// goes to that which its name picks: the others wait a little.
+async fn own<F: Future<Output = Result<Option<Ownership>>>>(
+    shared: &Shared,
     what: &str,
     claim: impl Fn() -> F,
     stop: &CancellationToken,
-) -> Option<T> {
+) -> Option<Ownership> {
+    let freed =
+        ["masters/*/stopped", "schedulers/*/stopped", "changesources/*/stopped"].map(TopicFilter::parse);
+    let wanted = |event: &Event| freed.iter().any(|filter| event.matching(filter).is_some());
+    // Before the first look, so that nothing falls in between (rule 1).
+    let mut events = shared.data.bus().subscribe();
     let mut complaint = Complaint::default();
     loop {
-        if stop.is_cancelled() {
-            return None;
-        }
-        let wait = match claim().await {
-            Ok(Some(id)) => return Some(id),
+        let wait = match claim_in_turn(shared, what, &claim, stop).await {
+            _ if stop.is_cancelled() => return None,
+            Ok(Some(ownership)) => return Some(ownership),
             Ok(None) => {
                 complaint.log(what, Ok(()));
                 tracing::debug!("{what} is owned by another master");
@@ -119,9 +121,48 @@ async fn own<T, F: Future<Output = Result<Option<T>>>>(
                 LOOK_AGAIN
             }
         };
-        // An error means that the time is up; otherwise the loop ends above.
-        let _ = tokio::time::timeout(wait, stop.cancelled()).await;
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(wait) => {}
+            more = events.wait_for(wanted) => if !more {
+                // The bus is gone; the timer still works.
+                let _ = tokio::time::timeout(wait, stop.cancelled()).await;
+            },
+        }
     }
+}
+
+async fn claim_in_turn<F: Future<Output = Result<Option<Ownership>>>>(
+    shared: &Shared,
+    what: &str,
+    claim: impl Fn() -> F,
+    stop: &CancellationToken,
+) -> Result<Option<Ownership>> {
+    tokio::select! {
+        () = shared.data.trust().held() => {}
+        () = stop.cancelled() => return Ok(None),
+    }
+    let others = shared.data.live_with(Role::Scheduler).await?;
+    let turn = rank(what, shared.master, &others).min(MAX_TURNS);
+    tokio::select! {
+        () = tokio::time::sleep(TURN * turn) => claim().await,
+        () = stop.cancelled() => Ok(None),
+    }
+}
+
+/// How many of `masters` come before `me` when `what` is free: its name orders them, each name in its own way.
+fn rank(what: &str, me: MasterId, masters: &[MasterId]) -> u32 {
+    let weight = |master: MasterId| (digest(&format!("{what}/{master}")), master);
+    let mine = weight(me);
+    let before = masters.iter().filter(|master| **master != me && weight(**master) > mine).count();
+    u32::try_from(before).unwrap_or(u32::MAX)
+}
+
+/// FNV-1a: masters of different versions must agree on it.
+fn digest(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// A scheduler by what it does.
@@ -176,28 +217,113 @@ impl Machine {
     }
 }
 
-async fn drive(shared: &Shared, mut machine: Machine, name: &str, id: SchedulerId, stop: &CancellationToken) {
-    if matches!(machine, Machine::Passive) {
-        return stop.cancelled().await;
+/// Something that this master owns.
+struct Owned {
+    /// Its changes are fenced by the epoch of the ownership.
+    shared: Shared,
+    ownership: Ownership,
+}
+
+impl Owned {
+    fn new(shared: &Shared, ownership: Ownership) -> Owned {
+        let shared = Shared { data: shared.data.owning(ownership), ..shared.clone() };
+        Owned { shared, ownership }
     }
-    let new_change = TopicFilter::parse("changes/*/new");
-    let switched = TopicFilter::parse(&format!("schedulers/{id}/updated"));
-    let wanted = |event: &Event| event.matching(&new_change).or_else(|| event.matching(&switched)).is_some();
-    // Before the first look, so that nothing falls in between (rule 1).
-    let mut events = shared.data.bus().subscribe();
-    let mut complaint = Complaint::default();
-    loop {
-        let outcome = round(shared, &mut machine, id).await;
-        let wait = outcome.as_ref().ok().copied().flatten().map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
-        complaint.log(&format!("scheduler '{name}'"), outcome.map(drop).map_err(|error| error.to_string()));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
-            more = events.wait_for(wanted) => if !more {
-                // The bus is gone; the timer still works.
-                let _ = tokio::time::timeout(LOOK_AGAIN, stop.cancelled()).await;
-            },
+
+    async fn give_back(self, what: &str) {
+        if let Err(error) = self.shared.data.release(self.ownership).await {
+            tracing::warn!("{what} can't be given back, so others wait for this master to expire: {error}");
         }
+    }
+
+    /// Whether it is still owned; a database that doesn't answer decides nothing.
+    async fn is_ours(&self) -> bool {
+        self.shared.data.owns(self.ownership).await.unwrap_or(true)
+    }
+
+    /// Waits until it is lost, or until `stop`.
+    async fn lost(&self, stop: &CancellationToken) {
+        while self.is_ours().await {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Goes on until `stop`, or until another master owns it.
+    async fn drive(&self, mut machine: Machine, name: &str, id: SchedulerId, stop: &CancellationToken) {
+        if matches!(machine, Machine::Passive) {
+            return self.lost(stop).await;
+        }
+        let data = &self.shared.data;
+        let new_change = TopicFilter::parse("changes/*/new");
+        let switched = TopicFilter::parse(&format!("schedulers/{id}/updated"));
+        let wanted =
+            |event: &Event| event.matching(&new_change).or_else(|| event.matching(&switched)).is_some();
+        // Before the first look, so that nothing falls in between (rule 1).
+        let mut events = data.bus().subscribe();
+        let mut complaint = Complaint::default();
+        loop {
+            tokio::select! {
+                () = data.trust().held() => {}
+                () = stop.cancelled() => return,
+            }
+            if !self.is_ours().await {
+                tracing::info!("scheduler '{name}' has another owner now");
+                return;
+            }
+            let outcome = round(&self.shared, &mut machine, id).await;
+            let wait =
+                outcome.as_ref().ok().copied().flatten().map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
+            let told = outcome.map(drop).map_err(|error| error.to_string());
+            complaint.log(&format!("scheduler '{name}'"), told);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+                more = events.wait_for(wanted) => if !more {
+                    // The bus is gone; the timer still works.
+                    let _ = tokio::time::timeout(LOOK_AGAIN, stop.cancelled()).await;
+                },
+            }
+        }
+    }
+
+    async fn poll(
+        &self,
+        mut poller: GitPoller,
+        name: &str,
+        times: PollTimes,
+        first: Option<Instant>,
+        stop: &CancellationToken,
+    ) {
+        let who = format!("GitPoller '{name}'");
+        let mut complaint = Complaint::default();
+        let mut next = first;
+        while let Some(at) = next {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Polls are rare; that another master polls is found out in between.
+                () = self.lost(stop) => return,
+                () = tokio::time::sleep_until(at) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.shared.data.trust().held() => {}
+            }
+            if !self.is_ours().await {
+                return;
+            }
+            // Stopping ends a running poll: its git processes go with it, and what it read is not committed.
+            let polled = tokio::select! {
+                () = stop.cancelled() => return,
+                polled = poller.poll() => polled,
+            };
+            complaint.log(&who, polled.map(drop).map_err(|error| error.to_string()));
+            next = times.next(Instant::now(), fastrand::f64());
+        }
+        // It polls only when it is told to.
+        self.lost(stop).await;
     }
 }
 
@@ -216,34 +342,27 @@ async fn is_enabled(data: &Data, id: SchedulerId) -> Result<bool> {
     Ok(row.await?.is_some_and(|scheduler| scheduler.enabled))
 }
 
-async fn poll(
-    mut poller: GitPoller,
-    name: &str,
-    times: PollTimes,
-    first: Option<Instant>,
-    stop: &CancellationToken,
-) {
-    let who = format!("GitPoller '{name}'");
-    let mut complaint = Complaint::default();
-    let mut next = first;
-    while let Some(at) = next {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(at) => {}
-        }
-        // Stopping ends a running poll: its git processes go with it, and what it read is not committed.
-        let polled = tokio::select! {
-            () = stop.cancelled() => return,
-            polled = poller.poll() => polled,
-        };
-        complaint.log(&who, polled.map(drop).map_err(|error| error.to_string()));
-        next = times.next(Instant::now(), fastrand::f64());
-    }
-    // It polls only when it is told to.
-    stop.cancelled().await;
-}
-
 /// Seconds since 1970, by this machine's clock.
 fn seconds_now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_schedulers_spread_over_the_masters() {
+        let masters: Vec<MasterId> = (1..=3).map(MasterId).collect();
+        let mut first = [0; 3];
+        for number in 0..300 {
+            let what = format!("scheduler 'nightly-{number}'");
+            let mut ranks: Vec<u32> = masters.iter().map(|me| rank(&what, *me, &masters)).collect();
+            first[ranks.iter().position(|rank| *rank == 0).unwrap()] += 1;
+            ranks.sort_unstable();
+            assert_eq!(ranks, [0, 1, 2], "each has a turn of its own");
+        }
+        assert!(first.iter().all(|count| (60..=140).contains(count)), "{first:?}");
+        assert_eq!(rank("anything", MasterId(7), &[]), 0);
+    }
 }

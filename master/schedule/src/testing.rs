@@ -8,10 +8,10 @@ use muster_config::snapshot::{
     SourceRef, SourceStampSchedulerConfig,
 };
 use muster_core::{
-    BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SourceStamp, SourceStampId, Timestamp,
-    render::Renderable,
+    BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SchedulerId, SourceStamp, SourceStampId,
+    Timestamp, render::Renderable,
 };
-use muster_data::{Data, NewChange};
+use muster_data::{Data, NewChange, Singleton};
 use muster_store::{
     Db, DbUrl,
     builders::BuilderInfo,
@@ -122,6 +122,15 @@ impl World {
         });
         let (master, builders) = set_up.await.unwrap().into_inner();
         World { data, master, builders, directory }
+    }
+
+    /// Makes the world's master the owner of a scheduler.
+    pub(crate) async fn start_scheduler(&self, name: &str) -> SchedulerId {
+        let owned = self.data.start_scheduler(self.master, name).await.unwrap().unwrap();
+        match owned.singleton {
+            Singleton::Scheduler(id) => id,
+            Singleton::ChangeSource(_) => panic!("no scheduler"),
+        }
     }
 
     /// Adds a change of a branch and answers its id.

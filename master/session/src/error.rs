@@ -83,6 +83,14 @@ pub enum Disconnect {
     /// The peer said why.
     #[error("the other side ended the connection: {0}")]
     Goodbye(String),
+    /// The master goes, and names others that take this worker.
+    #[error("the master sends this worker elsewhere: {reason}")]
+    Redirected {
+        /// In words.
+        reason: String,
+        /// Where to.
+        elsewhere: Vec<String>,
+    },
     /// This side asked for it: [`MasterLink::close`](crate::MasterLink::close) or
     /// [`WorkerLink::close`](crate::WorkerLink::close).
     #[error("this side ended the connection: {0}")]

@@ -37,7 +37,7 @@ pub use dial::{Backoff, MasterUrl, connect};
 pub use error::{Disconnect, OrderError, ProtocolError};
 pub use event::{MasterEvent, WorkerEvent};
 pub use listen::{Opening, OpeningError, Passwords, open, serve};
-pub use master_link::{MasterEvents, MasterLink};
+pub use master_link::{Gate, MasterEvents, MasterLink};
 pub use transport::{Transport, TransportError};
 pub use wire::{BootId, CommandState, Order, Refusal, RefusalCode, Settings, Terms, WorkerInfo};
 pub use worker::Identity;

@@ -240,16 +240,31 @@ impl MasterSession {
         self.say(FromMaster::Shutdown);
     }
 
-    pub(crate) fn close(&mut self, reason: &str) {
-        self.say(FromMaster::Goodbye { reason: reason.to_owned() });
+    /// Ends the connection; the worker is to go to one of the others.
+    pub(crate) fn redirect(&mut self, reason: &str, elsewhere: Vec<String>) {
+        self.say(FromMaster::Goodbye { reason: reason.to_owned(), elsewhere });
         if let Some(line) = &mut self.line {
             line.ending = Some(reason.to_owned());
         }
     }
 
-    /// The next frame for the socket. After [`close`](Self::close) nothing follows the farewell.
-    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Result<Option<Vec<u8>>, Disconnect> {
+    pub(crate) fn close(&mut self, reason: &str) {
+        self.redirect(reason, Vec::new());
+    }
+
+    /// The next frame for the socket. After [`close`](Self::close) nothing follows the farewell. A master that may not
+    /// act says that it is alive and no more; what it has to say waits.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        may_act: bool,
+    ) -> Result<Option<Vec<u8>>, Disconnect> {
         let Some(line) = &mut self.line else { return Ok(None) };
+        if !may_act {
+            let first_heartbeat = line.control.iter().position(|frame| *frame == FromMaster::Heartbeat);
+            let heartbeat = first_heartbeat.and_then(|index| line.control.remove(index));
+            return heartbeat.map(|frame| wire::encode(&frame)).transpose().map_err(Disconnect::from);
+        }
         let frame = match line.control.pop_front() {
             Some(frame) => Some(wire::encode(&frame)?),
             None if line.ending.is_some() => None,
@@ -415,8 +430,9 @@ impl Machine for MasterSession {
         }
         if line.liveness.must_speak(now) {
             line.liveness.spoke(now);
-            if line.control.is_empty() {
-                line.control.push_back(FromMaster::Heartbeat);
+            // In front: what waits behind it may have to wait until this master may act.
+            if !line.control.contains(&FromMaster::Heartbeat) {
+                line.control.push_front(FromMaster::Heartbeat);
             }
         }
         Ok(())
@@ -434,6 +450,6 @@ impl Machine for MasterSession {
     }
 
     fn farewell(reason: &str) -> Option<Vec<u8>> {
-        wire::encode(&FromMaster::Goodbye { reason: reason.to_owned() }).ok()
+        wire::encode(&FromMaster::Goodbye { reason: reason.to_owned(), elsewhere: Vec::new() }).ok()
     }
 }

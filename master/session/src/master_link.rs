@@ -13,6 +13,9 @@ use crate::listen::Opening;
 use crate::master::MasterSession;
 use crate::wire::{BootId, CommandState, Order, Refusal, RefusalCode, Settings, Terms};
 
+/// Whether this master may act at this moment.
+pub type Gate = dyn Fn() -> bool + Send + Sync;
+
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the worker's socket is not read.
 pub struct MasterEvents(mpsc::Receiver<MasterEvent>);
 
@@ -60,6 +63,12 @@ impl MasterLink {
     ///
     /// An opening of another worker or boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session.
     pub async fn converse(&self, opening: Opening, terms: Terms) -> Disconnect {
+        self.converse_while(opening, terms, &|| true).await
+    }
+
+    /// The same for a master that may lose the right to act. `gate` is asked before each frame whether it has it: while
+    /// it has not, only heartbeats are sent and the rest waits, until [`wake`](MasterLink::wake) tells to ask again.
+    pub async fn converse_while(&self, opening: Opening, terms: Terms, gate: &Gate) -> Disconnect {
         if opening.worker() != self.worker() || opening.boot_id() != &self.boot_id {
             let wrong =
                 Disconnect::WrongBoot { session: self.boot_id.clone(), opening: opening.boot_id().clone() };
@@ -69,7 +78,7 @@ impl MasterLink {
         }
         let Opening { admitted, transport } = opening;
         let serial = self.shared.change(|session| session.connect(admitted, terms, link::now()));
-        let next = || self.shared.line(serial)?.poll_transmit(link::now());
+        let next = || self.shared.line(serial)?.poll_transmit(link::now(), gate());
         link::drive(&self.shared, serial, transport, next).await
     }
 
@@ -147,6 +156,17 @@ impl MasterLink {
     /// Asks the worker's process to end. Without a connection nobody can be asked.
     pub fn shutdown(&self) {
         self.shared.change(MasterSession::shutdown);
+    }
+
+    /// The answer of the gate may have changed.
+    pub fn wake(&self) {
+        self.shared.change(|_| ());
+    }
+
+    /// Ends the connection and sends the worker to one of the others (`ws://host:port`). Later connections are still
+    /// welcome: it may not reach them.
+    pub fn redirect(&self, reason: &str, elsewhere: Vec<String>) {
+        self.shared.change(|session| session.redirect(reason, elsewhere));
     }
 
     /// Ends the connection with a word of farewell; the worker dials again. Later connections are still welcome.

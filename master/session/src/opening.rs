@@ -1,7 +1,7 @@
 //! The master's side of an opening, without I/O: hello, challenge, claim.
 
 use crate::auth::{Nonce, Password, Proof, Side};
-use crate::wire::{self, Claim, FromMaster, FromWorker, Hello, MAX_NAME, Refusal, RefusalCode, VERSIONS};
+use crate::wire::{self, Claim, FromMaster, FromWorker, Hello, MAX_NAME, Refusal, RefusalCode, versions};
 
 /// Longest boot id; a UUID has 36 characters.
 const MAX_BOOT_ID: usize = 64;
@@ -46,10 +46,12 @@ impl Challenged {
         if hello.boot_id.0.is_empty() || hello.boot_id.0.len() > MAX_BOOT_ID {
             return Err(malformed(&format!("a boot id has 1 to {MAX_BOOT_ID} bytes")));
         }
-        let Some(version) = VERSIONS.iter().copied().find(|version| hello.versions.contains(version)) else {
+        let Some(version) = versions().iter().copied().find(|version| hello.versions.contains(version))
+        else {
             let reason = format!(
-                "this master speaks versions {VERSIONS:?} of the session protocol, the worker {:?}: \
+                "this master speaks versions {:?} of the session protocol, the worker {:?}: \
                  upgrade the older of both",
+                versions(),
                 hello.versions
             );
             return Err(turned(RefusalCode::Version, reason));

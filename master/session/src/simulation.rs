@@ -174,7 +174,7 @@ impl World {
             return;
         }
         match self.rng.u8(..4) {
-            0 => self.to_worker.extend(self.master.poll_transmit(self.now).unwrap()),
+            0 => self.to_worker.extend(self.master.poll_transmit(self.now, true).unwrap()),
             1 => {
                 if let Some(frame) = self.worker.poll_transmit(self.now).unwrap() {
                     self.to_master.push_back(frame);

@@ -16,6 +16,11 @@ use crate::command::{StartCommand, UpdateBody};
 /// Protocol versions this build speaks, newest first.
 pub const VERSIONS: &[u32] = &[1];
 
+/// Those that this process speaks; the newest one that both sides speak is used.
+pub(crate) fn versions() -> &'static [u32] {
+    if muster_core::skew::is_newer() { &[2, 1] } else { VERSIONS }
+}
+
 /// Bytes in one frame; a longer one ends the connection. One mebibyte holds any block or batch that is worth
 /// committing at once, and bounds what a stranger can make us buffer.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -155,6 +160,9 @@ pub enum FromMaster {
     Goodbye {
         /// In words.
         reason: String,
+        /// Where the worker is to go instead (`ws://host:port`), at once: this master goes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        elsewhere: Vec<String>,
     },
 }
 

@@ -16,7 +16,7 @@ use crate::link::Machine;
 use crate::liveness::{Liveness, MIN_HEARTBEAT, OPENING_TIMEOUT};
 use crate::wire::{
     self, BootId, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order,
-    VERSIONS, WINDOW, Welcome, WorkerInfo,
+    WINDOW, Welcome, WorkerInfo, versions,
 };
 
 /// Who a worker is.
@@ -145,7 +145,7 @@ impl WorkerSession {
     pub(crate) fn dial(&mut self, dial_no: u64, nonce: Nonce, info: WorkerInfo, now: Instant) -> u64 {
         self.lines += 1;
         let hello = Hello {
-            versions: VERSIONS.to_vec(),
+            versions: versions().to_vec(),
             worker: self.identity.worker.clone(),
             boot_id: self.identity.boot_id.clone(),
             dial_no,
@@ -280,7 +280,7 @@ impl WorkerSession {
 
     fn challenged(&mut self, version: u32, nonce: Nonce, now: Instant) -> Result<(), ProtocolError> {
         let Some(line) = &mut self.line else { return Ok(()) };
-        if !VERSIONS.contains(&version) {
+        if !versions().contains(&version) {
             return Err(ProtocolError::Unexpected("a protocol version that was not offered"));
         }
         let proof = self.identity.password.proof(Side::Worker, &line.hello.transcript(version, nonce));
@@ -401,7 +401,7 @@ impl WorkerSession {
             FromMaster::Heartbeat => {}
             FromMaster::Settings(settings) => self.events.push_back(WorkerEvent::Settings(settings)),
             FromMaster::Shutdown => self.events.push_back(WorkerEvent::Shutdown),
-            FromMaster::Goodbye { reason } => return Err(Disconnect::Goodbye(reason)),
+            FromMaster::Goodbye { reason, elsewhere } => return Err(farewell_of(reason, elsewhere)),
             FromMaster::Challenge { .. } | FromMaster::Welcome(_) | FromMaster::Refused(_) => {
                 return Err(ProtocolError::Unexpected("an answer to an opening").into());
             }
@@ -439,6 +439,13 @@ impl Line {
     }
 }
 
+fn farewell_of(reason: String, elsewhere: Vec<String>) -> Disconnect {
+    match elsewhere.is_empty() {
+        true => Disconnect::Goodbye(reason),
+        false => Disconnect::Redirected { reason, elsewhere },
+    }
+}
+
 impl Machine for WorkerSession {
     type Event = WorkerEvent;
 
@@ -455,7 +462,7 @@ impl Machine for WorkerSession {
                 self.handle_while_up(frame)?;
             }
             (_, FromMaster::Refused(refusal)) => return Err(Disconnect::Refused(refusal)),
-            (_, FromMaster::Goodbye { reason }) => return Err(Disconnect::Goodbye(reason)),
+            (_, FromMaster::Goodbye { reason, elsewhere }) => return Err(farewell_of(reason, elsewhere)),
             (Phase::Challenge { .. }, FromMaster::Challenge { version, nonce }) => {
                 self.challenged(version, nonce, now)?;
             }

@@ -66,7 +66,11 @@ fn from_master() -> Vec<(&'static str, FromMaster)> {
         ("heartbeat-of-master", FromMaster::Heartbeat),
         ("settings", FromMaster::Settings(Settings::default())),
         ("shutdown", FromMaster::Shutdown),
-        ("goodbye-of-master", FromMaster::Goodbye { reason: "draining".into() }),
+        ("goodbye-of-master", FromMaster::Goodbye { reason: "draining".into(), elsewhere: Vec::new() }),
+        (
+            "redirect",
+            FromMaster::Goodbye { reason: "draining".into(), elsewhere: vec!["ws://b:9990".into()] },
+        ),
     ]
 }
 

@@ -237,6 +237,39 @@ async fn an_engine_that_takes_no_events_holds_the_worker_back_and_loses_nothing(
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_master_that_may_not_act_only_says_that_it_lives() {
+    let mut worker = TestWorker::new("secret");
+    let (link, mut events) = MasterLink::new("w1", worker.boot_id.clone());
+    let (opening, dial) = dial_in_memory(&worker, 1).await;
+    let may_act = Arc::new(AtomicBool::new(true));
+    tokio::spawn({
+        let (link, may_act) = (link.clone(), may_act.clone());
+        async move { link.converse_while(opening, terms(), &move || may_act.load(Ordering::Relaxed)).await }
+    });
+    connected(&mut events).await;
+    may_act.store(false, Ordering::Relaxed);
+    link.start(command(0), Epoch(1), glob()).unwrap();
+    let order = timeout(HEARTBEAT * MISSED * 4, worker.next_order()).await;
+    assert!(order.is_err(), "{order:?} was sent");
+    assert!(!dial.is_finished(), "heartbeats keep the connection");
+    may_act.store(true, Ordering::Relaxed);
+    link.wake();
+    assert_eq!(worker.next_order().await.0, command(0));
+}
+
+#[tokio::test]
+async fn a_master_that_goes_names_others() {
+    let worker = TestWorker::new("secret");
+    let (link, mut events) = MasterLink::new("w1", worker.boot_id.clone());
+    let (opening, dial) = dial_in_memory(&worker, 1).await;
+    converse(&link, opening);
+    connected(&mut events).await;
+    link.redirect("this master goes", vec!["ws://other:9990".into()]);
+    let Disconnect::Redirected { elsewhere, .. } = dial.await.unwrap() else { panic!("not redirected") };
+    assert_eq!(elsewhere, ["ws://other:9990"]);
+}
+
 /// One direction of a wire that can be cut without anybody noticing.
 fn lane(
     cut: &Arc<AtomicBool>,

@@ -53,6 +53,12 @@ pub enum Error {
     /// The run is owned by somebody else now; nothing was written.
     #[error("build {0} is owned by another master now")]
     Fenced(muster_core::BuildId),
+    /// A scheduler or change source is owned by somebody else now; nothing was written.
+    #[error("another master owns this scheduler or change source now")]
+    Disowned,
+    /// This master's right to act has lapsed; nothing was tried.
+    #[error("this master can't renew its lease, and does nothing until it can")]
+    Untrusted,
     /// Somebody else has one of the requests that were to be claimed together; none of them was.
     #[error("another master has claimed one of these requests")]
     Claimed,

@@ -1,6 +1,6 @@
 //! Masters: Buildbot's rows and our leases.
 
-use muster_core::{Master, MasterId, Roles, Timestamp};
+use muster_core::{Master, MasterId, Role, Roles, Timestamp};
 
 use crate::{Error, Result, Row, Tx, names::NamedTable, params};
 
@@ -80,6 +80,39 @@ pub struct Life {
     pub sessions: Vec<String>,
 }
 
+/// The lease of a master, if it has or had one; `true`: it acts.
+pub async fn lease_of(tx: &Tx, id: MasterId) -> Result<Option<(Lease, bool)>> {
+    let query =
+        "SELECT masterid, incarnation, counter, state FROM muster_masters WHERE masterid = ? FOR UPDATE";
+    let row = tx.query_opt(query, params![id]).await?;
+    row.map(|row| Ok((lease(&row)?, !GONE.contains(&row.text(3)?.as_str())))).transpose()
+}
+
+/// States in which a master acts no more.
+const GONE: [&str; 2] = ["stopped", "expired"];
+
+/// The cluster's generation: raised when a backup was restored.
+pub async fn generation(tx: &Tx) -> Result<i64> {
+    let row = tx.query_opt("SELECT generation FROM muster_cluster WHERE id = 1", params![]).await?;
+    row.ok_or_else(|| Error::Data("table muster_cluster has no row".to_owned()))?.int(0)
+}
+
+/// Begins a new generation; answers it. It is never one that was there before, in whichever past: it is not below the
+/// present second.
+pub async fn raise_generation(tx: &Tx, now: Timestamp) -> Result<i64> {
+    let generation = (generation(tx).await? + 1).max(now.0);
+    tx.execute("UPDATE muster_cluster SET generation = ? WHERE id = 1", params![generation]).await?;
+    Ok(generation)
+}
+
+/// Takes up a lease that others have ended while its holder could not act: it is the same process, and it goes on with
+/// nothing. `false`: another process acts under this name.
+pub async fn rejoin(tx: &Tx, id: MasterId, incarnation: &str, state: &str) -> Result<bool> {
+    let update = "UPDATE muster_masters SET counter = counter + 1, state = ? \
+                  WHERE masterid = ? AND incarnation = ? AND state = 'expired'";
+    Ok(tx.execute(update, params![state, id, incarnation]).await? == 1)
+}
+
 /// Longest list of session addresses, as the column has it.
 const MAX_ADDRESSES: usize = 2048;
 
@@ -94,6 +127,19 @@ async fn set_addresses(tx: &Tx, id: MasterId, sessions: &[String]) -> Result<()>
         tx.execute(insert, params![id, text]).await?;
     }
     Ok(())
+}
+
+/// The masters that run with a role: neither going nor gone.
+pub async fn live_with(tx: &Tx, role: Role) -> Result<Vec<MasterId>> {
+    let query = "SELECT masterid, roles FROM muster_masters WHERE state = 'running' ORDER BY masterid";
+    let mut live = Vec::new();
+    for row in tx.query(query, params![]).await? {
+        // A newer master may have roles that are unknown here.
+        if row.text(1)?.split(',').any(|name| name == role.name()) {
+            live.push(MasterId(row.int(0)?));
+        }
+    }
+    Ok(live)
 }
 
 /// An engine that takes workers.
@@ -139,11 +185,11 @@ pub async fn leases_of_others(tx: &Tx, me: MasterId) -> Result<Vec<Lease>> {
     let query = "SELECT masterid, incarnation, counter FROM muster_masters \
                  WHERE masterid <> ? AND state NOT IN ('stopped', 'expired') ORDER BY masterid";
     let rows = tx.query(query, params![me]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Lease { master: MasterId(row.int(0)?), incarnation: row.text(1)?, counter: row.int(2)? })
-        })
-        .collect()
+    rows.iter().map(lease).collect()
+}
+
+fn lease(row: &Row) -> Result<Lease> {
+    Ok(Lease { master: MasterId(row.int(0)?), incarnation: row.text(1)?, counter: row.int(2)? })
 }
 
 /// Ends a lease whose counter stands still. `false`: it was raised meanwhile, or somebody else was first.
@@ -151,6 +197,32 @@ pub async fn expire_lease(tx: &Tx, lease: &Lease) -> Result<bool> {
     let update = "UPDATE muster_masters SET state = 'expired' \
                   WHERE masterid = ? AND incarnation = ? AND counter = ? AND state <> 'expired'";
     Ok(tx.execute(update, params![lease.master, &lease.incarnation, lease.counter]).await? == 1)
+}
+
+/// Masters of Buildbot that are shown as active and were not heard of since `limit`.
+pub async fn silent_buildbots(tx: &Tx, limit: Timestamp) -> Result<Vec<MasterId>> {
+    let query = "SELECT m.id FROM masters m LEFT JOIN muster_masters l ON l.masterid = m.id \
+                 WHERE m.active = 1 AND m.last_active < ? AND COALESCE(l.state, 'expired') IN ('stopped', 'expired') \
+                 ORDER BY m.id";
+    let rows = tx.query(query, params![limit]).await?;
+    rows.iter().map(|row| row.int(0).map(MasterId)).collect()
+}
+
+/// Marks such a master as down. `false`: it was heard of meanwhile.
+pub async fn expire_buildbot(tx: &Tx, id: MasterId, limit: Timestamp) -> Result<bool> {
+    let update = "UPDATE masters SET active = 0 WHERE id = ? AND active = 1 AND last_active < ?";
+    Ok(tx.execute(update, params![id, limit]).await? == 1)
+}
+
+/// Ends all leases, and frees what their masters had: none of them runs.
+pub async fn expire_all(tx: &Tx) -> Result<()> {
+    for row in tx.query("SELECT masterid FROM muster_masters ORDER BY masterid", params![]).await? {
+        let id = MasterId(row.int(0)?);
+        forget_configuration(tx, id).await?;
+        set_inactive(tx, id).await?;
+    }
+    tx.execute("UPDATE muster_masters SET state = 'expired'", params![]).await?;
+    Ok(())
 }
 
 /// Clears Buildbot's flag and leaves the last heartbeat as it was.

@@ -18,6 +18,14 @@ pub const SCHEMA_VERSION: i64 = SQLITE.muster.len() as i64;
 /// The oldest binary (by its `SCHEMA_VERSION`) that can use the schema this binary makes.
 pub const OLDEST_COMPATIBLE: i64 = 1;
 
+/// What the next version adds to the schema, as tests of upgrades have it.
+const NEXT: &str = "CREATE TABLE IF NOT EXISTS muster_next (id INTEGER NOT NULL PRIMARY KEY);";
+
+/// The version that this process makes and wants.
+fn schema_version() -> i64 {
+    SCHEMA_VERSION + i64::from(muster_core::skew::is_newer())
+}
+
 /// The statements of one engine.
 struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
@@ -134,14 +142,17 @@ pub(crate) async fn run(db: &Db) -> Result<()> {
             found.version = 0;
         }
         check_buildbot(&tx).await?;
-        if found.version >= SCHEMA_VERSION {
+        if found.version >= schema_version() {
             return Ok(());
         }
-        for script in &scripts.muster[found.version as usize..] {
+        for script in scripts.muster.iter().skip(found.version as usize) {
             tx.script(script).await?;
         }
+        if schema_version() > SCHEMA_VERSION {
+            tx.script(NEXT).await?;
+        }
         let update = "UPDATE muster_schema SET version = ?, oldest_compatible = ?";
-        tx.execute(update, params![SCHEMA_VERSION, OLDEST_COMPATIBLE]).await?;
+        tx.execute(update, params![schema_version(), OLDEST_COMPATIBLE]).await?;
         Ok::<_, Error>(())
     });
     migrated.await.map(|committed| committed.into_inner())
@@ -203,10 +214,11 @@ pub(crate) async fn check(db: &Db) -> Result<()> {
         tables::check_engines(&tx).await?;
         let found = version(&tx).await?;
         refuse_newer(&found)?;
-        if found.version < SCHEMA_VERSION {
+        if found.version < schema_version() {
             return Err(Error::Schema(format!(
-                "the database has schema version {}, this Muster needs {SCHEMA_VERSION}; run `muster upgrade-master DIR`",
-                found.version
+                "the database has schema version {}, this Muster needs {}; run `muster upgrade-master DIR`",
+                found.version,
+                schema_version()
             )));
         }
         Ok(())

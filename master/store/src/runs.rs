@@ -62,11 +62,55 @@ pub async fn adopt(tx: &Tx, old: &RunKey, owner: MasterId) -> Result<RunKey> {
     }
 }
 
+/// The unfinished builds of a master that are no runs of Muster's: (build, request).
+pub async fn builds_of_buildbot(tx: &Tx, master: MasterId) -> Result<Vec<(BuildId, RequestId)>> {
+    let query = "SELECT b.id, b.buildrequestid FROM buildrequest_claims c JOIN builds b ON b.buildrequestid = c.brid \
+                 WHERE c.masterid = ? AND b.masterid = ? AND b.results IS NULL \
+                 AND NOT EXISTS (SELECT 1 FROM muster_runs r WHERE r.buildid = b.id) ORDER BY b.id";
+    let rows = tx.query(query, params![master, master]).await?;
+    rows.iter().map(|row| Ok((BuildId(row.int(0)?), RequestId(row.int(1)?)))).collect()
+}
+
+/// One run.
+pub async fn by_build(tx: &Tx, build: BuildId) -> Result<Option<RunRow>> {
+    let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.buildid = ?";
+    tx.query_opt(query, params![build]).await?.map(|row| from_row(&row)).transpose()
+}
+
+/// All runs, by build.
+pub async fn all(tx: &Tx) -> Result<Vec<RunRow>> {
+    let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid ORDER BY r.buildid";
+    tx.query(query, params![]).await?.iter().map(from_row).collect()
+}
+
+/// The owner of a run that was taken from its owner and that nobody has taken up yet.
+pub const NOBODY: MasterId = MasterId(0);
+
 /// The runs that a master owns, by build.
 pub async fn of_owner(tx: &Tx, owner: MasterId) -> Result<Vec<RunRow>> {
     let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
                  r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.owner = ? ORDER BY r.buildid";
     tx.query(query, params![owner]).await?.iter().map(from_row).collect()
+}
+
+/// The runs whose owner is gone: `state` is `stopped` or `expired`. An owner that has no lease counts as expired.
+pub async fn orphaned(tx: &Tx, state: &'static str) -> Result<Vec<RunRow>> {
+    let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid \
+                 LEFT JOIN muster_masters m ON m.masterid = r.owner WHERE COALESCE(m.state, 'expired') = ? \
+                 ORDER BY r.buildid";
+    tx.query(query, params![state]).await?.iter().map(from_row).collect()
+}
+
+/// The rights to write that a master has: builds and epochs.
+pub async fn keys_of_owner(tx: &Tx, owner: MasterId) -> Result<Vec<RunKey>> {
+    let query = "SELECT buildid, epoch FROM muster_runs WHERE owner = ? ORDER BY buildid";
+    let rows = tx.query(query, params![owner]).await?;
+    rows.iter()
+        .map(|row| Ok(RunKey { build: BuildId(row.int(0)?), owner, epoch: Epoch(row.int(1)?) }))
+        .collect()
 }
 
 /// The runs on a worker that another master than `owner` has, by build.

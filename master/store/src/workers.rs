@@ -95,6 +95,13 @@ pub async fn win_session(
     Ok(Dial::Won)
 }
 
+/// Forgets who has which worker: the next dial of each wins.
+pub async fn forget_sessions(tx: &Tx) -> Result<()> {
+    tx.execute("DELETE FROM muster_sessions", params![]).await?;
+    tx.execute("DELETE FROM connected_workers", params![]).await?;
+    Ok(())
+}
+
 /// Whether a worker's session is with this master, and stays there until the transaction ends: a dial to another master
 /// comes before it or waits, so that it sees what is started on the worker here.
 pub async fn holds_session(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {

@@ -93,6 +93,10 @@ async fn ready(State(probe): State<Probe>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "this process ends\n".to_owned());
     }
     let Some(data) = &probe.data else { return (StatusCode::OK, "ok\n".to_owned()) };
+    if !data.trust().is_held() {
+        let reason = "this master can't renew its lease, and does nothing until it can\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned());
+    }
     match data.ping().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("the database doesn't answer: {error}\n")),

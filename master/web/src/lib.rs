@@ -7,6 +7,7 @@ mod api;
 mod connections;
 mod frontend;
 mod health;
+mod hooks;
 mod pages;
 mod sse;
 mod state;
@@ -33,6 +34,7 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .merge(api::router())
         .merge(sse::router())
+        .merge(hooks::router())
         .route("/ws", any(ws::upgrade))
         .route("/config", get(frontend::config))
         .merge(health::router())

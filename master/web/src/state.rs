@@ -26,6 +26,8 @@ pub struct AppState {
     pub(crate) listeners: Arc<Semaphore>,
     /// Writes the figures of this process.
     pub(crate) metrics: MetricsText,
+    /// Cancelled when the master is about to go: it still answers, but is not ready for more.
+    pub(crate) going: CancellationToken,
     /// Cancelled when the server is to end: no new connections, open streams are closed.
     pub(crate) ending: CancellationToken,
 }
@@ -33,12 +35,23 @@ pub struct AppState {
 impl AppState {
     /// The state of a server on `data`, configured by the newest snapshot.
     pub fn new(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>, metrics: MetricsText) -> AppState {
+        AppState::until(data, snapshot, metrics, CancellationToken::new())
+    }
+
+    /// The same of a master that is about to go once `going` is cancelled.
+    pub fn until(
+        data: Data,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        metrics: MetricsText,
+        going: CancellationToken,
+    ) -> AppState {
         AppState {
             data,
             snapshot,
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             metrics,
+            going,
             ending: CancellationToken::new(),
         }
     }
@@ -51,6 +64,7 @@ impl AppState {
 
 impl FromRef<AppState> for Probe {
     fn from_ref(state: &AppState) -> Probe {
-        Probe::new(state.data.clone(), state.metrics.clone(), state.ending.clone())
+        let ends = if state.ending.is_cancelled() { &state.ending } else { &state.going };
+        Probe::new(state.data.clone(), state.metrics.clone(), ends.clone())
     }
 }

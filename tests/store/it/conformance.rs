@@ -30,7 +30,7 @@ on_every_engine!(
     workers_come_and_go,
     sessions_are_won_by_the_highest_dial,
     crate::cluster::masters_hold_leases,
-    schedulers_have_one_owner,
+    crate::cluster::schedulers_have_one_owner,
     changes_are_classified_once,
     sourcestamps_are_one_row_for_each_version,
     requests_wait_in_their_order,
@@ -142,40 +142,6 @@ async fn sessions_are_won_by_the_highest_dial(ground: &Ground) {
     }
 }
 
-async fn schedulers_have_one_owner(ground: &Ground) {
-    let db = &ground.db;
-    let masters = data::masters(db, 2).await;
-    let (one, two) = (masters[0], masters[1]);
-    let scheduler = tx(db, |tx| async move { schedulers::find_or_create(&tx, "nightly").await }).await;
-    assert!(tx(db, |tx| async move { schedulers::claim(&tx, scheduler, one).await }).await);
-    assert!(tx(db, |tx| async move { schedulers::claim(&tx, scheduler, one).await }).await);
-    assert!(!tx(db, |tx| async move { schedulers::claim(&tx, scheduler, two).await }).await);
-    let seen = tx(db, |tx| async move { query::masters::scheduler(&tx, scheduler).await }).await.unwrap();
-    assert!(seen.enabled);
-    assert_eq!(seen.master.unwrap().id, one);
-    tx(db, |tx| async move { schedulers::release(&tx, scheduler, one).await }).await;
-    assert!(tx(db, |tx| async move { schedulers::claim(&tx, scheduler, two).await }).await);
-    assert!(tx(db, |tx| async move { schedulers::set_enabled(&tx, scheduler, false).await }).await);
-    assert!(tx(db, |tx| async move { schedulers::set_enabled(&tx, scheduler, false).await }).await);
-    let source = tx(db, |tx| async move { schedulers::find_or_create_source(&tx, "poller").await }).await;
-    assert!(tx(db, |tx| async move { schedulers::claim_source(&tx, source, two).await }).await);
-    assert!(!tx(db, |tx| async move { schedulers::claim_source(&tx, source, one).await }).await);
-    let seen = tx(db, |tx| async move { query::masters::change_source(&tx, source).await }).await.unwrap();
-    assert_eq!(seen.master.unwrap().id, two);
-    tx(db, |tx| async move { schedulers::release_source(&tx, source, two).await }).await;
-}
-
-fn stamp(revision: &str) -> NewSourceStamp {
-    NewSourceStamp {
-        branch: None,
-        revision: Some(revision.to_owned()),
-        repository: "https://example.org/r".to_owned(),
-        project: "proj".to_owned(),
-        codebase: "code".to_owned(),
-        patch: None,
-    }
-}
-
 async fn change(ground: &Ground, revision: &str) -> muster_core::ChangeId {
     let row = ChangeRow {
         author: "Ann <ann@example.org>".to_owned(),
@@ -195,6 +161,17 @@ async fn change(ground: &Ground, revision: &str) -> muster_core::ChangeId {
         }
     })
     .await
+}
+
+fn stamp(revision: &str) -> NewSourceStamp {
+    NewSourceStamp {
+        branch: None,
+        revision: Some(revision.to_owned()),
+        repository: "https://example.org/r".to_owned(),
+        project: "proj".to_owned(),
+        codebase: "code".to_owned(),
+        patch: None,
+    }
 }
 
 async fn changes_are_classified_once(ground: &Ground) {

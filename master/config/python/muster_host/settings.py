@@ -190,7 +190,7 @@ _WWW_KEYS = frozenset(
     port rest_minimum_version ui_default_config versions ws_ping_interval project_widgets graphql theme
     """.split()
 )
-_WWW_NOT_YET = ("avatar_methods", "change_hook_auth", "change_hook_dialects", "custom_templates_dir")
+_WWW_NOT_YET = ("avatar_methods", "change_hook_auth", "custom_templates_dir")
 
 
 def read_www(values):
@@ -217,7 +217,19 @@ def read_www(values):
         if www.get(name):
             error(f"c['www']['{name}'] is not supported by Muster yet")
     _read_plugins(www.get("plugins") or {})
+    _read_change_hooks(www.get("change_hook_dialects") or {})
     return www
+
+
+def _read_change_hooks(dialects):
+    if not isinstance(dialects, dict):
+        error("c['www']['change_hook_dialects'] must be a dictionary")
+        return
+    for name, options in dialects.items():
+        if options and name != "base":
+            error(f"c['www']['change_hook_dialects']['{name}'] is not supported by Muster yet; only 'base' is")
+        elif isinstance(options, dict) and options:
+            error(f"options of c['www']['change_hook_dialects']['{name}'] are not supported by Muster yet; write True")
 
 
 def _read_plugins(plugins):

@@ -16,6 +16,7 @@ use muster_store::{
 };
 use serde_json::Value;
 
+use super::owned::fence;
 use crate::{Data, now, resources};
 
 /// A version of the sources: one that is known, or one to be found or made.
@@ -74,7 +75,12 @@ impl Data {
         let set = &set;
         let policy = self.collapse_policy();
         let policy = &policy;
-        let added = self.db().tx("add_buildset", |tx| async move { insert(&tx, set, policy).await }).await?;
+        let owned = self.owned();
+        let added = self.db().tx("add_buildset", |tx| async move {
+            fence(&tx, owned).await?;
+            insert(&tx, set, policy).await
+        });
+        let added = added.await?;
         Ok(self.tell(added.map(|(added, events)| (added, events))))
     }
 

@@ -11,6 +11,7 @@ use muster_store::{
 };
 use serde_json::{Map, Value};
 
+use super::owned::fence;
 use crate::{Data, now, resources};
 
 /// A change as a change source, a hook or a person tells about it.
@@ -63,8 +64,10 @@ impl Data {
         key: &StateKey,
         position: &Value,
     ) -> Result<Vec<ChangeId>> {
-        let polled = &polled;
+        self.may_act()?;
+        let (polled, owned) = (&polled, self.owned());
         let added = self.db().tx("add_polled_changes", |tx| async move {
+            fence(&tx, owned).await?;
             let mut added = Vec::with_capacity(polled.len());
             for change in polled {
                 added.push(insert(&tx, change).await?);
@@ -85,7 +88,11 @@ impl Data {
 
     /// Sets such a value.
     pub async fn set_state(&self, key: &StateKey, value: &Value) -> Result<()> {
-        let set = self.db().tx("set_state", |tx| async move { state::set(&tx, key, value).await });
+        let owned = self.owned();
+        let set = self.db().tx("set_state", |tx| async move {
+            fence(&tx, owned).await?;
+            state::set(&tx, key, value).await
+        });
         set.await.map(|committed| committed.into_inner())
     }
 }

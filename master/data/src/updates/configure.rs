@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use muster_bus::Event;
 use muster_core::{BuilderId, MasterId, WorkerId};
 use muster_store::{
-    Error, Result, Tx,
+    Result, Tx,
     builders::{self, BuilderInfo},
-    masters::{self, Life},
     query, runs, stock, workers,
 };
 use serde_json::{Value, json};
@@ -47,56 +46,6 @@ pub struct Configured {
 }
 
 impl Data {
-    /// A master starts: its row, its lease, and nothing configured yet.
-    pub async fn master_starts(&self, name: &str, life: &Life) -> Result<MasterId> {
-        let started = self.db().tx("master_starts", |tx| async move {
-            let id = masters::find_or_create(&tx, name).await?;
-            masters::forget_configuration(&tx, id).await?;
-            masters::take_lease(&tx, id, life, now()).await?;
-            Ok::<_, Error>(id)
-        });
-        started.await.map(|committed| committed.into_inner())
-    }
-
-    /// The master is ready: it is shown as active from now on.
-    pub async fn master_is_ready(&self, id: MasterId) -> Result<()> {
-        self.set_master_active(id, true, "started").await
-    }
-
-    /// The master goes; what it had is free for others.
-    pub async fn master_stops(&self, id: MasterId, incarnation: &str) -> Result<()> {
-        let gone = self.db().tx("master_goes", |tx| async move {
-            masters::forget_configuration(&tx, id).await?;
-            masters::set_lease_state(&tx, id, incarnation, "stopped").await
-        });
-        gone.await?.into_inner();
-        self.set_master_active(id, false, "stopped").await
-    }
-
-    async fn set_master_active(&self, id: MasterId, active: bool, what: &'static str) -> Result<()> {
-        let committed = self.db().tx("master_active", |tx| async move {
-            masters::set_active(&tx, id, active, now()).await?;
-            let name = masters::by_id(&tx, id).await?.map(|master| master.name);
-            let payload = json!({ "masterid": id, "name": name, "active": active });
-            Ok::<_, Error>(((), vec![Event::new([format!("masters/{id}/{what}")], payload)]))
-        });
-        self.tell(committed.await?);
-        Ok(())
-    }
-
-    /// Raises the lease's counter and, now and then, Buildbot's heartbeat. `false`: another incarnation acts under
-    /// this master's name, and this one must stop.
-    pub async fn renew_lease(&self, id: MasterId, incarnation: &str, heartbeat: bool) -> Result<bool> {
-        let renewed = self.db().tx("renew_lease", |tx| async move {
-            let ours = masters::renew_lease(&tx, id, incarnation).await?;
-            if ours && heartbeat {
-                masters::set_active(&tx, id, true, now()).await?;
-            }
-            Ok::<_, Error>(ours)
-        });
-        renewed.await.map(|committed| committed.into_inner())
-    }
-
     /// Makes the database say what a configuration says about this master.
     pub async fn configure(&self, master: MasterId, setup: &Setup) -> Result<Configured> {
         let committed =
@@ -111,7 +60,7 @@ impl Data {
     }
 }
 
-async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configured, Vec<Event>)> {
+pub(super) async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Result<(Configured, Vec<Event>)> {
     let mut configured = Configured::default();
     let mut events = Vec::new();
     let before = builders::of_master(tx, master).await?;

@@ -42,7 +42,49 @@ impl WorkerOrder {
     }
 }
 
+/// What a master can be told by a person: to go, in one of two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterOrder {
+    /// Hand over what others can go on with, and finish the rest until a deadline.
+    HandOver,
+    /// Finish every build that runs; begin no other.
+    Finish,
+}
+
+impl MasterOrder {
+    fn name(self) -> &'static str {
+        match self {
+            MasterOrder::HandOver => "hand-over",
+            MasterOrder::Finish => "finish",
+        }
+    }
+}
+
 impl Data {
+    /// Orders a master to go; it does within a few seconds. `false`: no master with this number runs.
+    pub async fn control_master(&self, master: MasterId, order: MasterOrder, reason: &str) -> Result<bool> {
+        let committed = self.db().tx("control_master", |tx| async move {
+            let acts = masters::lease_of(&tx, master).await?.is_some_and(|(_, acts)| acts);
+            if !acts {
+                return Ok((false, Vec::new()));
+            }
+            control::insert(&tx, "master", master.0, order.name(), reason, now()).await?;
+            let name = format!("control/masters/{master}/{}", order.name());
+            Ok::<_, Error>((true, vec![Event::new([name], json!({ "reason": reason }))]))
+        });
+        Ok(self.tell(committed.await?))
+    }
+
+    /// What a master was ordered to do, if anything.
+    pub async fn master_order(&self, master: MasterId) -> Result<Option<MasterOrder>> {
+        let orders = self.db().read("master_order", |tx| async move { control::open(&tx, "master").await });
+        let orders = orders.await?.into_iter().filter(|order| order.targetid == master.0);
+        let known = [MasterOrder::HandOver, MasterOrder::Finish];
+        Ok(orders
+            .filter_map(|order| known.into_iter().find(|known| known.name() == order.action))
+            .next_back())
+    }
+
     /// Asks for a build to be stopped. A build that doesn't run is left alone.
     pub async fn stop_build(&self, build: BuildId, reason: &str) -> Result<()> {
         let committed = self.db().tx("stop_build", |tx| async move {

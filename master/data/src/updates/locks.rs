@@ -45,6 +45,7 @@ impl Data {
 
     /// `None`: it has no place in one of the queues yet.
     async fn take_if_queued(&self, run: &RunKey, step: i64, wishes: &[LockWish]) -> Result<Option<bool>> {
+        self.may_act()?;
         let taken = self.db().tx("take_locks", |tx| async move {
             runs::fence(&tx, run).await?;
             take(&tx, run.build, step, wishes).await
@@ -53,6 +54,7 @@ impl Data {
     }
 
     async fn queue_for_locks(&self, run: &RunKey, step: i64, wishes: &[LockWish]) -> Result<()> {
+        self.may_act()?;
         let queued = self.db().tx("queue_for_locks", |tx| async move {
             runs::fence(&tx, run).await?;
             for wish in wishes {
@@ -91,6 +93,7 @@ impl Data {
 
     /// Leaves the queues, or gives back what is held: the wait was given up.
     pub async fn drop_locks(&self, run: &RunKey, step: i64) -> Result<()> {
+        self.may_act()?;
         let dropped = self.db().tx("drop_locks", |tx| async move {
             runs::fence(&tx, run).await?;
             locks::release_step(&tx, run.build, step).await?;

@@ -8,6 +8,8 @@ mod configure;
 mod control;
 mod foreign;
 mod locks;
+mod mending;
+mod owned;
 mod runs;
 mod schedulers;
 mod stock;
@@ -15,10 +17,12 @@ mod stock;
 pub use absences::MissingWorker;
 pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
+pub use cluster::{Renewal, Start};
 pub use configure::{BuilderSetup, Configured, Setup};
-pub use control::WorkerOrder;
+pub use control::{MasterOrder, WorkerOrder};
 pub use foreign::ForeignOrder;
 pub use locks::LockWish;
+pub use mending::ClusterStatus;
 pub use runs::{Dialled, NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 pub use stock::{StockArrival, StockStanding};
@@ -26,6 +30,7 @@ pub use stock::{StockArrival, StockStanding};
 pub use muster_store::{
     absences::{Absence, Told},
     masters::{EngineAddress, Lease, Life},
+    schedulers::{Ownership, Singleton},
     sourcestamps::{NewPatch, NewSourceStamp},
     state::StateKey,
 };

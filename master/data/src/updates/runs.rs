@@ -125,6 +125,7 @@ impl Data {
     /// Claims requests and starts their builds, each one whole or not at all; a request that somebody else has is
     /// left out.
     pub async fn start_runs(&self, master: MasterId, wanted: &[NewRun]) -> Result<Vec<Started>> {
+        self.may_act()?;
         let committed = self.db().tx("start_runs", |tx| async move {
             let (mut started, mut events) = (Vec::new(), Vec::new());
             for run in wanted {
@@ -141,6 +142,7 @@ impl Data {
     /// Applies what the owner of a run writes, in one fenced transaction. Nothing is written when the run has another
     /// owner or epoch.
     pub async fn commit_run(&self, run: &RunKey, request: RequestId, writes: &[RunWrite]) -> Result<()> {
+        self.may_act()?;
         let committed = self.db().tx("commit_run", |tx| async move {
             runs::fence(&tx, run).await?;
             let mut events = Vec::new();
@@ -155,6 +157,7 @@ impl Data {
 
     /// Takes over the runs that `owner` left behind: their epochs are raised, so that nobody else can write.
     pub async fn adopt_runs(&self, owner: MasterId, me: MasterId) -> Result<Vec<RunRow>> {
+        self.may_act()?;
         let adopted = self.db().tx("adopt_runs", |tx| async move {
             let runs = runs::of_owner(&tx, owner).await?;
             adopt(&tx, runs, me).await
@@ -172,6 +175,7 @@ impl Data {
         dial_no: i64,
         info: &Map<String, Value>,
     ) -> Result<Dialled> {
+        self.may_act()?;
         let committed = self.db().tx("worker_dials", |tx| async move {
             let dial = workers::win_session(&tx, worker, boot_id, dial_no, master).await?;
             if dial == workers::Dial::Lost {
@@ -208,6 +212,30 @@ pub(super) async fn adopt(tx: &Tx, mut runs: Vec<RunRow>, me: MasterId) -> Resul
         buildsets::move_claim(tx, run.request, me).await?;
     }
     Ok(runs)
+}
+
+/// Ends a run that nobody is to go on with, whoever owns it: its request is pending again.
+pub(super) async fn give_up(tx: &Tx, run: &RunRow, reason: &str) -> Result<Vec<Event>> {
+    let key = runs::adopt(tx, &run.key, run.key.owner).await?;
+    abandon(tx, &key, run.request, reason).await
+}
+
+/// Ends a build, with all that is unfinished of it, so that its request is pending again.
+pub(super) async fn abandon(tx: &Tx, key: &RunKey, request: RequestId, reason: &str) -> Result<Vec<Event>> {
+    let (build, at) = (key.build, now());
+    let mut events = Vec::new();
+    for row in steps::of_build(tx, build).await?.into_iter().filter(|row| row.results.is_none()) {
+        let finished = RunWrite::StepFinished {
+            step: u32::try_from(row.number).unwrap_or_default(),
+            results: Results::Retry,
+            hidden: false,
+            state: row.state_string,
+            at,
+        };
+        apply_to_step(tx, build, &finished, &mut events).await?;
+    }
+    events.extend(finish(tx, key, request, Results::Retry, &format!("retry {reason}"), at).await?);
+    Ok(events)
 }
 
 async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Started, Vec<Event>)>> {

@@ -1,11 +1,14 @@
 //! What schedulers decide, and who runs them.
 
 use muster_bus::Event;
-use muster_core::{ChangeId, ChangeSourceId, MasterId, SchedulerId};
-use muster_store::{Error, Result, changes, query, schedulers};
-use serde_json::Value;
+use muster_core::{ChangeId, MasterId, SchedulerId};
+use muster_store::{
+    Error, Result, changes, query,
+    schedulers::{self, Ownership, Singleton},
+};
+use serde_json::{Value, json};
 
-use super::buildsets;
+use super::{buildsets, owned::fence};
 use crate::{AddedBuildset, Data, NewBuildset, resources};
 
 /// What a scheduler makes of a change.
@@ -32,7 +35,10 @@ impl Data {
     ) -> Result<Option<AddedBuildset>> {
         let classification = &classification;
         let policy = &self.collapse_policy();
+        self.may_act()?;
+        let owned = self.owned();
         let committed = self.db().tx("classify_change", |tx| async move {
+            fence(&tx, owned).await?;
             if !changes::mark_seen(&tx, scheduler, change).await? {
                 return Ok((None, Vec::new()));
             }
@@ -62,7 +68,10 @@ impl Data {
     ) -> Result<AddedBuildset> {
         let set = &set;
         let policy = &self.collapse_policy();
+        self.may_act()?;
+        let owned = self.owned();
         let committed = self.db().tx("build_kept_changes", |tx| async move {
+            fence(&tx, owned).await?;
             changes::drop_kept(&tx, scheduler, kept).await?;
             buildsets::insert(&tx, set, policy).await
         });
@@ -76,9 +85,12 @@ impl Data {
 
     /// Forgets kept changes.
     pub async fn drop_kept_changes(&self, scheduler: SchedulerId, kept: &[ChangeId]) -> Result<()> {
-        let dropped = self
-            .db()
-            .tx("drop_kept_changes", |tx| async move { changes::drop_kept(&tx, scheduler, kept).await });
+        self.may_act()?;
+        let owned = self.owned();
+        let dropped = self.db().tx("drop_kept_changes", |tx| async move {
+            fence(&tx, owned).await?;
+            changes::drop_kept(&tx, scheduler, kept).await
+        });
         dropped.await.map(|committed| committed.into_inner())
     }
 
@@ -91,14 +103,15 @@ impl Data {
 
     /// Makes `master` the owner of a scheduler. A new scheduler begins at the present end of the changes.
     /// `None`: another master owns it.
-    pub async fn start_scheduler(&self, master: MasterId, name: &str) -> Result<Option<SchedulerId>> {
+    pub async fn start_scheduler(&self, master: MasterId, name: &str) -> Result<Option<Ownership>> {
+        self.may_act()?;
         let started = self.db().tx("start_scheduler", |tx| async move {
             let scheduler = schedulers::find_or_create(&tx, name).await?;
-            if !schedulers::claim(&tx, scheduler, master).await? {
-                return Ok(None);
+            let ownership = schedulers::own(&tx, Singleton::Scheduler(scheduler), master).await?;
+            if ownership.is_some() {
+                changes::start_mark(&tx, scheduler).await?;
             }
-            changes::start_mark(&tx, scheduler).await?;
-            Ok::<_, Error>(Some(scheduler))
+            Ok::<_, Error>(ownership)
         });
         started.await.map(|committed| committed.into_inner())
     }
@@ -112,30 +125,42 @@ impl Data {
         kept.await.map(|committed| committed.into_inner())
     }
 
-    /// Gives a scheduler back.
-    pub async fn release_scheduler(&self, master: MasterId, scheduler: SchedulerId) -> Result<()> {
-        let released = self
-            .db()
-            .tx("release_scheduler", |tx| async move { schedulers::release(&tx, scheduler, master).await });
-        released.await.map(|committed| committed.into_inner())
+    /// Gives a scheduler or change source back, so that another master takes it at once.
+    pub async fn release(&self, ownership: Ownership) -> Result<()> {
+        let released = self.db().tx("release_singleton", |tx| async move {
+            let mut events = Vec::new();
+            if schedulers::disown(&tx, &ownership).await? {
+                let (kind, id) = match ownership.singleton {
+                    Singleton::Scheduler(id) => ("schedulers", id.0),
+                    Singleton::ChangeSource(id) => ("changesources", id.0),
+                };
+                let payload = json!({ "masterid": ownership.owner });
+                events.push(Event::new([format!("{kind}/{id}/stopped")], payload));
+            }
+            Ok::<_, Error>(((), events))
+        });
+        self.tell(released.await?);
+        Ok(())
+    }
+
+    /// Whether a scheduler or change source is still owned so.
+    pub async fn owns(&self, ownership: Ownership) -> Result<bool> {
+        self.db().read("owns", |tx| async move { schedulers::is_owned(&tx, &ownership).await }).await
+    }
+
+    /// A handle for the owner of a scheduler or change source: what it changes as one is fenced by the epoch.
+    pub fn owning(&self, ownership: Ownership) -> Data {
+        Data { owned: Some(ownership), ..self.clone() }
     }
 
     /// Makes `master` the owner of a change source. `None`: another master owns it.
-    pub async fn start_change_source(&self, master: MasterId, name: &str) -> Result<Option<ChangeSourceId>> {
+    pub async fn start_change_source(&self, master: MasterId, name: &str) -> Result<Option<Ownership>> {
+        self.may_act()?;
         let started = self.db().tx("start_change_source", |tx| async move {
             let source = schedulers::find_or_create_source(&tx, name).await?;
-            let won = schedulers::claim_source(&tx, source, master).await?;
-            Ok::<_, Error>(won.then_some(source))
+            schedulers::own(&tx, Singleton::ChangeSource(source), master).await
         });
         started.await.map(|committed| committed.into_inner())
-    }
-
-    /// Gives a change source back.
-    pub async fn release_change_source(&self, master: MasterId, source: ChangeSourceId) -> Result<()> {
-        let released = self.db().tx("release_change_source", |tx| async move {
-            schedulers::release_source(&tx, source, master).await
-        });
-        released.await.map(|committed| committed.into_inner())
     }
 
     /// Switches a scheduler on or off; an unknown id is no error, as in Buildbot's API.

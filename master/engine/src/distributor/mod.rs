@@ -164,7 +164,9 @@ impl Look<'_> {
         let read = self.engine.data().db().read("pending_requests", |tx| async move {
             buildsets::pending(&tx, builders, CONSIDERED).await
         });
-        read.await
+        let mut pending = read.await?;
+        pending.retain(|request| self.engine.takes(request));
+        Ok(pending)
     }
 
     fn builders(&self) -> impl Iterator<Item = (BuilderId, &BuilderConfig)> {

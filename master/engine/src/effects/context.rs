@@ -83,7 +83,7 @@ impl<'a> StepContext<'a> {
             core,
             number,
             config,
-            journal: Journal::new(number, rows),
+            journal: Journal::new(&config.kind, number, rows),
             slugs: Vec::new(),
             answers: BTreeMap::new(),
             summary: None,

@@ -141,6 +141,11 @@ impl Recorder {
         self.chunk_text().await;
         let mut wait = RETRY.0;
         loop {
+            tokio::select! {
+                biased;
+                () = self.data.trust().held() => {}
+                () = self.leaving.cancelled() => return Err(Halt::Leaving),
+            }
             match self.data.commit_run(&self.key, self.request, &self.pending).await {
                 Ok(()) => break,
                 Err(Error::Fenced(build)) => {

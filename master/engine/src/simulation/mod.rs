@@ -28,13 +28,13 @@ use muster_core::{
     invariants::{self, RequestFacts},
     render::Renderable,
 };
-use muster_data::{Data, Life, NewBuildset};
+use muster_data::{Data, Life, NewBuildset, Start};
 use muster_store::{Db, DbUrl, query, steps as step_rows};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Active, Engine, activate, steps::testing};
+use crate::{Active, Engine, activate, steps::testing, watch_peers};
 use worker::{SimulatedWorker, Truth};
 
 /// Seeds of a run in CI.
@@ -69,6 +69,8 @@ struct World {
     builders: Vec<BuilderId>,
     requests: Vec<RequestId>,
     lives: u32,
+    /// The present one of each master.
+    incarnations: BTreeMap<usize, String>,
     _directory: tempfile::TempDir,
 }
 
@@ -165,6 +167,7 @@ impl World {
             builders: Vec::new(),
             requests: Vec::new(),
             lives: 0,
+            incarnations: BTreeMap::new(),
             _directory: directory,
         };
         for number in 0..ENGINES {
@@ -183,14 +186,19 @@ impl World {
             version: "0".into(),
             sessions: Vec::new(),
         };
-        let id = self.data.master_starts(&format!("master {number}"), &life).await.unwrap();
+        // Its earlier life is over, as the lock on its directory shows.
+        let dead = self.incarnations.insert(number, incarnation.clone());
+        let name = format!("master {number}");
+        let started = self.data.master_starts(&name, &life, dead.as_deref(), None).await.unwrap();
+        let Start::Leased(id) = started else { panic!("{started:?}") };
         let active =
             activate(&self.data, id, Arc::new(snapshot()), "digest", None, Roles::ALL).await.unwrap();
         self.builders = active.ids.builders.values().copied().collect();
         let (sender, receiver) = watch::channel(Arc::new(active));
-        let engine = Engine::new(self.data.clone(), id, self._directory.path().to_owned(), receiver);
+        let engine = Engine::new(self.data.clone(), id, self._directory.path().to_owned(), receiver, 1);
         let (leaving, renews) = (CancellationToken::new(), Arc::new(AtomicBool::new(true)));
         tokio::spawn(renew(self.data.clone(), id, incarnation, renews.clone(), leaving.clone()));
+        tokio::spawn(watch_peers(self.data.clone(), id, Some(engine.clone()), leaving.clone()));
         let (running, shutdown) = (engine.clone(), leaving.clone());
         let running = tokio::spawn(async move { running.run(shutdown).await.unwrap() });
         Master { engine, id, leaving, renews, running, tracker: TaskTracker::new(), _active: sender }

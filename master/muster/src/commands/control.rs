@@ -12,8 +12,9 @@ use crate::master::said;
 use crate::master_dir::MasterDir;
 use crate::pid_file;
 
-/// How long `stop` waits. Longer than the master gives its own parts, see `master::tasks::STOP_PATIENCE`.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long `stop` waits without --graceful. Longer than a master takes that hands over by default, and then gives its
+/// parts their time, see `master::tasks::STOP_PATIENCE`.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 /// How often another process is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -30,14 +31,14 @@ pub fn start(options: &Start) -> Result<ExitCode> {
 /// `muster stop`.
 pub fn stop(options: &Stop) -> Result<ExitCode> {
     let dir = MasterDir::at(&options.target.dir)?;
-    stop_in(&dir, !options.no_wait, options.target.quiet)?;
+    stop_in(&dir, options.graceful, !options.no_wait, options.target.quiet)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `muster restart`.
 pub fn restart(options: &Restart) -> Result<ExitCode> {
     let dir = MasterDir::open(&options.target.dir)?;
-    stop_in(&dir, true, options.target.quiet)?;
+    stop_in(&dir, options.graceful, true, options.target.quiet)?;
     start_in(&dir, &options.patience, options.target.quiet, &options.serving)
 }
 
@@ -95,7 +96,7 @@ fn spawn(dir: &MasterDir, serving: &Serving) -> Result<Child> {
     command.spawn().context("can't start a process for the master")
 }
 
-fn stop_in(dir: &MasterDir, wait: bool, quiet: bool) -> Result<()> {
+fn stop_in(dir: &MasterDir, graceful: bool, wait: bool, quiet: bool) -> Result<()> {
     let tell = |what: &str| {
         if !quiet {
             println!("{what}");
@@ -105,14 +106,14 @@ fn stop_in(dir: &MasterDir, wait: bool, quiet: bool) -> Result<()> {
         tell("the master was not running");
         return Ok(());
     };
-    signal(pid, Signal::TERM)?;
+    signal(pid, if graceful { Signal::USR1 } else { Signal::TERM })?;
     if !wait {
         tell(&format!("told process {pid} to stop"));
         return Ok(());
     }
-    let deadline = Instant::now() + STOP_PATIENCE;
+    let deadline = (!graceful).then(|| Instant::now() + STOP_PATIENCE);
     while pid_file::running(dir) == Some(pid) {
-        if Instant::now() > deadline {
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             bail!(
                 "process {pid} has not stopped within {} s; see {}",
                 STOP_PATIENCE.as_secs(),

@@ -1,49 +1,140 @@
-//! The right to act, renewed all the time.
+//! The right to act: taken at the start, renewed all the time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use muster_core::MasterId;
-use muster_data::Data;
+use muster_core::lease::{HEARTBEAT, RENEWAL, STANDSTILL};
+use muster_data::{Data, Lease, Life, Moment, Renewal, Start};
+use muster_engine::{Active, Engine};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How often the lease's counter is raised.
-const RENEWAL: Duration = Duration::from_millis(1500);
-/// How often `masters.last_active` is, which Buildbot's masters look at.
-const HEARTBEAT: Duration = Duration::from_secs(60);
+use super::drain::Phase;
 
-/// Renews until `stop`. A database that is away for a while is waited for; somebody else who acts under this master's
-/// name is the end.
-pub async fn keep(data: Data, master: MasterId, incarnation: String, stop: CancellationToken) -> Result<()> {
-    let mut ticks = interval(RENEWAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut last_heartbeat, mut is_failing) = (Instant::now(), false);
+/// How often a start that waits for another process says so: `muster start` gives up on a log that stands still.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Takes the lease of the master `name` for this life. One that is live under another life is waited for, unless `dead`
+/// is that life: the lock on the directory where it ran has shown that its process is gone.
+pub async fn take(data: &Data, name: &str, life: &Life, dead: Option<&str>) -> Result<MasterId> {
+    let mut seen: Option<(Lease, Instant)> = None;
+    let mut told: Option<Instant> = None;
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        let heartbeat = last_heartbeat.elapsed() >= HEARTBEAT;
-        match data.renew_lease(master, &incarnation, heartbeat).await {
-            Ok(true) => {
-                if heartbeat {
-                    last_heartbeat = Instant::now();
-                }
-                if std::mem::take(&mut is_failing) {
-                    tracing::info!("the database answers again");
-                }
+        let expired =
+            seen.as_ref().filter(|(_, since)| since.elapsed() >= STANDSTILL).map(|(lease, _)| lease);
+        let asked = Moment::now();
+        match data.master_starts(name, life, dead, expired).await? {
+            Start::Leased(id) => {
+                data.trust().renew(asked);
+                return Ok(id);
             }
-            Ok(false) => bail!(
-                "this master's lease is gone: it stood still for so long that others have taken over its builds, or another \
-                 process acts under its name. Start it again; each master needs a directory or a host name of its own"
-            ),
-            // Told once: the database may be away for long.
-            Err(error) if !is_failing => {
-                is_failing = true;
-                tracing::warn!("the lease can't be renewed, trying again: {error}");
+            Start::Occupied(lease) => {
+                if seen.as_ref().is_none_or(|(known, _)| *known != lease) {
+                    seen = Some((lease, Instant::now()));
+                }
+                if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+                    told = Some(Instant::now());
+                    tracing::warn!(
+                        "another process acts as the master {name}, or did until a moment ago; waiting until its lease \
+                         stands still. Each master needs a name of its own (--name)"
+                    );
+                }
+                tokio::time::sleep(LOOK).await;
             }
-            Err(_) => {}
         }
+    }
+}
+
+/// Renews the lease of a running master.
+pub struct Keeper {
+    pub data: Data,
+    pub master: MasterId,
+    pub incarnation: String,
+    /// Of the cluster, when this master started.
+    pub generation: i64,
+    pub active: watch::Receiver<Arc<Active>>,
+    pub engine: Option<Engine>,
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl Keeper {
+    /// Renews until `stop`. A database that is away for a while is waited for. A lease that others have ended, because
+    /// this process could not act for long, is taken up again: what it owned is others' then.
+    pub async fn keep(self, stop: CancellationToken) -> Result<()> {
+        let mut ticks = interval(RENEWAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut last_heartbeat, mut is_failing) = (Instant::now(), false);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            let heartbeat = last_heartbeat.elapsed() >= HEARTBEAT;
+            let asked = Moment::now();
+            let renewed = self.data.renew_lease(self.master, &self.incarnation, heartbeat).await;
+            let outcome = match renewed {
+                Ok(Renewal::Renewed { generation }) if generation != self.generation => {
+                    self.data.trust().end();
+                    bail!(
+                        "the database was restored from a backup: the cluster's generation is {generation} now, and was \
+                         {} when this master started. Start it again",
+                        self.generation
+                    );
+                }
+                Ok(Renewal::Renewed { .. }) => {
+                    self.data.trust().renew(asked);
+                    metrics::histogram!("muster_lease_renewal_seconds").record(asked.elapsed());
+                    if heartbeat {
+                        last_heartbeat = Instant::now();
+                    }
+                    Ok(())
+                }
+                Ok(Renewal::Lost) => match self.join_again().await {
+                    Ok(false) => bail!(
+                        "another process acts under this master's name; each master needs a name of its own (--name)"
+                    ),
+                    other => other.map(drop),
+                },
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) if std::mem::take(&mut is_failing) => tracing::info!("the database answers again"),
+                Ok(()) => {}
+                // Told once: the database may be away for long.
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!("the lease can't be renewed, trying again: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// `false`: another process acts under this name.
+    async fn join_again(&self) -> Result<bool, muster_store::Error> {
+        self.data.trust().end();
+        metrics::counter!("muster_leases_lost_total").increment(1);
+        tracing::warn!(
+            "this master could not act for so long that others have ended its lease; it joins again"
+        );
+        let setup = self.active.borrow().setup.clone();
+        let phase = self.phase.borrow().name();
+        let asked = Moment::now();
+        if !self.data.rejoin(self.master, &self.incarnation, phase, &setup).await? {
+            return Ok(false);
+        }
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.rejoined().await
+        {
+            // What moved is found again by the engine's own looks, and no stale write is possible.
+            tracing::error!(%error, "can't look which builds have gone to others");
+        }
+        self.data.trust().renew(asked);
+        Ok(true)
     }
 }

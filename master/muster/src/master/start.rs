@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
-use muster_config::Host;
+use muster_config::{Host, snapshot::Snapshot};
 use muster_core::{MasterId, Role};
-use muster_data::{Data, Life};
-use muster_engine::{Active, Engine, activate};
+use muster_data::{Data, Life, Trust};
+use muster_engine::{Active, Engine, activate, watch_peers};
 use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
@@ -16,11 +17,14 @@ use muster_store::Db;
 use muster_web::{AppState, Probe};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     RunningMaster,
     bus::{MasterBus, wait_for_router},
+    drain::{Drain, Phase},
     gateway,
+    lease::{self, Keeper},
     listeners::Listeners,
     reconfigure::{Reconfigure, listen_for_hang_up},
     said,
@@ -38,9 +42,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Starts the master of `dir`; when this returns it runs, and its sockets accept.
 pub async fn start(dir: &MasterDir, lock: PidFile, serving: &Serving) -> Result<RunningMaster> {
     tracing::info!("Muster {VERSION} starts in {} as {}", dir.path().display(), serving.roles);
-    let running = Ready::get(dir, serving).await?.spawn(dir, lock).await?;
-    wait_for_router(running.data.bus()).await;
-    running.data.master_is_ready(running.id).await?;
+    let running =
+        Ready::get(dir, serving).await?.spawn(dir, lock, Duration::from_secs(serving.drain_timeout)).await?;
+    wait_for_router(running.data().bus()).await;
+    running.data().master_is_ready(running.drain.master).await?;
     tracing::info!("{}", said::RUNNING);
     Ok(running)
 }
@@ -56,6 +61,7 @@ struct Ready {
     listeners: Listeners,
     id: MasterId,
     life: Life,
+    generation: i64,
     active: Active,
 }
 
@@ -74,7 +80,7 @@ impl Ready {
         }
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
-        let data = Data::new(db, bus.bus.clone());
+        let data = Data::trusted(db, bus.bus.clone(), Trust::none());
         let listeners =
             Listeners::open(&loaded.snapshot, serving.roles, dir.path(), serving.probe.as_deref()).await?;
         listeners.log_addresses();
@@ -86,23 +92,28 @@ impl Ready {
             sessions: reached_at(&serving.session_url, &listeners.session_addresses()),
         };
         let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
-        let id = data.master_starts(&name, &life).await?;
+        let generation = data.generation().await?;
+        let dead = std::fs::read_to_string(dir.incarnation_file()).ok();
+        let id = lease::take(&data, &name, &life, dead.as_deref()).await?;
+        std::fs::write(dir.incarnation_file(), &life.incarnation)
+            .with_context(|| format!("can't write {}", dir.incarnation_file().display()))?;
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
             .context("the configuration can't be written to the database")?;
-        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, life, active })
+        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, life, generation, active })
     }
 
-    async fn spawn(self, dir: &MasterDir, lock: PidFile) -> Result<RunningMaster> {
-        let Ready { hang_up, host, driving, bus, data, listeners, id, life, active } = self;
+    async fn spawn(self, dir: &MasterDir, lock: PidFile, patience: Duration) -> Result<RunningMaster> {
+        let Ready { hang_up, host, driving, bus, data, listeners, id, life, generation, active } = self;
         let Life { incarnation, roles, .. } = life;
         let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
+        let (singletons, phase, going) =
+            (Tasks::default(), watch::Sender::new(Phase::Running), CancellationToken::new());
         let sessions = listeners.session_addresses();
         let (published, snapshot) = watch::channel(active.snapshot.clone());
         let (active, in_force) = watch::channel(Arc::new(active));
         let basedir = dir.path().to_owned();
 
-        lease.spawn("the lease", |stop| super::lease::keep(data.clone(), id, incarnation.clone(), stop));
         services.spawn("the Python host", |stop| async move {
             tokio::select! {
                 () = driving => {}
@@ -111,8 +122,25 @@ impl Ready {
             Ok(())
         });
         bus.spawn(&bus_tasks);
-        let engine =
-            roles.has(Role::Engine).then(|| Engine::new(data.clone(), id, basedir.clone(), in_force.clone()));
+        let engine = roles.has(Role::Engine).then(|| {
+            let generation = u64::try_from(generation).unwrap_or_default();
+            Engine::new(data.clone(), id, basedir.clone(), in_force.clone(), generation)
+        });
+        let keeper = Keeper {
+            data: data.clone(),
+            master: id,
+            incarnation: incarnation.clone(),
+            generation,
+            active: in_force.clone(),
+            engine: engine.clone(),
+            phase: phase.subscribe(),
+        };
+        lease.spawn("the lease", |stop| keeper.keep(stop));
+        let watching = (data.clone(), engine.clone());
+        services.spawn("the watch over other masters", |stop| async move {
+            watch_peers(watching.0, id, watching.1, stop).await;
+            Ok(())
+        });
         let around = gateway::Around {
             basedir: &basedir,
             incarnation: &incarnation,
@@ -122,11 +150,11 @@ impl Ready {
             active: in_force,
         };
         gateway::start(listeners.stock, around, &services).await?;
-        if let Some(engine) = engine {
+        if let Some(engine) = engine.clone() {
             spawn_engine(engine, listeners.sessions, &services);
         }
         if roles.has(Role::Scheduler) {
-            let (tracker, stop) = services.lend();
+            let (tracker, stop) = singletons.lend();
             Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
             let (data, snapshot) = (data.clone(), snapshot.clone());
             services.spawn("the reporters", |stop| async move {
@@ -134,38 +162,11 @@ impl Ready {
                 Ok(())
             });
         }
-        let metrics = metrics::text()?;
-        lease.spawn("the figures", |stop| async move {
-            metrics::sum_up(stop).await;
-            Ok(())
-        });
-        if !listeners.probe.is_empty() {
-            let probe = Probe::new(data.clone(), metrics.clone(), services.stopping());
-            lease.spawn("the probe", |stop| async move {
-                muster_web::serve_probe(listeners.probe, probe, stop).await;
-                Ok(())
-            });
-        }
-        if !listeners.web.is_empty() {
-            let state = AppState::new(data.clone(), snapshot.clone(), metrics);
-            services.spawn("the web server", |stop| async move {
-                muster_web::serve(listeners.web, state, stop).await;
-                Ok(())
-            });
-        }
+        spawn_web(listeners.web, listeners.probe, &data, &snapshot, &going, &services, &lease)?;
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-        Ok(RunningMaster {
-            data,
-            id,
-            incarnation,
-            snapshot,
-            sessions,
-            services,
-            lease,
-            bus: bus_tasks,
-            _lock: lock,
-        })
+        let drain = Drain { data, master: id, incarnation, engine, singletons, phase, going, patience };
+        Ok(RunningMaster { drain, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
     }
 }
 
@@ -188,6 +189,38 @@ fn reached_at(told: &[MasterUrl], sockets: &[SocketAddr]) -> Vec<String> {
     urls.sort();
     urls.dedup();
     urls
+}
+
+/// The pages, and what answers probes: that as long as anything runs.
+fn spawn_web(
+    web: Vec<Listener>,
+    probe: Vec<Listener>,
+    data: &Data,
+    snapshot: &watch::Receiver<Arc<Snapshot>>,
+    going: &CancellationToken,
+    services: &Tasks,
+    lease: &Tasks,
+) -> Result<()> {
+    let metrics = metrics::text()?;
+    lease.spawn("the figures", |stop| async move {
+        metrics::sum_up(stop).await;
+        Ok(())
+    });
+    if !probe.is_empty() {
+        let answers = Probe::new(data.clone(), metrics.clone(), going.clone());
+        lease.spawn("the probe", |stop| async move {
+            muster_web::serve_probe(probe, answers, stop).await;
+            Ok(())
+        });
+    }
+    if !web.is_empty() {
+        let state = AppState::until(data.clone(), snapshot.clone(), metrics, going.clone());
+        services.spawn("the web server", |stop| async move {
+            muster_web::serve(web, state, stop).await;
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 fn spawn_engine(engine: Engine, listeners: Vec<Listener>, services: &Tasks) {

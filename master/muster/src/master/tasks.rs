@@ -58,11 +58,6 @@ impl Tasks {
         (&self.0.tracker, self.0.stop.clone())
     }
 
-    /// Cancelled when these tasks are told to stop.
-    pub fn stopping(&self) -> CancellationToken {
-        self.0.stop.clone()
-    }
-
     fn ended(&self, name: &'static str, outcome: Result<()>) {
         let outcome = match outcome {
             Ok(()) if !self.0.stop.is_cancelled() => Err(anyhow!("it ended though nobody told it to")),

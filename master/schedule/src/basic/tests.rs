@@ -15,7 +15,7 @@ fn config(details: SourceStampSchedulerConfig) -> SchedulerConfig {
 
 /// What an owner makes of the scheduler when it starts.
 async fn start(world: &World, config: &SchedulerConfig, lines: Lines) -> Basic {
-    let id = world.data.start_scheduler(world.master, &config.name).await.unwrap().unwrap();
+    let id = world.start_scheduler(&config.name).await;
     let (SchedulerKind::SingleBranch(details) | SchedulerKind::AnyBranch(details)) = config.kind.clone()
     else {
         panic!("not a basic scheduler: {config:?}");

@@ -104,7 +104,7 @@ async fn the_switch_works_while_it_runs() {
     let world = World::new().await;
     let service = Service::start(&world, snapshot(vec![single_branch("one", plain())], Vec::new()));
     until(vec!["one".to_owned()], async || owned(&world).await).await;
-    let id = world.data.start_scheduler(world.master, "one").await.unwrap().unwrap();
+    let id = world.start_scheduler("one").await;
     world.data.set_scheduler_enabled(id, false).await.unwrap();
     world.commit("main", "while off").await;
     until(0, async || world.data.unseen_changes(id, 10).await.unwrap().len()).await;

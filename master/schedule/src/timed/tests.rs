@@ -21,7 +21,7 @@ fn periodic(only_if_changed: bool) -> PeriodicConfig {
 
 async fn start_periodic(world: &World, details: PeriodicConfig) -> Timed {
     let config = scheduler("timed.Periodic", SchedulerKind::Periodic(details.clone()));
-    let id = world.data.start_scheduler(world.master, &config.name).await.unwrap().unwrap();
+    let id = world.start_scheduler(&config.name).await;
     Timed::new(config, details.into(), id, world.data.clone(), Callables::default()).unwrap()
 }
 
@@ -127,7 +127,7 @@ async fn nightly_waits_for_its_hour() {
     let world = World::new().await;
     let details = every_day_at_3(None);
     let config = scheduler("timed.Nightly", SchedulerKind::Nightly(details.clone()));
-    let id = world.data.start_scheduler(world.master, &config.name).await.unwrap().unwrap();
+    let id = world.start_scheduler(&config.name).await;
     let details = TimedDetails::nightly(details, TimeZone::UTC).unwrap();
     let mut timed = Timed::new(config, details, id, world.data.clone(), Callables::default()).unwrap();
     let midnight = "2026-05-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second() as f64;

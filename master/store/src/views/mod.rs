@@ -5,6 +5,7 @@
 
 mod builders;
 mod builds;
+mod cluster;
 mod queue;
 mod workers;
 
@@ -13,6 +14,7 @@ pub use builders::{
     tags,
 };
 pub use builds::{BuildLine, builds_of_builder, builds_of_worker, latest_builds};
+pub use cluster::{ClusterMaster, ClusterRun, LeaseLine, cluster_masters, cluster_runs};
 pub use queue::{
     PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running, running_count,
 };

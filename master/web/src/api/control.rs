@@ -1,8 +1,8 @@
 //! What control calls do: which thing takes which orders.
 
-use muster_core::{RequestId, SchedulerId};
+use muster_core::{MasterId, RequestId, SchedulerId};
 use muster_data::{
-    AddedBuildset, WorkerOrder,
+    AddedBuildset, MasterOrder, WorkerOrder,
     read::{self, Args, Endpoint, Kind, Resource},
 };
 use serde_json::{Map, Value, json};
@@ -37,6 +37,7 @@ pub(super) async fn carry_out(
         Resource::BuildRequest => request(state, args, method, &params).await,
         Resource::Scheduler => scheduler(state, args, method, &params).await,
         Resource::Worker => worker(state, args, method, &params).await,
+        Resource::Master => master(state, args, method, &params).await,
         _ => Err(Failure::unsupported(method)),
     }
 }
@@ -103,6 +104,22 @@ async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) ->
     };
     stored(state.data.control_worker(worker, order, reason(params)).await)?;
     Ok(Value::Null)
+}
+
+/// Muster's own: Buildbot's masters take no orders here.
+async fn master(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+    let order = match method {
+        "stop" => match params.get("graceful").and_then(Value::as_bool) {
+            Some(true) => MasterOrder::Finish,
+            _ => MasterOrder::HandOver,
+        },
+        _ => return Err(Failure::unsupported(method)),
+    };
+    let id = MasterId(args.int("masterid").unwrap_or(0));
+    if stored(state.data.control_master(id, order, reason(params)).await)? {
+        return Ok(Value::Null);
+    }
+    Err(Failure::not_found("there is no such master, or it doesn't run, or it is one of Buildbot's"))
 }
 
 /// An update's failure as a call's.

@@ -5,11 +5,11 @@ use muster_config::snapshot::Snapshot;
 use percent_encoding::percent_decode_str;
 
 /// The fields of a form or a query, in their order.
-pub(super) struct Fields(Vec<(String, String)>);
+pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// Reads `application/x-www-form-urlencoded`.
-    pub(super) fn parse(text: &str) -> Fields {
+    pub(crate) fn parse(text: &str) -> Fields {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         Fields(
             pairs
@@ -22,7 +22,7 @@ impl Fields {
     }
 
     /// The first value of `name`.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

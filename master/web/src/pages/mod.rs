@@ -27,6 +27,7 @@ use axum::{
 use tower_http::compression::CompressionLayer;
 
 use crate::state::AppState;
+pub(crate) use forms::Fields;
 use render::Templates;
 
 /// Bytes of a posted form: the longest file field of Buildbot's force forms (10 MiB) with its neighbours.

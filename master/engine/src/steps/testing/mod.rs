@@ -13,6 +13,7 @@ use muster_core::{
 };
 use muster_data::{
     BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf,
+    Start,
 };
 use muster_session::BootId;
 use muster_store::{
@@ -138,7 +139,9 @@ impl World {
             version: "0".into(),
             sessions: Vec::new(),
         };
-        let master = data.master_starts("m", &life).await.unwrap();
+        let Start::Leased(master) = data.master_starts("m", &life, None, None).await.unwrap() else {
+            panic!("nobody else is there")
+        };
         let info = BuilderInfo { name: "b".into(), ..BuilderInfo::default() };
         let setup = Setup {
             runs_builds: true,

@@ -96,7 +96,7 @@ impl TestWorker {
         let passwords: muster_session::Passwords = Arc::new(|_| Some(Password::new("p")));
         let opening = open(theirs, &passwords).await.unwrap();
         let slot = slots.get("w").unwrap();
-        let (link, events) = slot.link_for(&self.boot, opening.info());
+        let (link, events) = slot.link_for(&self.boot, opening.info(), false);
         if let Some(events) = events {
             let (slot, boot) = (slot.clone(), self.boot.clone());
             tokio::spawn(async move { slot.pump(boot, events).await });

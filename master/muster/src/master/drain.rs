@@ -1,0 +1,209 @@
+//! The end of a master, one way: running, handing off, finishing, flushing, stopped.
+//!
+//! Handing off takes seconds: nothing new is taken, schedulers are given back, workers are sent to other engines, and
+//! their builds follow them. What nobody else can go on with is finished here until the deadline; then its requests are
+//! pending again. Without another engine, builds of Muster's own workers stay as they are for the next start.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use muster_core::{MasterId, TopicFilter};
+use muster_data::{Data, MasterOrder};
+use muster_engine::{Engine, Going};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::StopSignals;
+use super::tasks::Tasks;
+
+/// How long handing off may take; what is left then counts as something to be finished here.
+const HAND_OFF: Duration = Duration::from_secs(5);
+/// How often workers that came back are sent away again: another engine may be there by now.
+const SEND_AGAIN: Duration = Duration::from_secs(3);
+/// How often it is looked what is left.
+const POLL: Duration = Duration::from_millis(50);
+/// How long builds that are given up may take to write that down.
+const GIVE_UP: Duration = Duration::from_secs(5);
+/// How long the database may take to hear of a new phase. It is for people to see; nothing waits for it.
+const TELL: Duration = Duration::from_secs(2);
+/// How often orders are looked for although no event came.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Where a master is in its life. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It takes everything.
+    Running,
+    /// It takes nothing new, and sends away what can go.
+    HandingOff,
+    /// It finishes what nobody else can go on with.
+    Finishing,
+    /// It writes down what is left.
+    Flushing,
+}
+
+impl Phase {
+    /// As `muster_masters.state` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Running => "running",
+            Phase::HandingOff => "handing-off",
+            Phase::Finishing => "finishing",
+            Phase::Flushing => "flushing",
+        }
+    }
+}
+
+/// SIGTERM and SIGINT hand over, SIGUSR1 finishes first.
+pub struct DrainSignals {
+    stop: StopSignals,
+    finish: Signal,
+}
+
+impl DrainSignals {
+    /// From now on these signals no longer end the process by themselves.
+    pub fn listen() -> Result<DrainSignals> {
+        let finish = signal(SignalKind::user_defined1()).context("can't listen for signals")?;
+        Ok(DrainSignals { stop: StopSignals::listen()?, finish })
+    }
+
+    /// The next one's name, and what it asks for.
+    pub async fn next(&mut self) -> (&'static str, MasterOrder) {
+        tokio::select! {
+            name = self.stop.next() => (name, MasterOrder::HandOver),
+            _ = self.finish.recv() => ("SIGUSR1", MasterOrder::Finish),
+        }
+    }
+}
+
+/// What a drain works with.
+pub struct Drain {
+    pub data: Data,
+    pub master: MasterId,
+    pub incarnation: String,
+    pub engine: Option<Engine>,
+    /// Schedulers and change sources.
+    pub singletons: Tasks,
+    pub phase: watch::Sender<Phase>,
+    /// Cancelled as soon as this master goes: it is not ready for more.
+    pub going: CancellationToken,
+    /// How long builds that can't be handed over may go on.
+    pub patience: Duration,
+}
+
+impl Drain {
+    /// Waits until somebody orders this master, through the database, to go.
+    pub async fn ordered(&self) -> MasterOrder {
+        let orders = TopicFilter::parse(&format!("control/masters/{}/*", self.master));
+        let mut events = self.data.bus().subscribe();
+        loop {
+            match self.data.master_order(self.master).await {
+                Ok(Some(order)) => return order,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "can't look for orders"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                more = events.wait_for(|event| event.matching(&orders).is_some()) => if !more {
+                    // The bus is gone; the timer still works.
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                },
+            }
+        }
+    }
+
+    /// Carries out an order, until there is nothing left to do but to stop. Safe to cancel and to begin anew.
+    pub async fn carry_out(&self, order: MasterOrder) {
+        match order {
+            MasterOrder::HandOver => self.hand_over().await,
+            MasterOrder::Finish => self.finish().await,
+        }
+        self.enter(Phase::Flushing).await;
+    }
+
+    async fn hand_over(&self) {
+        let began = Instant::now();
+        self.enter(Phase::HandingOff).await;
+        let Some(engine) = &self.engine else { return self.singletons.stop().await };
+        engine.go(Going::HandingOff);
+        self.singletons.stop().await;
+        let (mut sent, mut others) = (None::<Instant>, false);
+        loop {
+            if sent.is_none_or(|at| at.elapsed() >= SEND_AGAIN) {
+                others = engine.send_workers_away("this master goes").await;
+                sent = Some(Instant::now());
+            }
+            if let Err(error) = engine.let_go_of_what_moved().await {
+                tracing::debug!(%error, "can't look which builds have moved");
+            }
+            let load = engine.load();
+            if load.bound == 0 && (load.movable == 0 || !others) {
+                return self.tell_what_stays(load.movable);
+            }
+            if began.elapsed() >= HAND_OFF {
+                self.enter(Phase::Finishing).await;
+            }
+            if began.elapsed() >= self.patience {
+                return self.give_up(engine).await;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Buildbot's clean shutdown: builds that run are finished, and nothing else is begun.
+    async fn finish(&self) {
+        self.enter(Phase::Finishing).await;
+        if let Some(engine) = &self.engine {
+            engine.go(Going::Finishing);
+        }
+        self.singletons.stop().await;
+        while self.engine.as_ref().is_some_and(|engine| engine.load().total() > 0) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn give_up(&self, engine: &Engine) {
+        let load = engine.load();
+        tracing::warn!(
+            "{} builds of stock workers are not finished after {} s; they will be built again",
+            load.bound,
+            self.patience.as_secs()
+        );
+        engine.give_up_bound();
+        let deadline = Instant::now() + GIVE_UP;
+        while engine.load().bound > 0 && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+        }
+        self.tell_what_stays(engine.load().movable);
+    }
+
+    fn tell_what_stays(&self, builds: usize) {
+        if builds > 0 {
+            tracing::info!(
+                "{builds} builds go on without a master, until this one is started or another one takes over"
+            );
+        }
+    }
+
+    async fn enter(&self, phase: Phase) {
+        let further = self.phase.send_if_modified(|now| {
+            let further = phase > *now;
+            *now = phase.max(*now);
+            further
+        });
+        if !further {
+            return;
+        }
+        self.going.cancel();
+        metrics::gauge!("muster_master_phase").set(f64::from(phase as u8));
+        tracing::info!("this master is {} now", phase.name());
+        let told = self.data.set_master_state(self.master, &self.incarnation, phase.name());
+        match tokio::time::timeout(TELL, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "can't tell the database"),
+            Err(_) => tracing::debug!("the database doesn't answer"),
+        }
+    }
+}
