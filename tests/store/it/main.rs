@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;
-mod commits;
 mod conformance;
 mod contention;
 mod engines;

@@ -9,7 +9,11 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{abandon::abandon, buildsets::request_event, configure::configure, runs::adopt};
+use super::{
+    buildsets::request_event,
+    configure::configure,
+    runs::{abandon, adopt},
+};
 use crate::{Data, Setup, now};
 
 /// What a start came to.
