@@ -67,10 +67,10 @@ async fn an_order_for_buildbot_is_told_until_it_shows_effect() {
     let mut heard = data.bus().subscribe();
     data.stop_build(BUILD, "not needed").await.unwrap();
     let name = format!("control/builds/{BUILD}/stop");
-    assert_eq!(events(&mut heard).await, [name.clone()]);
+    assert_eq!(events(&mut heard).await, std::slice::from_ref(&name));
     for _ in 0..2 {
         data.tell_foreign().await.unwrap();
-        assert_eq!(events(&mut heard).await, [name.clone()]);
+        assert_eq!(events(&mut heard).await, std::slice::from_ref(&name));
     }
     let ended = data.db().tx("ended", |tx| async move {
         builds::finish(&tx, BUILD, Results::Cancelled, "stopped", muster_data::now()).await

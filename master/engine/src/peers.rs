@@ -26,6 +26,7 @@ pub async fn watch_peers(data: Data, me: MasterId, engine: Option<Engine>, stop:
     let mut observer = Observer::default();
     let mut orphans = Orphans::default();
     let mut looks = 0;
+    let mut regained = data.trust().regained();
     // As often as they raise their counters.
     let mut ticks = interval(RENEWAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -39,7 +40,12 @@ pub async fn watch_peers(data: Data, me: MasterId, engine: Option<Engine>, stop:
             observer = Observer::default();
             continue;
         }
+        regained.mark_unchanged();
         match data.leases_of_others(me).await {
+            // A database that hung has held up the others' renewals as well: nobody is to blame for that time.
+            Ok(_) if !data.trust().is_held() || regained.has_changed().unwrap_or(true) => {
+                observer = Observer::default();
+            }
             Ok(leases) => {
                 for lease in observer.standing_still(leases, Instant::now()) {
                     end(&data, me, engine.as_ref(), &lease).await;

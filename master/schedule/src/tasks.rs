@@ -158,11 +158,15 @@ fn rank(what: &str, me: MasterId, masters: &[MasterId]) -> u32 {
     u32::try_from(before).unwrap_or(u32::MAX)
 }
 
-/// FNV-1a: masters of different versions must agree on it.
+/// FNV-1a, whose last bytes hardly reach the upper bits, and therefore the last steps of MurmurHash3. Masters of
+/// different versions must agree on it.
 fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
 }
 
 /// A scheduler by what it does.

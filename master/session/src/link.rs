@@ -199,13 +199,22 @@ async fn read<M: Machine>(shared: &Shared<M>, serial: u64, incoming: &mut Incomi
 }
 
 async fn watch_time<M: Machine>(shared: &Shared<M>, serial: u64) -> Disconnect {
+    let mut bell = shared.subscribe();
     loop {
+        bell.borrow_and_update();
         let deadline = match shared.line(serial) {
             Ok(machine) => machine.poll_timeout(),
             Err(end) => return end,
         };
         let Some(deadline) = deadline else { return Disconnect::Superseded };
-        tokio::time::sleep_until(deadline.into()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline.into()) => {}
+            // The deadline may be nearer now: an opening has more time than the heartbeat after it.
+            rung = bell.changed() => match rung {
+                Ok(()) => continue,
+                Err(_) => return Disconnect::NoReceiver,
+            },
+        }
         let handled = shared.line(serial).and_then(|mut machine| machine.handle_timeout(now()));
         shared.bell.send_replace(());
         if let Err(end) = handled {

@@ -57,7 +57,7 @@ const BLOWS: [Blow; 20] = [
 enum Mend {
     StartMaster(usize),
     ResumeMaster(usize),
-    MendWires(usize),
+    RejoinWires(usize),
     StartRouter,
     ResumeDatabase,
     StartWorker(usize),
@@ -200,7 +200,7 @@ impl Nemesis {
         let from = [(database, " database"), (workers, " workers")];
         let from: String = from.iter().filter(|(cut, _)| *cut).map(|(_, name)| *name).collect();
         history.note("partition", &format!("{} from{from} for {time:.1} s", master.node.name), queue);
-        self.later(time, Mend::MendWires(index));
+        self.later(time, Mend::RejoinWires(index));
     }
 
     fn strike_worker(
@@ -249,7 +249,7 @@ impl Nemesis {
                 cluster.masters[index].node.resume();
                 cluster.masters[index].node.name.clone()
             }
-            Mend::MendWires(index) => {
+            Mend::RejoinWires(index) => {
                 cluster.masters[index].database.mend();
                 cluster.masters[index].door.mend();
                 format!("wires of {}", cluster.masters[index].node.name)
