@@ -29,6 +29,7 @@ c["collapseRequests"] = False
 c["buildbotNetUsageData"] = None
 c["db"] = {{"db_url": "{}"}}
 {}
+c["protocols"] = {{"pb": {{"port": "tcp:0:interface=127.0.0.1"}}}}
 c["workers"] = [worker.LocalWorker("local")]
 slow = util.BuildFactory([steps.ShellCommand(command=["sleep", "0.3"])])
 long = util.BuildFactory([steps.ShellCommand(command=["sleep", "300"])])
