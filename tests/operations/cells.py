@@ -95,6 +95,14 @@ class Cell:
         (self.root / "tmp").chmod(0o1777)
         # Links cost next to nothing; `write` is the one that changes a file.
         run("cp", "-al", f"{network.directory}/etc", str(self.root))
+        # Here and not at each start: processes that start at the same time would get in each other's way.
+        self.shared: list[str] = []
+        for entry in sorted(Path("/").iterdir()):
+            if entry.is_symlink():
+                (self.root / entry.name).symlink_to(entry.readlink())
+            elif entry.is_dir() and entry.name not in _OWN:
+                (self.root / entry.name).mkdir()
+                self.shared.append(entry.name)
         outside = f"{network.mark}o{number}"
         script = f"""
             ip netns add {self.namespace}
@@ -123,13 +131,7 @@ class Cell:
         """The command, to be run in the cell."""
         root = shlex.quote(str(self.root))
         lines = ["set -e", "mount --make-rprivate /", f"hostname {self.name}"]
-        shared = [name for name in sorted(os.listdir("/")) if name not in _OWN]
-        for name in shared:
-            source = Path("/") / name
-            if source.is_symlink():
-                lines.append(f"[ -e {root}/{name} ] || cp -P /{name} {root}/{name}")
-            elif source.is_dir():
-                lines.append(f"mkdir -p {root}/{name}; mount --rbind /{name} {root}/{name}")
+        lines += [f"mount --rbind /{name} {root}/{name}" for name in self.shared]
         for source, place in self.binds:
             make = "mkdir -p" if source.is_dir() else "install -D /dev/null"
             target = f"{root}{shlex.quote(place)}"
@@ -141,9 +143,10 @@ class Cell:
         lines.append(f'exec chroot {root} "$@"')
         script = self.root.with_name(f"{self.name}.sh")
         text = "\n".join(lines) + "\n"
-        # Another process may just be reading it.
-        if not script.exists() or script.read_text() != text:
-            script.write_text(text)
+        # Another process may just be reading the old one.
+        fresh = script.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(script)
         return ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--uts", "sh", str(script), *words]
 
     def start(self, command: list[str], env: dict[str, str] | None = None, **more: Any) -> Process:
