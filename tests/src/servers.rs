@@ -83,7 +83,16 @@ impl Postgres {
             .arg(self.data())
             .args(["-p", &self.port.to_string(), "-k"])
             .arg(self.directory.path());
-        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]).args(&self.extra);
+        command
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "max_connections=200",
+                "-c",
+                "log_line_prefix=%e ",
+            ])
+            .args(&self.extra);
         self.process = Some(Process::start(&mut command, &self.directory.path().join("log")));
         until_ok(|| {
             let mut ready = Command::new(Postgres::program("pg_isready"));
@@ -127,9 +136,20 @@ impl Postgres {
     }
 }
 
+/// What PostgreSQL answers to a statement that can never work: bad syntax, a column, function or type that doesn't fit.
+/// Whoever sent it may have logged the refusal and gone on, so the server's own log is asked.
+const MALFORMED: [&str; 6] = ["42601", "42703", "42804", "42883", "42P08", "42P18"];
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            return;
+        }
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let malformed = |line: &&str| MALFORMED.iter().any(|state| line.starts_with(&format!("{state} ")));
+        let told: Vec<&str> = log.lines().filter(malformed).take(6).collect();
+        assert!(told.is_empty(), "PostgreSQL refused statements:\n{}", told.join("\n"));
     }
 }
 

@@ -51,9 +51,9 @@ pub async fn refresh(tx: &Tx, now: Timestamp) -> Result<()> {
                   OR workerid NOT IN (SELECT workerid FROM configured_workers)";
     tx.execute(delete, params![]).await?;
     let insert = "INSERT INTO muster_absent_workers (workerid, since, told, told_at) \
-                  SELECT DISTINCT w.workerid, ?, 0, 0 FROM configured_workers w \
-                  WHERE w.workerid NOT IN (SELECT workerid FROM connected_workers) \
-                  AND w.workerid NOT IN (SELECT workerid FROM muster_absent_workers) ON CONFLICT DO NOTHING";
+                  SELECT w.id, ?, 0, 0 FROM workers w \
+                  WHERE w.id IN (SELECT workerid FROM configured_workers) AND w.id NOT IN (SELECT workerid FROM connected_workers) \
+                  AND w.id NOT IN (SELECT workerid FROM muster_absent_workers) ON CONFLICT DO NOTHING";
     tx.execute(insert, params![now]).await.map(drop)
 }
 

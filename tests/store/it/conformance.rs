@@ -29,6 +29,7 @@ on_every_engine!(
     builders_carry_what_their_configuration_says,
     workers_come_and_go,
     sessions_are_won_by_the_highest_dial,
+    crate::absences::absences_follow_the_connections,
     crate::cluster::masters_hold_leases,
     crate::cluster::schedulers_have_one_owner,
     changes_are_classified_once,
