@@ -28,6 +28,8 @@ pub type Lines<'a> = Box<dyn Fn(&Step) -> (Vec<String>, Vec<String>) + 'a>;
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Reading<'a> {
     pub accepted: &'a Accepted,
+    /// How wrong the times of rows may be, in seconds, beside being rounded.
+    pub vague: f64,
     pub losses: &'a [Loss],
     pub facts: Facts,
     pub lines: Lines<'a>,
@@ -40,7 +42,7 @@ pub fn check(reading: &Reading) -> Vec<String> {
     found.extend(facts.stuck.iter().map(|(kind, count)| format!("{count} {kind} are left")));
     requests(reading, &mut found);
     builds(reading, &mut found);
-    commands(facts, &mut found);
+    commands(reading, &mut found);
     logs(reading, &mut found);
     changes(reading, &mut found);
     locks(facts, &mut found);
@@ -84,7 +86,7 @@ fn builds(reading: &Reading, found: &mut Vec<String>) {
             let at = seconds(loss.at);
             let of_worker = loss.worker.as_ref().map_or(is_stock, |worker| *worker == build.worker);
             // A build may begin on a worker whose death nobody noticed yet.
-            of_worker && at > start - GRACE && at < end + SECONDS_OF_ROWS
+            of_worker && at > start - GRACE - reading.vague && at < end + SECONDS_OF_ROWS + reading.vague
         });
         if !explained {
             found.push(format!("a retry, though {} was never lost: {build:?}", build.worker));
@@ -96,7 +98,8 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-fn commands(facts: &Facts, found: &mut Vec<String>) {
+fn commands(reading: &Reading, found: &mut Vec<String>) {
+    let facts = &reading.facts;
     let builds: HashMap<(&str, i64), &Build> =
         facts.builds.iter().map(|build| ((build.builder.as_str(), build.number), build)).collect();
     let mut names = Vec::<&str>::new();
@@ -112,7 +115,7 @@ fn commands(facts: &Facts, found: &mut Vec<String>) {
         });
         let id = CommandId { build: BuildId(build.id), step: step as u32, ordinal: 0 };
         executions.extend(journal.starts.iter().map(|_| id));
-        let late = build.completed.map_or(0.0, |end| end as f64 + SECONDS_OF_ROWS);
+        let late = build.completed.map_or(0.0, |end| end as f64 + SECONDS_OF_ROWS + reading.vague);
         if journal.starts.iter().any(|start| *start > late) {
             found.push(format!("{name} was started after its build had ended: an order under an old epoch"));
         }

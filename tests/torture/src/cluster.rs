@@ -3,19 +3,19 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use muster_tests::Postgres;
 use muster_tests::stock::{Protocol, Release, StockWorker};
 use muster_tests::worker::PASSWORD;
-use muster_tests::{Rest, Site, binary, process};
+use muster_tests::{Postgres, Rest, Site, binary, process};
 
+use crate::clock::Clock;
 use crate::config;
 use crate::node::Node;
 use crate::wire::Wire;
 
-/// How many of each.
+/// How many of each, and on what ground.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Engines, or masters that do everything when this build of Muster knows no roles.
+    /// Engines, or masters that do everything when there are no others.
     pub engines: usize,
     /// Masters with schedulers only.
     pub schedulers: usize,
@@ -31,6 +31,10 @@ pub struct Size {
     pub max_builds: usize,
     /// Without wires that can be cut: for measurements.
     pub direct: bool,
+    /// Crossbar in the place of our router.
+    pub crossbar: bool,
+    /// Masters have clocks that can be stepped.
+    pub clocks: bool,
 }
 
 /// A master, and where it listens.
@@ -49,6 +53,8 @@ pub struct Master {
     pub database: Wire,
     /// Where stock workers and `sendchange` dial.
     pub pb: SocketAddr,
+    /// Its wall clock, where that can be stepped.
+    pub clock: Option<Clock>,
 }
 
 impl Master {
@@ -81,6 +87,9 @@ impl Master {
         command.envs(ports.map(|(name, at)| (format!("TORTURE_{name}"), at.port().to_string())));
         let database = if self.direct { self.database.leads_to() } else { self.database.address };
         command.env("TORTURE_DATABASE", database.to_string());
+        if let Some(clock) = &self.clock {
+            clock.rule(&mut command);
+        }
         self.node.start(&mut command);
     }
 }
@@ -104,24 +113,20 @@ impl Worker {
     }
 }
 
-/// The router.
+/// The router, of either kind.
 pub struct Router {
     /// Its process.
-    pub node: Node,
-    /// Where it listens.
-    pub address: SocketAddr,
-    home: std::path::PathBuf,
+    pub node: muster_tests::Router,
+    crossbar: bool,
 }
 
 impl Router {
-    fn new(site: &Site) -> Router {
-        Router { node: Node::new("router", &site.path("")), address: free(), home: site.path("") }
-    }
-
     /// Starts its next life.
-    pub fn start(&mut self) {
-        let mut command = binary::command(&["router", "--listen", &self.address.to_string()]);
-        self.node.start(command.current_dir(&self.home));
+    pub fn start(&mut self, site: &Site) {
+        match self.crossbar {
+            true => self.node.start_crossbar(site),
+            false => drop(self.node.start(site)),
+        }
     }
 }
 
@@ -145,23 +150,16 @@ fn free() -> SocketAddr {
     SocketAddr::from((Site::address(), Site::free_port()))
 }
 
-/// Whether this build of Muster has roles.
-fn knows_roles(site: &Site) -> bool {
-    let log = site.path("help.log");
-    process::run(&mut binary::command(&["master", "--help"]), &log).said.contains("--roles")
-}
-
 impl Cluster {
     /// Starts everything and waits until all workers are connected. `builders` ends the configuration.
     pub fn start(size: Size, builders: &str) -> Cluster {
         let site = Site::new();
         let database = Postgres::start();
-        let mut router = Router::new(&site);
-        router.start();
-        router.node.wait_for("the router listens on");
+        let mut router = Router { node: muster_tests::Router::default(), crossbar: size.crossbar };
+        router.start(&site);
         let facts = config::Facts {
             site: &site,
-            router: router.address,
+            router: router.node.address,
             own: size.own,
             stock: size.stock,
             max_builds: size.max_builds,
@@ -170,19 +168,13 @@ impl Cluster {
         muster_tests::git::Repository::create(&site.path("repository"));
         let config = facts.write();
         let mut masters = Vec::new();
-        for (kind, count, roles) in kinds(size, knows_roles(&site)) {
+        for (kind, count, roles) in kinds(size) {
             for number in 0..count {
-                masters.push(make_master(
-                    &site,
-                    &format!("{kind}{number}"),
-                    roles,
-                    &config,
-                    &database,
-                    size.direct,
-                ));
+                masters.push(make_master(&site, &format!("{kind}{number}"), roles, &config, &database, size));
             }
         }
-        let masters = start_masters(masters);
+        masters.iter_mut().for_each(Master::start);
+        masters.iter_mut().for_each(|master| master.node.wait_for("BuildMaster is running"));
         let mut cluster = Cluster { stock: Vec::new(), own: Vec::new(), masters, router, database, site };
         cluster.start_workers(size);
         cluster
@@ -242,43 +234,16 @@ pub fn ask(port: u16, query: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// Starts all, and waits until they run. A build of Muster without gateways of their own has them in its engines.
-fn start_masters(mut masters: Vec<Master>) -> Vec<Master> {
-    let mut stand_alone = true;
-    for gateway in masters.iter_mut().filter(|master| master.roles == "gateway") {
-        gateway.start();
-        stand_alone &= gateway.node.comes_to("BuildMaster is running");
-    }
-    if !stand_alone {
-        eprintln!("no gateway runs in a process of its own: the engines are gateways, too");
-        masters.retain(|master| master.roles != "gateway");
-    }
-    for master in masters.iter_mut().filter(|master| master.roles != "gateway") {
-        if !stand_alone && master.roles == "engine" {
-            master.roles = "engine,gateway";
-        }
-        master.start();
-    }
-    for master in &mut masters {
-        master.node.wait_for("BuildMaster is running");
-    }
-    masters
-}
-
-fn kinds(size: Size, roles: bool) -> Vec<(&'static str, usize, &'static str)> {
-    if !roles {
+fn kinds(size: Size) -> Vec<(&'static str, usize, &'static str)> {
+    if size.schedulers + size.web + size.gateways == 0 {
         return vec![("master", size.engines, "")];
     }
-    let all = [
+    vec![
         ("engine", size.engines, "engine"),
         ("scheduler", size.schedulers, "scheduler"),
         ("web", size.web, "web"),
         ("gateway", size.gateways, "gateway"),
-    ];
-    match size.schedulers + size.web + size.gateways {
-        0 => vec![("master", size.engines, "")],
-        _ => all.to_vec(),
-    }
+    ]
 }
 
 fn make_master(
@@ -287,7 +252,7 @@ fn make_master(
     roles: &'static str,
     config: &str,
     database: &Postgres,
-    direct: bool,
+    size: Size,
 ) -> Master {
     let dir = site.path(name);
     let mut create =
@@ -300,9 +265,10 @@ fn make_master(
         roles,
         dir: dir.to_str().unwrap().to_owned(),
         web: free(),
-        direct,
+        direct: size.direct,
         door: Wire::to(free()),
         database: Wire::to(SocketAddr::from(([127, 0, 0, 1], database.port))),
         pb: free(),
+        clock: size.clocks.then(|| Clock::new(&site.path(&format!("clock-{name}")))),
     }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod checker;
+mod clock;
 pub mod cluster;
 pub mod config;
 pub mod facts;

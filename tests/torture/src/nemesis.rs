@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use muster_tests::stock::StockWorker;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::clock::MAX_STEP;
 use crate::cluster::Cluster;
 use crate::history::{History, QUEUE};
 
@@ -18,6 +19,7 @@ const STANDSTILL: f64 = 14.0;
 enum Blow {
     KillMaster,
     PauseMaster,
+    StepClock,
     Partition,
     Sever,
     RestartRouter,
@@ -29,7 +31,7 @@ enum Blow {
 }
 
 /// Each as often as it stands here.
-const BLOWS: [Blow; 20] = [
+const BLOWS: [Blow; 22] = [
     Blow::KillMaster,
     Blow::KillMaster,
     Blow::KillMaster,
@@ -37,6 +39,8 @@ const BLOWS: [Blow; 20] = [
     Blow::PauseMaster,
     Blow::PauseMaster,
     Blow::PauseMaster,
+    Blow::StepClock,
+    Blow::StepClock,
     Blow::Partition,
     Blow::Partition,
     Blow::Sever,
@@ -57,6 +61,7 @@ const BLOWS: [Blow; 20] = [
 enum Mend {
     StartMaster(usize),
     ResumeMaster(usize),
+    SetClock(usize),
     RejoinWires(usize),
     StartRouter,
     ResumeDatabase,
@@ -159,13 +164,14 @@ impl Nemesis {
                 );
                 self.later(time, Mend::ResumeMaster(index));
             }
+            Blow::StepClock => self.step_clock(cluster, history, queue),
             Blow::Partition => self.partition(cluster, history, queue),
             Blow::Sever => {
                 let master = &cluster.masters[self.random.usize(..cluster.masters.len())];
                 master.database.sever();
                 history.note("connections end", &format!("{} and the database", master.node.name), queue);
             }
-            Blow::RestartRouter if cluster.router.node.is_running() => {
+            Blow::RestartRouter if !self.due.iter().any(|(_, mend)| *mend == Mend::StartRouter) => {
                 cluster.router.node.kill();
                 history.note("kill -9", "router", queue);
                 self.later(soon, Mend::StartRouter);
@@ -184,6 +190,15 @@ impl Nemesis {
             Blow::RestartRouter | Blow::RestartDatabase | Blow::PauseDatabase => {}
             blow => self.strike_worker(cluster, history, blow, queue),
         }
+    }
+
+    fn step_clock(&mut self, cluster: &Cluster, history: &mut History, queue: Option<String>) {
+        let index = self.random.usize(..cluster.masters.len());
+        let (seconds, time) = (self.random.i64(-MAX_STEP..=MAX_STEP), self.random.f64() * STANDSTILL);
+        let Some(clock) = &cluster.masters[index].clock else { return };
+        clock.set(seconds);
+        history.note("clock steps", &format!("{} by {seconds} s", cluster.masters[index].node.name), queue);
+        self.later(time, Mend::SetClock(index));
     }
 
     /// A master loses the database, its workers, or both.
@@ -249,13 +264,18 @@ impl Nemesis {
                 cluster.masters[index].node.resume();
                 cluster.masters[index].node.name.clone()
             }
+            Mend::SetClock(index) => {
+                let master = &cluster.masters[index];
+                master.clock.as_ref().expect("it was stepped").set(0);
+                format!("clock of {}", master.node.name)
+            }
             Mend::RejoinWires(index) => {
                 cluster.masters[index].database.mend();
                 cluster.masters[index].door.mend();
                 format!("wires of {}", cluster.masters[index].node.name)
             }
             Mend::StartRouter => {
-                cluster.router.start();
+                cluster.router.start(&cluster.site);
                 "router".to_owned()
             }
             Mend::ResumeDatabase => {

@@ -80,16 +80,6 @@ impl Node {
         self.process.as_mut().expect("the node was started").wait_for(words);
     }
 
-    /// Waits until it says `words`; `false` when it ends before.
-    pub fn comes_to(&mut self, words: &str) -> bool {
-        let process = self.process.as_mut().expect("the node was started");
-        muster_tests::until(&format!("{words:?} or the end of {}", self.name), || {
-            let ended = !process.is_running();
-            let said = process.said().contains(words);
-            (said || ended).then_some(said)
-        })
-    }
-
     /// What its present life said last, and forgets the process, which has ended.
     pub fn last_words(&mut self) -> String {
         let said = self.process.take().map(|process| process.said()).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use muster_tests::git::Repository;
 
 use crate::checker::{self, Reading};
+use crate::clock::MAX_STEP;
 use crate::cluster::{Cluster, Master, Size};
 use crate::config;
 use crate::facts;
@@ -32,7 +33,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The one of `make torture`.
+    /// The one of `make torture`. The seed also chooses the router and whether clocks are stepped, which makes the times
+    /// that masters write down vague.
     pub fn long(seed: u64, rage: Duration) -> Plan {
         let size = Size {
             engines: 3,
@@ -43,6 +45,8 @@ impl Plan {
             stock: 12,
             max_builds: 2,
             direct: false,
+            crossbar: seed % 4 >= 2,
+            clocks: seed % 2 == 1,
         };
         let gap = Duration::from_secs(4);
         Plan { seed, size, rage, gap, pace: Duration::from_millis(1500), drain: Duration::from_secs(240) }
@@ -67,6 +71,8 @@ impl Plan {
             stock: 2,
             max_builds: 2,
             direct: false,
+            crossbar: false,
+            clocks: false,
         };
         let (gap, rage) = (Duration::from_secs(3), Duration::from_secs(40));
         Plan { seed, size, rage, gap, pace: Duration::from_secs(3), drain: Duration::from_secs(120) }
@@ -95,6 +101,7 @@ pub fn torture(plan: &Plan) -> Vec<String> {
     history.note("drained", "", cluster.ask(QUEUE));
     let reading = Reading {
         accepted: &accepted,
+        vague: if plan.size.clocks { MAX_STEP as f64 } else { 0.0 },
         losses: &nemesis.losses,
         facts: facts::read(&cluster),
         lines: Box::new(facts::lines_of(&cluster)),

@@ -32,6 +32,8 @@ pub fn measure() {
             stock: 0,
             max_builds: 1,
             direct: true,
+            crossbar: false,
+            clocks: false,
         };
         let cluster = Cluster::start(size, BUILDERS);
         let fleets: Vec<Fleet> = cluster

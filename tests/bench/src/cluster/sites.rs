@@ -27,6 +27,8 @@ pub fn symmetric(masters: usize, workers: usize, max_builds: usize, builders: &s
         stock: 0,
         max_builds,
         direct: true,
+        crossbar: false,
+        clocks: false,
     };
     Cluster::start(size, builders)
 }
