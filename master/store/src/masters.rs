@@ -80,8 +80,10 @@ pub struct Life {
     pub sessions: Vec<String>,
 }
 
-/// The lease of a master, if it has or had one; `true`: it acts.
+/// The lease of a master, if it has or had one; `true`: it acts. Whoever else asks under this name waits until this
+/// transaction ends: the row of the master is locked, since that of a lease may not be there yet.
 pub async fn lease_of(tx: &Tx, id: MasterId) -> Result<Option<(Lease, bool)>> {
+    tx.query_opt("SELECT 1 FROM masters WHERE id = ? FOR UPDATE", params![id]).await?;
     let query =
         "SELECT masterid, incarnation, counter, state FROM muster_masters WHERE masterid = ? FOR UPDATE";
     let row = tx.query_opt(query, params![id]).await?;

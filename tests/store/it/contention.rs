@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
 use muster_bus::Bus;
-use muster_core::{BuilderId, MasterId, RequestId, WorkerId};
-use muster_data::{Data, LockWish};
+use muster_core::{BuilderId, MasterId, RequestId, Roles, WorkerId};
+use muster_data::{Data, LockWish, Start};
 use muster_store::{
-    Db, DbUrl, Error, Result, builders, builds, buildsets, query,
+    Db, DbUrl, Error, Result, builders, builds, buildsets,
+    masters::Life,
+    query,
     runs::{self, RunKey},
 };
 use muster_store_tests::{
@@ -213,6 +215,39 @@ fn eight_masters_on_mariadb() {
 fn eight_connections_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     contend(&DbUrl::Sqlite(directory.path().join("state.sqlite")));
+}
+
+/// Many processes start under one name that nobody had before: one acts, the others are told that it does.
+async fn name_is_taken_once(url: &DbUrl) {
+    const ROUNDS: usize = 8;
+    let cluster = Cluster::start(url).await;
+    let masters: Vec<Data> = cluster.dbs.iter().map(|db| Data::new(db.clone(), Bus::default())).collect();
+    for round in 0..ROUNDS {
+        let name = format!("host:/srv/{round}");
+        let started = join_all(masters.iter().enumerate().map(|(number, data)| {
+            let life = Life {
+                incarnation: format!("{round} {number}"),
+                roles: Roles::ALL,
+                version: "1".to_owned(),
+                sessions: Vec::new(),
+            };
+            let name = &name;
+            async move { data.master_starts(name, &life, None, None).await.unwrap() }
+        }))
+        .await;
+        let leased = started.iter().filter(|start| matches!(start, Start::Leased(_))).count();
+        assert_eq!(leased, 1, "{started:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_has_a_name_on_postgresql() {
+    name_is_taken_once(&Postgres::start().db_url("buildbot")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_has_a_name_on_mariadb() {
+    name_is_taken_once(&MariaDb::start().db_url("buildbot")).await;
 }
 
 /// A run that wants an exclusive lock and a unit of another.
