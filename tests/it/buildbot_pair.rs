@@ -103,7 +103,7 @@ struct Pair {
 
 impl Pair {
     fn start(site: &Site, router: &Router, config: &str, sqlalchemy: impl FnOnce(&Master) -> String) -> Pair {
-        let mut master = Master::new(site, &(router.mq() + config + OURS));
+        let mut master = Master::new(site, &(router.mq_of_m1() + config + OURS));
         let upgraded = master.run("upgrade-master");
         assert!(upgraded.status.success(), "{}", upgraded.said);
         master.start();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Process, Site, binary, crossbar};
 
@@ -11,6 +11,8 @@ use crate::{Process, Site, binary, crossbar};
 pub struct Router {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where Crossbar asks who it is.
+    authenticated: Option<SocketAddr>,
     process: Option<Process>,
     lives: u32,
 }
@@ -19,7 +21,7 @@ impl Default for Router {
     /// On a free port, not started.
     fn default() -> Router {
         let address = SocketAddr::from((Site::address(), Site::free_port()));
-        Router { address, process: None, lives: 0 }
+        Router { address, authenticated: None, process: None, lives: 0 }
     }
 }
 
@@ -41,24 +43,20 @@ impl Router {
         Instant::now()
     }
 
-    /// Crossbar in its place, with what Buildbot's masters need and nothing more.
+    /// Crossbar in its place, with the node configuration that `docs/router.md` recommends; only its ports differ.
     pub fn start_crossbar(&mut self, site: &Site) {
-        let address = self.address.to_string();
-        let permission = json!({
-            "uri": "org.buildbot.", "match": "prefix", "cache": true,
-            "allow": {"call": false, "register": false, "publish": true, "subscribe": true},
-            "disclose": {"caller": false, "publisher": false},
-        });
-        let transport = json!({
-            "type": "websocket",
-            "endpoint": {"type": "tcp", "interface": self.address.ip(), "port": self.address.port()},
-            "url": format!("ws://{address}/ws"),
-            "auth": {"anonymous": {"type": "static", "role": "master"}},
-        });
-        let realm = json!({"name": "buildbot", "roles": [{"name": "master", "permissions": [permission]}]});
-        let worker = json!({"type": "router", "realms": [realm], "transports": [transport]});
-        let config = json!({"version": 2, "controller": {}, "workers": [worker]});
-        self.process = Some(crossbar::start(site, &config, &[&address]));
+        const ANONYMOUS: &str = "anonymous";
+        let authenticated =
+            *self.authenticated.get_or_insert_with(|| SocketAddr::from((Site::address(), Site::free_port())));
+        let mut config = documented();
+        let transports = config["workers"][0]["transports"].as_array_mut().unwrap();
+        for transport in transports {
+            let address = if transport["id"] == ANONYMOUS { self.address } else { authenticated };
+            transport["endpoint"]["interface"] = json!(address.ip());
+            transport["endpoint"]["port"] = json!(address.port());
+        }
+        let sockets = [self.address, authenticated].map(|address| address.to_string());
+        self.process = Some(crossbar::start(site, &config, &[&sockets[0], &sockets[1]]));
     }
 
     /// Ends it as a power cut would.
@@ -73,8 +71,26 @@ impl Router {
         self.process.take().expect("the router was started")
     }
 
+    /// The line of `master.cfg` for a master that can prove who it is, where the router asks.
+    pub fn mq_of_m1(&self) -> String {
+        let Some(address) = self.authenticated else { return self.mq() };
+        format!(
+            "c['mq'] = {{'type': 'wamp', 'router_url': 'ws://{address}/ws', 'auth_method': 'wampcra', \
+             'authid': 'm1', 'secret': 'change-me'}}\n"
+        )
+    }
+
     /// The line of `master.cfg`.
     pub fn mq(&self) -> String {
         format!("c['mq'] = {{'type': 'wamp', 'router_url': 'ws://{}/ws'}}\n", self.address)
     }
+}
+
+/// The configuration that the page shows.
+fn documented() -> Value {
+    let page = include_str!("../../docs/router.md");
+    let (_, section) = page.split_once("\n## Crossbar\n").expect("the page has the section");
+    let (_, block) = section.split_once("```json\n").expect("the section has a configuration");
+    let (block, _) = block.split_once("```").expect("it ends");
+    serde_json::from_str(block).expect("it is JSON")
 }
