@@ -7,15 +7,17 @@ a kernel that lets root make network namespaces.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Iterator
 
-from .ground import Process
+from .ground import Process, until
 
 #: What a cell has of its own; everything else at the top of the file system is the machine's.
 _OWN = ("etc", "home", "run", "srv", "tmp", "var")
@@ -38,14 +40,16 @@ class Network:
         self.directory = Path(tempfile.mkdtemp(prefix="muster-cells-"))
         self.directory.chmod(0o755)
         self.mark = f"m{os.getpid() % 100000}"
-        taken = run("ip", "-o", "-4", "address")
-        free = (block % 250 for block in range(os.getpid(), os.getpid() + 250))
-        self.block = next(block for block in free if f" {_NETWORK.format(block, 1)}/" not in taken)
         self.cells: dict[str, Cell] = {}
         self.hosts: dict[str, str] = {}
         run("cp", "-a", "/etc", str(self.directory))
         run("ip", "link", "add", self.mark, "type", "bridge")
-        run("ip", "address", "add", f"{self._address(1)}/24", "dev", self.mark)
+        with (Path(tempfile.gettempdir()) / "muster-cells.lock").open("w") as lock:
+            # Others look for a free block, too.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            taken = run("ip", "-o", "-4", "address")
+            self.block = next(block for block in range(250) if f" {_NETWORK.format(block, 1)}/" not in taken)
+            run("ip", "address", "add", f"{self._address(1)}/24", "dev", self.mark)
         run("ip", "link", "set", self.mark, "up")
 
     def _address(self, number: int) -> str:
@@ -70,7 +74,7 @@ class Network:
         except BaseException:
             for cell in self.cells.values():
                 for process in cell.processes:
-                    print(f"---- {process.log.name}\n{process.last()}")
+                    print(f"---- {process.log.name}, {process.status()}\n{process.last()}")
             raise
 
     def close(self) -> None:
@@ -124,18 +128,29 @@ class Cell:
     def bind(self, source: Path, place: str) -> None:
         """Makes a file or directory appear in the cell."""
         assert source.exists(), f"{source} is missing"
-        assert place.split("/")[1] in _OWN or source == Path(place), f"{place} would be made outside of the cell"
+        if place.split("/")[1] in _OWN:
+            # Here, as above: a process that made it at its start would take it away from one that starts beside it.
+            target = self._outside(place)
+            (target if source.is_dir() else target.parent).mkdir(parents=True, exist_ok=True)
+            if not source.is_dir():
+                target.touch()
+        else:
+            assert source == Path(place), f"{place} would be made outside of the cell"
         self.binds.append((source, place))
+
+    def _outside(self, place: str) -> Path:
+        """Where the machine has what the cell has at `place`."""
+        for source, above in reversed(self.binds):
+            if Path(place).is_relative_to(above):
+                return source / Path(place).relative_to(above)
+        return self.root / place.lstrip("/")
 
     def command(self, command: list[str], env: dict[str, str], user: int | None = None, cwd: str = "/") -> list[str]:
         """The command, to be run in the cell."""
         root = shlex.quote(str(self.root))
         lines = ["set -e", "mount --make-rprivate /", f"hostname {self.name}"]
         lines += [f"mount --rbind /{name} {root}/{name}" for name in self.shared]
-        for source, place in self.binds:
-            make = "mkdir -p" if source.is_dir() else "install -D /dev/null"
-            target = f"{root}{shlex.quote(place)}"
-            lines.append(f"[ -e {target} ] || {make} {target}; mount --bind {shlex.quote(str(source))} {target}")
+        lines += [f"mount --bind {shlex.quote(str(source))} {root}{shlex.quote(place)}" for source, place in self.binds]
         become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         environment = [f"{name}={value}" for name, value in env.items()]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -164,7 +179,13 @@ class Cell:
         """Ends its processes, also those that they left behind."""
         for process in self.processes:
             process.kill()
-        for pid in run("ip", "netns", "pids", self.namespace).split():
-            subprocess.run(["kill", "-KILL", pid], check=False, capture_output=True)
+        until(f"the end of what runs in {self.name}", self._is_empty)
         run("ip", "netns", "del", self.namespace)
 
+    def _is_empty(self) -> bool:
+        """Ends what it finds: it may just have made more of its kind."""
+        found = run("ip", "netns", "pids", self.namespace).split()
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        return not found

@@ -53,7 +53,7 @@ class Project:
             source, place = volume.removesuffix(":ro").split(":")
             cell.bind(ROOT / source if source.startswith(".") else self._volume(source, name), place)
         if not service.get("volumes") or name == "migrate":
-            (cell.root / "var/lib/muster").mkdir(parents=True)
+            (cell.root / "var/lib/muster").mkdir(parents=True, exist_ok=True)
             os.chown(cell.root / "var/lib/muster", _USER, _USER)
         for secret in service.get("secrets", []):
             cell.bind(self._secret(secret), f"/run/secrets/{secret}")
@@ -99,7 +99,7 @@ class Project:
         if condition == "service_completed_successfully":
             assert status in (None, 0), f"{name} failed:\n{process.last()}"
             return status == 0
-        assert status is None, f"{name} has ended:\n{process.last()}"
+        assert status is None, f"{name} ended with {status}:\n{process.last()}"
         return condition == "service_started" or self.healthy(name)
 
     def start(self, name: str) -> None:

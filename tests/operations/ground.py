@@ -67,7 +67,7 @@ class Process:
         def look() -> bool:
             if words in self.said():
                 return True
-            assert self.process.poll() is None, f"{self.command} ended before it said {words!r}:\n{self.last()}"
+            assert self.process.poll() is None, f"{self.command} {self.status()} before it said {words!r}:\n{self.last()}"
             return False
 
         try:
@@ -77,8 +77,13 @@ class Process:
 
     def is_alive(self) -> bool:
         """Raises when it has ended."""
-        assert self.process.poll() is None, f"{self.command[-1]} has ended:\n{self.last()}"
+        assert self.process.poll() is None, f"{self.command[-1]} {self.status()}:\n{self.last()}"
         return True
+
+    def status(self) -> str:
+        """In words."""
+        status = self.process.poll()
+        return "runs" if status is None else f"ended with {status}"
 
     def last(self) -> str:
         return "\n".join(self.said().splitlines()[-_SHOWN_LINES:])
