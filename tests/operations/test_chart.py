@@ -42,6 +42,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     "a gateway of its own": {
         "masters": {"gateway": {"enabled": True, "replicas": 2}, "engine": {"roles": ["engine"]}},
+        "networkPolicy": {"workersFrom": PEERS},
         "service": {"workers": {"type": "LoadBalancer", "msgpackPort": 9988, "loadBalancerSourceRanges": ["10.0.0.0/8"]}},
         "sharedDirectory": {"existingClaim": "shared"},
         "config": SSH,
@@ -88,9 +89,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"masters": {"web": {"replicas": 0}}}, "no master has the role web: give it to a group of masters"),
     ({"masters": {"engine": {"enabled": False}}}, "no master has the role engine"),
     ({"masters": {"more": {"roles": []}}}, "masters.more has no roles"),
-    ({"masters": {"engine": {"roles": ["gateway"]}}}, "masters.engine has the role gateway without engine"),
+    ({"masters": {"engine": {"roles": ["gateway"]}}}, "no master has the role engine"),
     ({"masters": {"gateway": {"enabled": True}}}, "set masters.engine.roles to [engine]"),
     ({"masters": {"engine": {"roles": ["engine"]}}}, "enable masters.gateway, or set both ports to 0"),
+    (
+        {"masters": {"gateway": {"enabled": True}, "engine": {"roles": ["engine"]}}, "service": {"workers": {"pbPort": 0}}},
+        "masters.gateway does nothing: it only has the role gateway",
+    ),
     ({"masters": {"web": {"updateStrategy": "OnDelete"}}}, "a Deployment has no updateStrategy OnDelete"),
     (
         {"masters": {"engine": {"autoscaling": {"type": "hpa", "minReplicas": 9}}}},
@@ -222,6 +227,39 @@ class Meaning(unittest.TestCase):
                         names = [found["name"] for each in pod["spec"]["containers"] for found in each["ports"]]
                         self.assertIn(port["targetPort"], names)
 
+    def test_policies_let_in_who_has_to_come(self) -> None:
+        for name, values in MATRIX.items():
+            resources = kube.render(values)
+            pods = [found["spec"]["template"] for found in resources if found["kind"] in ("Deployment", "StatefulSet")]
+            rules: dict[tuple[int, str], list[dict[str, Any]]] = {}
+            for policy in (found["spec"] for found in resources if found["kind"] == "NetworkPolicy"):
+                chosen = [pod for pod in pods if _selects(policy["podSelector"], pod)]
+                for rule in policy.get("ingress", []):
+                    for pod in chosen:
+                        for port in rule["ports"]:
+                            self.assertIn(port["port"], _ports(pod), (name, policy))
+                            rules.setdefault((id(pod), port["port"]), []).append(rule)
+            if not rules:
+                self.assertFalse(values["networkPolicy"]["enabled"])
+                continue
+            for pod in pods:
+                for port in _ports(pod):
+                    self.assertTrue(rules.get((id(pod), port)), f"{name}: nobody may reach {port}")
+            dialers = [pod for pod in pods if _is(pod, "muster/role-gateway") or _is(pod, "app.kubernetes.io/component", "worker")]
+            for engine in (pod for pod in pods if _is(pod, "muster/role-engine")):
+                for dialer in dialers:
+                    self.assertTrue(any(_lets_in(rule, dialer) for rule in rules[id(engine), "session"]), name)
+
+    def test_a_gateway_of_its_own_runs_no_engine(self) -> None:
+        groups = {found["metadata"]["name"]: found["spec"] for found in _masters(kube.render(MATRIX["a gateway of its own"]))}
+        gateway, engine = groups["ci-muster-gateway"], groups["ci-muster-engine"]
+        self.assertEqual(gateway["updateStrategy"], {"type": "OnDelete"})
+        self.assertEqual(_ports(gateway["template"]), ["probe", "pb", "msgpack"])
+        self.assertEqual(_ports(engine["template"]), ["probe", "session"])
+        for spec, roles in ((gateway, "gateway"), (engine, "engine")):
+            (container,) = spec["template"]["spec"]["containers"]
+            self.assertEqual([one["value"] for one in container["env"] if one["name"] == "MUSTER_ROLES"], [roles])
+
     def test_a_changed_configuration_replaces_pods(self) -> None:
         marks = [
             master["spec"]["template"]["metadata"]["annotations"]["muster/config"]
@@ -249,6 +287,23 @@ class Meaning(unittest.TestCase):
         self.assertTrue(names)
         for name in names:
             self.assertIn(f"`{name}`", documented)
+
+
+def _is(pod: dict[str, Any], label: str, value: str = "true") -> bool:
+    return bool(pod["metadata"]["labels"].get(label) == value)
+
+
+def _ports(pod: dict[str, Any]) -> list[str]:
+    return [port["name"] for container in pod["spec"]["containers"] for port in container.get("ports", [])]
+
+
+def _selects(selector: dict[str, Any], pod: dict[str, Any]) -> bool:
+    return bool(selector.get("matchLabels", {}).items() <= pod["metadata"]["labels"].items())
+
+
+def _lets_in(rule: dict[str, Any], pod: dict[str, Any]) -> bool:
+    peers = [peer for peer in rule.get("from", []) if set(peer) == {"podSelector"}]
+    return "from" not in rule or any(_selects(peer["podSelector"], pod) for peer in peers)
 
 
 def _masters(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
