@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Iterator
 
-from .ground import Process, until
+from .ground import Process, last_lines, until
 
 #: What a cell has of its own; everything else at the top of the file system is the machine's.
 _OWN = ("etc", "home", "run", "srv", "tmp", "var")
@@ -75,6 +75,9 @@ class Network:
             for cell in self.cells.values():
                 for process in cell.processes:
                     print(f"---- {process.log.name}, {process.status()}\n{process.last()}")
+                # Of those that went into the background.
+                for log in sorted((cell.root / "srv").rglob("*.log")):
+                    print(f"---- {log.relative_to(self.directory)}\n{last_lines(log)}")
             raise
 
     def close(self) -> None:

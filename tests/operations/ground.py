@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import http.client
 import json
 import os
 import signal
@@ -45,11 +46,16 @@ def until(what: str, look: Callable[[], T | None], patience: float | None = None
             seen = look()
             if seen:
                 return seen
-        except (OSError, subprocess.CalledProcessError, KeyError, ValueError) as error:
+        except (OSError, http.client.HTTPException, subprocess.CalledProcessError, KeyError, ValueError) as error:
             missing = f": {error}"
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {patience:.0f} s in vain for {what}{missing}")
         time.sleep(_POLL)
+
+
+def last_lines(log: Path) -> str:
+    """What a complaint shows of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:])
 
 
 class Process:
@@ -86,7 +92,7 @@ class Process:
         return "runs" if status is None else f"ended with {status}"
 
     def last(self) -> str:
-        return "\n".join(self.said().splitlines()[-_SHOWN_LINES:])
+        return last_lines(self.log)
 
     def wait(self) -> int:
         return self.process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""Commands that stand in the documents."""
+"""Commands and lines for master.cfg that stand in the documents."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import re
 from .ground import ROOT
 
 
-def blocks(page: str, *kinds: str) -> list[str]:
-    """The shell blocks of a page: those without a kind, and those of `kinds`."""
+def blocks(page: str, language: str) -> dict[str, str]:
+    """The blocks of a page in that language, by the word that follows it: each has one of its own."""
     text = (ROOT / "docs" / page).read_text()
-    found = re.findall(r"^```sh ?([\w-]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert found, f"{page} has no commands"
-    return [block for kind, block in found if kind == "" or kind in kinds]
-
-
-def first_python(page: str) -> str:
-    """The first lines for master.cfg on a page."""
-    found = re.search(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE)
-    assert found, f"{page} has no lines for master.cfg"
-    return found[1]
+    found = re.findall(rf"^```{language} ?([\w-]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    names = [name for name, _ in found]
+    assert "" not in names, f"{page} has a block that nobody runs: name it, and run it"
+    assert len(names) == len(set(names)), f"{page} has several blocks of one name: {names}"
+    return dict(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import unittest
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ c["db"] = {"db_url": %(db)r}
 c["buildbotNetUsageData"] = None
 """
 
+_PAGE = "moving-from-buildbot.md"
+
 
 class Moving(unittest.TestCase):
     """How the page is followed; with which database, those below say."""
@@ -43,36 +46,69 @@ class Moving(unittest.TestCase):
         self.addCleanup(self.network.close)
 
     def _move(self, cell: Cell, url: str, dump_url: str) -> None:
-        kinds = ("postgresql",) if dump_url else ()
-        check, stop, *dump, take_over, look, back = pages.blocks("moving-from-buildbot.md", *kinds)
-        self.assertEqual(len(dump), len(kinds))
+        self.todo = pages.blocks(_PAGE, "sh")
         self.env = {"PATH": _path(cell), "DATABASE_URL": dump_url, "HOME": "/tmp", "PYTHONPATH": "/srv/lacks"}
         self.cell, self.rest = cell, ground.Rest(f"http://{cell.address}:8010")
         self._buildbot(url)
         by_buildbot = [self._builds_a_change(), self._builds_by_force()]
         log = self._log(by_buildbot[0])
 
-        self.assertIn("Config file is good!", self._run(check))
+        self.assertIn("Config file is good!", self._follow("check"))
         # This machine has no package for zstd, so the page's line is needed.
-        with (cell.root / "srv/buildbot/master/master.cfg").open("a") as file:
-            file.write(pages.first_python("moving-from-buildbot.md"))
-        for block in (stop, *dump, take_over):
-            self._run(block)
-        if dump:
+        self._add_to_config("compression")
+        self._follow("stop")
+        if dump_url:
+            self._follow("dump")
             self.assertTrue((cell.root / "srv/buildbot/before-muster.dump").stat().st_size)
-        self.assertIn("linux-1", self._run(look))
+        self._follow("take-over")
+        self.assertIn("linux-1", self._follow("look"))
         self.assertTrue((cell.root / "srv/buildbot/master/muster.pid").exists())
         self.assertEqual(self._log(by_buildbot[0]), log, "the history is there")
         by_muster = [self._builds_a_change(), self._builds_by_force()]
         self.assertGreater(min(by_muster), max(by_buildbot))
         log = self._log(by_muster[0])
+        if dump_url:
+            by_muster += self._becomes_a_cluster()
 
-        self._run(back)
-        self.assertFalse((cell.root / "srv/buildbot/master/muster.pid").exists())
+        self._follow("back")
+        self.assertTrue((cell.root / "srv/buildbot/master/twistd.pid").exists())
         self.assertEqual(self._log(by_muster[0]), log, "Buildbot reads what Muster wrote")
         self.assertGreater(min(self._builds_a_change(), self._builds_by_force()), max(by_muster))
         numbers = [build["number"] for build in self.rest.get("builds")["builds"]]
         self.assertEqual(sorted(numbers), list(range(1, len(numbers) + 1)), "one row of numbers")
+        unused = {"dump", "gateway", "further", "stop-gateway"} if not dump_url else set()
+        self.assertEqual(set(self.todo), unused, "every command of the page was run")
+
+    def _follow(self, name: str) -> str:
+        """Runs a block of the page; what it says."""
+        return self._run(self.todo.pop(name))
+
+    def _becomes_a_cluster(self) -> list[int]:
+        """A router, a gateway by itself and a second machine; numbers of the builds that they make."""
+        self.network.cells["router"].start(["/tmp/bin/muster", "router", "--listen", "[::]:8080"]).wait_for("the router listens on")
+        self._add_to_config("cluster")
+        self._follow("gateway")
+        further = self.network.cells["machine-2"]
+        config = (self.cell.root / "srv/buildbot/master/master.cfg").read_text()
+        further.write("/srv/buildbot/master/master.cfg", config)
+        # What it leaves running in the background must not hold its output open.
+        further.run(["sh", "-euc", f"({self.todo.pop('further')}) > /tmp/said 2>&1"], self.env, cwd="/srv")
+        names = {master["name"] for master in self.rest.get("masters")["masters"] if master["active"]}
+        self.assertEqual(len(names), 3, names)
+        made = [self._builds_a_change(), self._builds_by_force()]
+        # Whoever dies, the pages and the workers of the other machine go on.
+        pid = (self.cell.root / "srv/buildbot/master/muster.pid").read_text()
+        os.kill(int(pid), signal.SIGKILL)
+        own, self.rest = self.rest, ground.Rest(f"http://{further.address}:8010")
+        made.append(self._builds_by_force())
+        self.rest = own
+        further.run(["muster", "stop", "/srv/buildbot/master"], self.env, cwd="/srv")
+        self._follow("stop-gateway")
+        return made
+
+    def _add_to_config(self, name: str) -> None:
+        with (self.cell.root / "srv/buildbot/master/master.cfg").open("a") as file:
+            file.write(pages.blocks(_PAGE, "python")[name])
 
     def _buildbot(self, url: str) -> None:
         self.cell.write("/srv/lacks/zstandard.py", "raise ImportError('not on this machine')\n")
@@ -152,6 +188,10 @@ class OnPostgresql(Moving):
             database = self.network.cell("database")
             Cluster(self.network, [], "").start_database(database)
             url = "bb@database:5432/bb"
+            self.network.cell("router", aliases=("router.example.org",))
+            self.network.cell("machine-2")
+            for cell in self.network.cells.values():
+                _path(cell)
             self._move(self.network.cell("machine"), f"postgresql+psycopg://{url}", f"postgresql://{url}")
 
 
