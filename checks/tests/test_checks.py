@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from checks import circles, lengths, licences, links, lints, metrics, paths, rust, sql
+from checks import circles, generated, lengths, licences, links, lints, metrics, paths, rust, sql
 from checks.tree import Tree
 
 MANIFEST = "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{uses}\n"
@@ -23,6 +23,11 @@ class Checks(unittest.TestCase):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
             return list(check.problems(Tree(Path(folder))))
+
+    def test_pages_that_are_out_of_date(self):
+        path = generated.MODULES[0]
+        self.assertEqual(self.found(generated, {path: "import sys\nsys.exit('out of date')\n"}), ["out of date"])
+        self.assertEqual(self.found(generated, {path: ""}), [])
 
     def test_long_files_and_functions(self):
         long_file = "// x\n" * 601

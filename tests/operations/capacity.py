@@ -1,4 +1,7 @@
-"""The tables of docs/capacity.md, computed from the figures in docs/performance.md; `--write` puts them into the page."""
+"""The tables of docs/capacity.md, computed from the figures in docs/performance.md.
+
+`--write` puts them into the page, `--check` tells whether they are there.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import re
 import sys
 from dataclasses import dataclass
 
+from . import ground
 from .ground import ROOT
 
 PAGE, FIGURES = ROOT / "docs/capacity.md", ROOT / "docs/performance.md"
+#: What a figure may be written in there, and how much of its kind that is.
+_UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "KiB": 1.0, "MiB": 1024.0}
 _END = "<!-- end -->\n"
 
 #: A day's builds are not spread evenly: the busiest hour has this many times the average.
@@ -24,29 +30,34 @@ _NOT_MEASURED = "**not measured yet**"
 
 @dataclass
 class Figure:
-    """A figure, and where in docs/performance.md it stands."""
+    """A figure, and the row of a table in docs/performance.md that has it."""
 
     name: str
     unit: str
-    pattern: str
+    row: str
 
     def value(self) -> float | None:
-        found = re.search(self.pattern, FIGURES.read_text())
-        return float(found[1]) if found else None
+        """In its unit; nothing without such a row. The first column counts, and the first row of that name."""
+        found = re.search(rf"^\| {re.escape(self.row)} \| ([^|]*)\|", FIGURES.read_text(), re.MULTILINE)
+        if not found:
+            return None
+        number = re.match(r"\**([\d.]+) (µs|ms|s|KiB|MiB)\b", found[1])
+        assert number, f"the row {self.row!r} of {FIGURES.name} has no figure that can be read: {found[1]!r}"
+        return float(f"{float(number[1]) * _UNITS[number[2]] / _UNITS[self.unit]:.3g}")
 
     def shown(self) -> str:
         value = self.value()
         return _NOT_MEASURED if value is None else f"{value:g} {self.unit}"
 
 
-BUILD = Figure("master's CPU for a build of one command, with SQLite inside", "ms", r"\| master's CPU per build \| ([\d.]+) ms")
-FORCE = Figure("master's CPU for a forced build's request", "ms", r"\| master's CPU per force \| ([\d.]+) ms")
-MEMORY = Figure("memory of a master before the first build", "MiB", r"\| memory before the first build \| ([\d.]+) MiB")
-AFTER = Figure("memory of a master after 1100 builds", "MiB", r"\| memory after the last build \| ([\d.]+) MiB")
-DATABASE = Figure("PostgreSQL's CPU for a build of one command", "ms", r"\| PostgreSQL's CPU per build \| ([\d.]+) ms")
-ATTACH = Figure("gateway's CPU for a stock worker that attaches", "ms", r"\| CPU per attach \| ([\d.]+) ms")
-WORKER = Figure("gateway's memory for a stock worker that idles", "KiB", r"\| memory per worker \| ([\d.]+) Ki?B")
-ROUTER = Figure("router's CPU for an event that it delivers", "µs", r"\| CPU per delivered event \| ([\d.]+) µs")
+BUILD = Figure("master's CPU for a build of one command, with SQLite inside", "ms", "master's CPU per build")
+FORCE = Figure("master's CPU for a forced build's request", "ms", "master's CPU per force")
+MEMORY = Figure("memory of a master before the first build", "MiB", "memory before the first build")
+AFTER = Figure("memory of a master after many builds", "MiB", "memory after the last build")
+DATABASE = Figure("PostgreSQL's CPU for a build of one command", "ms", "PostgreSQL's CPU per build")
+ATTACH = Figure("gateway's CPU for a stock worker that attaches", "ms", "CPU per attach")
+WORKER = Figure("gateway's memory for a stock worker that idles", "KiB", "memory per worker")
+ROUTER = Figure("router's CPU for an event that it delivers", "µs", "CPU per delivered event")
 FIGURE_LIST = [BUILD, FORCE, MEMORY, AFTER, DATABASE, ATTACH, WORKER, ROUTER]
 
 _DAYS = (1_000, 10_000, 100_000, 1_000_000)
@@ -60,7 +71,11 @@ def tables() -> dict[str, str]:
 
 def _figures() -> str:
     lines = ["| figure | value |", "| --- | ---: |"]
-    return "\n".join(lines + [f"| {figure.name} | {figure.shown()} |" for figure in FIGURE_LIST]) + "\n"
+    lines += [f"| {figure.name} | {figure.shown()} |" for figure in FIGURE_LIST]
+    missing = [f"`{figure.row}`" for figure in FIGURE_LIST if figure.value() is None]
+    if missing:
+        lines += ["", f"No figure yet, and nothing that follows from it: no row {', '.join(missing)} in [performance](performance.md)."]
+    return "\n".join(lines) + "\n"
 
 
 def _engines() -> str:
@@ -107,6 +122,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python3 -m tests.operations.capacity --write")
-    PAGE.write_text(page())
+    ground.write_or_check(PAGE, page(), "tests.operations.capacity")
+    for figure in FIGURE_LIST:
+        if figure.value() is None:
+            print(f"not measured yet: no row '| {figure.row} | … {figure.unit} |' in {FIGURES.relative_to(ROOT)}", file=sys.stderr)

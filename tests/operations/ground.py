@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -20,6 +21,16 @@ _POLL = 0.05
 _SHOWN_LINES = 40
 
 T = TypeVar("T")
+
+
+def write_or_check(page: Path, text: str, module: str) -> None:
+    """What the command line asks for: writes a page that is made from code, or says that it is not as it would be made."""
+    if sys.argv[1:] == ["--write"]:
+        page.write_text(text)
+    elif sys.argv[1:] != ["--check"]:
+        sys.exit(f"usage: python3 -m {module} --write or --check")
+    elif page.read_text() != text:
+        sys.exit(f"{page.relative_to(ROOT)} is out of date; run `python3 -m {module} --write`")
 
 
 def muster() -> str:

@@ -1,4 +1,7 @@
-"""The tables of docs/configuration.md, from the code that reads configurations; `--write` puts them into the page."""
+"""The tables of docs/configuration.md, from the code that reads configurations.
+
+`--write` puts them into the page, `--check` tells whether they are there.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import re
 import sys
 from typing import Any, Iterator
 
+from . import ground
 from .ground import ROOT
 
 PAGE = ROOT / "docs/configuration.md"
@@ -147,6 +151,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python3 -m tests.operations.reference --write")
-    PAGE.write_text(page())
+    ground.write_or_check(PAGE, page(), "tests.operations.reference")

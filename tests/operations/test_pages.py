@@ -7,19 +7,12 @@ import unittest
 import xml.etree.ElementTree
 from pathlib import Path
 
-from . import capacity, reference
 from .ground import ROOT
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Pages(unittest.TestCase):
-    def test_the_configuration_reference_is_that_of_the_code(self) -> None:
-        self.assertEqual(reference.PAGE.read_text(), reference.page(), "run `python3 -m tests.operations.reference --write`")
-
-    def test_the_capacity_page_is_computed_from_the_figures(self) -> None:
-        self.assertEqual(capacity.PAGE.read_text(), capacity.page(), "run `python3 -m tests.operations.capacity --write`")
-
     def test_every_test_that_a_page_names_exists(self) -> None:
         sources = [*ROOT.glob("tests/**/*.rs"), *ROOT.glob("tests/**/*.py")]
         known = {name for path in sources for name in re.findall(r"\b(?:fn|def) (\w+)", path.read_text())}
