@@ -11,6 +11,7 @@ mod distributor;
 mod drain;
 mod effects;
 mod foreign;
+mod housekeeping;
 mod peers;
 mod places;
 mod plan;
@@ -37,6 +38,7 @@ pub use effects::{
 pub use peers::watch_peers;
 pub use steps::STEP_KINDS;
 
+use effects::Writer;
 use runner::Runs;
 use sessions::{Slot, Slots};
 
@@ -51,6 +53,7 @@ struct Inner {
     active: watch::Receiver<Arc<Active>>,
     slots: Slots,
     runs: Runs,
+    writer: Writer,
     /// Counts releases of locks.
     releases: watch::Sender<u64>,
     /// Whether the builds of an earlier life were taken up: before that no worker may be told to forget a command.
@@ -74,6 +77,7 @@ impl Engine {
         active: watch::Receiver<Arc<Active>>,
         generation: u64,
     ) -> Engine {
+        let writer = Writer::new(data.clone());
         let slots = Slots::new();
         slots.configure(&active.borrow().ids.workers);
         Engine(Arc::new(Inner {
@@ -83,6 +87,7 @@ impl Engine {
             active,
             slots,
             runs: Runs::default(),
+            writer,
             releases: watch::Sender::new(0),
             adopted: watch::Sender::new(false),
             going: watch::Sender::new(Going::No),
@@ -102,18 +107,24 @@ impl Engine {
         let _stops = leaving.clone().drop_guard();
         self.adopt(&leaving).await?;
         self.0.adopted.send_replace(true);
-        tokio::join!(
-            async {
-                shutdown.cancelled().await;
-                leaving.cancel();
-            },
-            distributor::run(self.clone(), leaving.clone()),
-            control::run(self.clone(), leaving.clone()),
-            foreign::run(self.clone(), leaving.clone()),
-            self.follow_trust(leaving.clone()),
-            self.follow_configuration(leaving.clone()),
-        );
-        self.0.runs.wait().await;
+        let work = async {
+            tokio::join!(
+                async {
+                    shutdown.cancelled().await;
+                    leaving.cancel();
+                },
+                distributor::run(self.clone(), leaving.clone()),
+                control::run(self.clone(), leaving.clone()),
+                foreign::run(self.clone(), leaving.clone()),
+                self.follow_trust(leaving.clone()),
+                housekeeping::group_logs(self.clone(), leaving.clone()),
+                housekeeping::free_orphans(self.clone(), leaving.clone()),
+                self.follow_configuration(leaving.clone()),
+            );
+            self.0.runs.wait().await;
+            self.0.writer.close();
+        };
+        tokio::join!(Box::pin(work), self.0.writer.run());
         Ok(())
     }
 

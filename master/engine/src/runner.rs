@@ -285,7 +285,7 @@ impl Engine {
         let active = self.active();
         let compression = Compression::for_writing(&active.snapshot.log_compression_method);
         let recorder = Recorder::new(
-            self.data().clone(),
+            &self.0.writer,
             begin.key,
             begin.request,
             compression.unwrap_or(Compression::Gz),

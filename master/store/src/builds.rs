@@ -1,7 +1,7 @@
 //! Builds: their numbers, states and properties.
 
 use muster_core::{
-    Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Results, Timestamp, WorkerId,
+    Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Timestamp, WorkerId,
 };
 
 use crate::{Result, Row, Tx, json_text, names::found_next_time, params};
@@ -54,24 +54,20 @@ pub(crate) fn from_row(row: &Row) -> Result<Build> {
     })
 }
 
-/// Sets the line that people see.
-pub async fn set_state(tx: &Tx, id: BuildId, state: &str) -> Result<()> {
-    tx.execute("UPDATE builds SET state_string = ? WHERE id = ?", params![state, id]).await?;
-    Ok(())
+/// Builds by their ids.
+pub async fn by_ids(tx: &Tx, ids: &[BuildId]) -> Result<Vec<Build>> {
+    let query = "SELECT id, number, builderid, buildrequestid, workerid, masterid, started_at, complete_at, \
+                 locks_duration_s, state_string, results FROM builds WHERE id IN (??)";
+    tx.query_among(query, ids.iter().map(|id| (*id).into()).collect()).await?.iter().map(from_row).collect()
 }
 
-/// Adds seconds spent waiting for locks.
-pub async fn add_locks_duration(tx: &Tx, id: BuildId, seconds: i64) -> Result<()> {
-    let update = "UPDATE builds SET locks_duration_s = locks_duration_s + ? WHERE id = ?";
-    tx.execute(update, params![seconds, id]).await?;
-    Ok(())
-}
-
-/// Ends a build. `false`: it had ended already.
-pub async fn finish(tx: &Tx, id: BuildId, results: Results, state: &str, now: Timestamp) -> Result<bool> {
-    let update =
-        "UPDATE builds SET results = ?, complete_at = ?, state_string = ? WHERE id = ? AND results IS NULL";
-    Ok(tx.execute(update, params![results, now, state, id]).await? == 1)
+/// Writes down how a build has changed while it runs, or that it has ended. `false`: it had ended before.
+pub async fn update(tx: &Tx, build: &Build) -> Result<bool> {
+    let update = "UPDATE builds SET state_string = ?, locks_duration_s = ?, results = ?, complete_at = ? \
+                  WHERE id = ? AND results IS NULL";
+    let values =
+        params![&build.state_string, build.locks_duration_s, build.results, build.complete_at, build.id];
+    Ok(tx.execute(update, values).await? == 1)
 }
 
 /// Makes another master the one that runs a build.
@@ -99,11 +95,11 @@ pub async fn set_properties<'a>(
 
 /// Inserts the properties of a new build.
 pub async fn insert_properties(tx: &Tx, id: BuildId, properties: &Properties) -> Result<()> {
-    for (name, property) in properties.iter() {
-        let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, ?)";
-        tx.execute(insert, params![id, name, json_text(property.value())?, property.source()]).await?;
-    }
-    Ok(())
+    let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (??)";
+    let row = |(name, property): (&str, &Property)| {
+        Ok(params![id, name, json_text(property.value())?, property.source()])
+    };
+    tx.insert_rows(insert, "(?, ?, ?, ?)", properties.iter().map(row).collect::<Result<_>>()?).await
 }
 
 /// The properties of a build, as of its last finished step.

@@ -1,7 +1,10 @@
 //! Buildsets and build requests.
 
+use std::collections::BTreeMap;
+
 use muster_core::{
-    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId, Timestamp,
+    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, Property, RequestId, Results, SourceStampId,
+    Timestamp,
 };
 
 use crate::{Error, Result, Tx, Value, dialect::expand_list, json_text, params};
@@ -30,15 +33,11 @@ pub async fn insert(
     let values =
         params![row.external_idstring.clone(), &row.reason, now, parent, relationship, row.rebuilt_build];
     let id = tx.insert(insert, values).await?;
-    for (name, property) in properties.iter() {
-        let insert =
-            "INSERT INTO buildset_properties (buildsetid, property_name, property_value) VALUES (?, ?, ?)";
-        tx.execute(insert, params![id, name, json_text(property)?]).await?;
-    }
-    for source in sources {
-        let insert = "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (?, ?)";
-        tx.execute(insert, params![id, *source]).await?;
-    }
+    let insert = "INSERT INTO buildset_properties (buildsetid, property_name, property_value) VALUES (??)";
+    let row = |(name, property): (&str, &Property)| Ok(params![id, name, json_text(property)?]);
+    tx.insert_rows(insert, "(?, ?, ?)", properties.iter().map(row).collect::<Result<_>>()?).await?;
+    let insert = "INSERT INTO buildset_sourcestamps (buildsetid, sourcestampid) VALUES (??)";
+    tx.insert_rows(insert, "(?, ?)", sources.iter().map(|source| params![id, *source]).collect()).await?;
     Ok(BuildsetId(id))
 }
 
@@ -209,19 +208,42 @@ pub async fn complete_request(tx: &Tx, request: RequestId, results: Results, now
 
 /// Completes a buildset when no request of it is open. Answers whether this call did it.
 pub async fn complete_if_done(tx: &Tx, buildset: BuildsetId, now: Timestamp) -> Result<bool> {
-    let rows = tx
-        .query("SELECT complete, results FROM buildrequests WHERE buildsetid = ?", params![buildset])
-        .await?;
-    let mut worst = Results::Success;
-    for row in &rows {
-        if !row.bool(0)? {
-            return Ok(false);
-        }
-        worst = worst.worst(row.results(1)?.unwrap_or(Results::Success));
+    Ok(!complete_those_done(tx, &[buildset], now).await?.is_empty())
+}
+
+/// Completes those of the buildsets that have no open request; answers which this call has completed.
+///
+/// Their rows are locked first, in their order: of two masters that complete the last two requests of a set at the same
+/// time, the second one sees what the first has done.
+pub async fn complete_those_done(
+    tx: &Tx,
+    buildsets: &[BuildsetId],
+    now: Timestamp,
+) -> Result<Vec<BuildsetId>> {
+    let list = || buildsets.iter().map(|id| (*id).into()).collect();
+    let lock = "SELECT id FROM buildsets WHERE id IN (??) AND complete <> 1 ORDER BY id FOR UPDATE";
+    let open = tx.query_among(lock, list()).await?;
+    let query = "SELECT buildsetid, complete, results FROM buildrequests WHERE buildsetid IN (??)";
+    let mut outcomes: BTreeMap<i64, Option<Results>> = BTreeMap::new();
+    for row in open {
+        outcomes.insert(row.int(0)?, Some(Results::Success));
     }
-    let update =
-        "UPDATE buildsets SET complete = 1, complete_at = ?, results = ? WHERE id = ? AND complete <> 1";
-    Ok(tx.execute(update, params![now, worst, buildset]).await? == 1)
+    for row in tx.query_among(query, list()).await? {
+        if let Some(outcome) = outcomes.get_mut(&row.int(0)?) {
+            let results = row.results(2)?.unwrap_or(Results::Success);
+            *outcome = outcome.filter(|_| row.bool(1).unwrap_or(false)).map(|worst| worst.worst(results));
+        }
+    }
+    let mut completed = Vec::new();
+    for (id, worst) in outcomes {
+        let Some(worst) = worst else { continue };
+        let update =
+            "UPDATE buildsets SET complete = 1, complete_at = ?, results = ? WHERE id = ? AND complete <> 1";
+        if tx.execute(update, params![now, worst, id]).await? == 1 {
+            completed.push(BuildsetId(id));
+        }
+    }
+    Ok(completed)
 }
 
 /// Changes the priority of an open request. `false`: there is none.

@@ -17,6 +17,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use crate::Value;
+
 /// Rendered statements that are kept; lists of ids of every length can't make more of them. Then it starts anew.
 const MAX_CACHED: usize = 1024;
 
@@ -90,6 +92,25 @@ pub(crate) fn expand_rows(statement: &str, row: &str, count: usize) -> String {
     let mut rows = format!("{row}, ").repeat(count);
     rows.truncate(rows.len().saturating_sub(2));
     statement.replacen("(??)", &rows, 1)
+}
+
+/// How many rows each of several statements inserts: the sizes are few, so that statements stay prepared.
+pub(crate) fn batches(mut rows: usize, most: usize) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    while rows > 0 {
+        let size = if rows <= 16 { rows } else { 1 << rows.ilog2() };
+        sizes.push(size.min(most));
+        rows -= size.min(most);
+    }
+    sizes
+}
+
+/// The values of a list, with the last one repeated up to a power of two: lists of few lengths stay prepared.
+pub(crate) fn padded(mut values: Vec<Value>) -> Vec<Value> {
+    if let Some(last) = values.last().cloned() {
+        values.resize(values.len().next_power_of_two(), last);
+    }
+    values
 }
 
 fn render(dialect: Dialect, statement: &str, purpose: Purpose) -> Rendered {
@@ -243,6 +264,17 @@ mod tests {
         );
         assert!(id("INSERT INTO changes (author) VALUES (?)").ends_with(" RETURNING changeid"));
         assert!(id("INSERT INTO users (identifier) VALUES (?)").ends_with(" RETURNING uid"));
+    }
+
+    #[test]
+    fn statements_come_in_few_lengths() {
+        assert_eq!(batches(0, 32), [0; 0]);
+        assert_eq!(batches(3, 32), [3]);
+        assert_eq!(batches(13, 32), [13]);
+        assert_eq!(batches(27, 32), [16, 11]);
+        assert_eq!(batches(70, 32), [32, 32, 6]);
+        let list = |count: i64| padded((0..count).map(Value::Int).collect()).len();
+        assert_eq!((list(0), list(1), list(3), list(8), list(9)), (0, 1, 4, 8, 16));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     DbUrl, Dialect, Error, Result, Row, Value,
-    dialect::{Purpose, Statements},
+    dialect::{Purpose, Statements, batches, expand_list, expand_rows, padded},
     engine::{Connection, Create, Engine, Mode},
 };
 
@@ -20,6 +20,9 @@ const MAX_CONFLICTS: u32 = 10;
 const RETRY_WAIT: Duration = Duration::from_millis(10);
 /// The longest wait between two attempts.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// Rows that one statement inserts at most: what it carries stays far below the limits of every server.
+const ROWS_PER_STATEMENT: usize = 64;
 
 /// Proof that a transaction was committed. The bus accepts events in no other form (rule 3).
 #[derive(Debug)]
@@ -303,6 +306,64 @@ impl Tx {
     /// Runs a query that answers at most one row of interest.
     pub async fn query_opt(&self, statement: &str, params: Vec<Value>) -> Result<Option<Row>> {
         Ok(self.query(statement, params).await?.into_iter().next())
+    }
+
+    /// Runs a query with a list (`(??)`) of values; none of them, no row.
+    pub(crate) async fn query_among(&self, statement: &str, list: Vec<Value>) -> Result<Vec<Row>> {
+        if list.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = padded(list);
+        self.query(&expand_list(statement, list.len()), list).await
+    }
+
+    /// Runs a statement with a list (`(??)`) of values; none of them, nothing to do.
+    pub(crate) async fn execute_among(&self, statement: &str, list: Vec<Value>) -> Result<u64> {
+        if list.is_empty() {
+            return Ok(0);
+        }
+        let list = padded(list);
+        self.execute(&expand_list(statement, list.len()), list).await
+    }
+
+    /// Inserts rows (`VALUES (??)`, each with as many marks as `row` has), several with each statement.
+    pub(crate) async fn insert_rows(&self, statement: &str, row: &str, rows: Vec<Vec<Value>>) -> Result<()> {
+        let sizes = batches(rows.len(), ROWS_PER_STATEMENT);
+        let mut rows = rows.into_iter();
+        for size in sizes {
+            let values = rows.by_ref().take(size).flatten().collect();
+            self.execute(&expand_rows(statement, row, size), values).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for rows with a generated `id`; answers the ids in the rows' order.
+    pub(crate) async fn insert_rows_with_ids(
+        &self,
+        statement: &str,
+        row: &str,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<i64>> {
+        let mut ids = Vec::with_capacity(rows.len());
+        if self.dialect() != Dialect::Postgres {
+            let single = expand_rows(statement, row, 1);
+            for values in rows {
+                ids.push(self.insert(&single, values).await?);
+            }
+            return Ok(ids);
+        }
+        let sizes = batches(rows.len(), ROWS_PER_STATEMENT);
+        let mut rows = rows.into_iter();
+        for size in sizes {
+            let values = rows.by_ref().take(size).flatten().collect();
+            let statement = expand_rows(statement, row, size) + " RETURNING id";
+            let made = self.query(&statement, values).await?;
+            let mut made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<i64>>>()?;
+            // The sequence is asked row by row; only the order of the answer is not promised.
+            made.sort_unstable();
+            ids.extend(made);
+        }
+        Ok(ids)
     }
 
     /// Asks that the whole transaction runs again, whatever its body makes of this error.

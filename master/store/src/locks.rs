@@ -70,7 +70,9 @@ pub async fn release_step(tx: &Tx, build: BuildId, step: i64) -> Result<bool> {
     Ok(tx.execute(delete, params![build, step]).await? > 0)
 }
 
-/// Gives back everything of a build and its steps. Answers whether there was something.
-pub async fn release_build(tx: &Tx, build: BuildId) -> Result<bool> {
-    Ok(tx.execute("DELETE FROM muster_lock_claims WHERE buildid = ?", params![build]).await? > 0)
+/// Gives back everything of builds and their steps.
+pub async fn release_builds(tx: &Tx, builds: &[BuildId]) -> Result<()> {
+    let list = builds.iter().map(|build| (*build).into()).collect();
+    tx.execute_among("DELETE FROM muster_lock_claims WHERE buildid IN (??)", list).await?;
+    Ok(())
 }

@@ -31,7 +31,7 @@ struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
     buildbot: &'static str,
     /// Muster's own tables, version after version.
-    muster: [&'static str; 3],
+    muster: [&'static str; 4],
     has_table: &'static str,
 }
 
@@ -47,6 +47,7 @@ const SQLITE: Scripts = Scripts {
         script!("sqlite", "001_muster.sql"),
         script!("sqlite", "002_cluster.sql"),
         script!("sqlite", "003_gateway.sql"),
+        script!("sqlite", "004_database.sql"),
     ],
     has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
 };
@@ -56,6 +57,7 @@ const POSTGRES: Scripts = Scripts {
         script!("postgres", "001_muster.sql"),
         script!("postgres", "002_cluster.sql"),
         script!("postgres", "003_gateway.sql"),
+        script!("postgres", "004_database.sql"),
     ],
     has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
@@ -66,6 +68,7 @@ const MYSQL: Scripts = Scripts {
         script!("mysql", "001_muster.sql"),
         script!("mysql", "002_cluster.sql"),
         script!("mysql", "003_gateway.sql"),
+        script!("mysql", "004_database.sql"),
     ],
     has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 };

@@ -1,9 +1,12 @@
 //! Chunks of finished logs are grouped: a log that trickled in consists of many small ones.
+//!
+//! Which logs are due is a table: a row is made in the transaction that ends the log, and goes when the log is done. So
+//! what a master leaves undone is taken up by the next one.
 
-use muster_core::LogId;
+use muster_core::{LogId, Timestamp};
 
 use crate::{
-    Committed, Db, Error, Result, Value,
+    Committed, Db, Error, Result, Tx, Value,
     chunks::{Compression, MAX_CHUNK, chunk, decode},
     params,
     steps::INSERT_CHUNKS,
@@ -11,6 +14,36 @@ use crate::{
 
 /// Lines that a group may span, less one (Buildbot's number).
 const MAX_SPAN: i64 = 1000;
+
+/// A master that has taken a log and not finished it within so many seconds is thought to be gone. Should it not be,
+/// nothing is lost: of two that group the same chunks, only the first one writes.
+const PATIENCE: i64 = 600;
+
+/// Notes ended logs that consist of more than one chunk.
+pub async fn wanted(tx: &Tx, logs: &[LogId]) -> Result<()> {
+    let insert = "INSERT INTO muster_regroup (logid, taken_at) VALUES (??) ON CONFLICT DO NOTHING";
+    tx.insert_rows(insert, "(?, ?)", logs.iter().map(|log| params![*log, 0]).collect()).await
+}
+
+/// Takes a log that is due, if there is one.
+pub async fn take(db: &Db, now: Timestamp) -> Result<Option<LogId>> {
+    let taken = db.tx("take_regroup", |tx| async move {
+        let query = "SELECT logid FROM muster_regroup WHERE taken_at < ? ORDER BY logid LIMIT 1 FOR UPDATE SKIP LOCKED";
+        let Some(row) = tx.query_opt(query, params![now.0 - PATIENCE]).await? else { return Ok(None) };
+        let log = row.int(0)?;
+        tx.execute("UPDATE muster_regroup SET taken_at = ? WHERE logid = ?", params![now, log]).await?;
+        Ok::<_, Error>(Some(LogId(log)))
+    });
+    taken.await.map(Committed::into_inner)
+}
+
+/// A log needs no grouping any more.
+pub async fn done(db: &Db, log: LogId) -> Result<()> {
+    let done = db.tx("done_regroup", |tx| async move {
+        tx.execute("DELETE FROM muster_regroup WHERE logid = ?", params![log]).await
+    });
+    done.await.map(|_| ())
+}
 
 /// A stored chunk, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

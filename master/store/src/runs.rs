@@ -1,5 +1,7 @@
 //! Runs: builds while they are executed, with their owner, epoch, plan and journal.
 
+use std::collections::HashMap;
+
 use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
 
 use crate::{Error, Result, Row, Tx, names::found_next_time, params};
@@ -50,6 +52,16 @@ pub async fn fence(tx: &Tx, key: &RunKey) -> Result<()> {
         1 => Ok(()),
         _ => Err(Error::Fenced(key.build)),
     }
+}
+
+/// The fence of many runs, locked in the order of their builds: which of `keys` may be written about.
+pub async fn fence_all(tx: &Tx, keys: &[RunKey]) -> Result<Vec<bool>> {
+    let query =
+        "SELECT buildid, owner, epoch FROM muster_runs WHERE buildid IN (??) ORDER BY buildid FOR UPDATE";
+    let rows = tx.query_among(query, keys.iter().map(|key| key.build.into()).collect()).await?;
+    let owners = rows.iter().map(|row| Ok((row.int(0)?, (row.int(1)?, row.int(2)?))));
+    let owners = owners.collect::<Result<HashMap<i64, (i64, i64)>>>()?;
+    Ok(keys.iter().map(|key| owners.get(&key.build.0) == Some(&(key.owner.0, key.epoch.0))).collect())
 }
 
 /// Raises the epoch of a run and makes `owner` its owner: the former one can't write any more.
@@ -146,10 +158,11 @@ pub async fn set_plan(tx: &Tx, build: BuildId, plan: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes a run that is over, with its journal.
-pub async fn delete(tx: &Tx, build: BuildId) -> Result<()> {
-    tx.execute("DELETE FROM muster_journal WHERE buildid = ?", params![build]).await?;
-    tx.execute("DELETE FROM muster_runs WHERE buildid = ?", params![build]).await?;
+/// Removes runs that are over, with their journals.
+pub async fn delete_all(tx: &Tx, builds: &[BuildId]) -> Result<()> {
+    let list = || builds.iter().map(|build| (*build).into()).collect();
+    tx.execute_among("DELETE FROM muster_journal WHERE buildid IN (??)", list()).await?;
+    tx.execute_among("DELETE FROM muster_runs WHERE buildid IN (??)", list()).await?;
     Ok(())
 }
 
@@ -166,13 +179,14 @@ pub struct JournalRow {
     pub outcome: String,
 }
 
-/// Writes an effect down, or what has become of it since.
-pub async fn journal(tx: &Tx, build: BuildId, row: &JournalRow) -> Result<()> {
-    let upsert = "INSERT INTO muster_journal (buildid, step, ordinal, kind, args_hash, outcome) VALUES (?, ?, ?, ?, ?, ?) \
+/// Writes effects down, or what has become of them since.
+pub async fn journal_all(tx: &Tx, rows: &[(BuildId, &JournalRow)]) -> Result<()> {
+    let upsert = "INSERT INTO muster_journal (buildid, step, ordinal, kind, args_hash, outcome) VALUES (??) \
                   ON CONFLICT (buildid, step, ordinal) DO UPDATE SET outcome = excluded.outcome";
-    let values = params![build, row.step, row.ordinal, &row.kind, &row.args_hash, &row.outcome];
-    tx.execute(upsert, values).await?;
-    Ok(())
+    let values = rows
+        .iter()
+        .map(|(build, row)| params![*build, row.step, row.ordinal, &row.kind, &row.args_hash, &row.outcome]);
+    tx.insert_rows(upsert, "(?, ?, ?, ?, ?, ?)", values.collect()).await
 }
 
 /// The journal of a step that was running, in its order.
@@ -193,9 +207,12 @@ pub async fn journal_of(tx: &Tx, build: BuildId, step: u32) -> Result<Vec<Journa
         .collect()
 }
 
-/// Drops the journal of a finished step.
-pub async fn drop_journal(tx: &Tx, build: BuildId, step: u32) -> Result<()> {
-    tx.execute("DELETE FROM muster_journal WHERE buildid = ? AND step = ?", params![build, step]).await?;
+/// Drops the journals of finished steps.
+pub async fn drop_journals(tx: &Tx, steps: &[(BuildId, u32)]) -> Result<()> {
+    for (build, step) in steps {
+        tx.execute("DELETE FROM muster_journal WHERE buildid = ? AND step = ?", params![*build, *step])
+            .await?;
+    }
     Ok(())
 }
 

@@ -1,29 +1,67 @@
 //! Steps and their logs.
 
-use muster_core::{BuildId, Log, LogId, LogKind, Results, Step, StepId, StepUrl, Timestamp};
+use muster_core::{BuildId, Log, LogId, LogKind, Step, StepId, StepUrl};
 
-use crate::{Error, Result, Row, Tx, chunks::Chunk, dialect::expand_rows, json_text, params};
+use crate::{
+    Error, Result, Row, Tx,
+    chunks::Chunk,
+    dialect::{batches, expand_list, expand_rows, padded},
+    json_text, params,
+};
 
-/// Inserts a step that has started.
-pub async fn insert(
-    tx: &Tx,
-    build: BuildId,
-    number: u32,
-    name: &str,
-    state: &str,
-    now: Timestamp,
-) -> Result<StepId> {
-    let insert = "INSERT INTO steps (number, name, buildid, started_at, state_string, urls_json) \
-                  VALUES (?, ?, ?, ?, ?, '[]')";
-    tx.insert(insert, params![number, name, build, now, state]).await.map(StepId)
+/// Inserts steps as they are, but for their ids, which it answers in their order.
+pub async fn insert_all(tx: &Tx, steps: &[&Step]) -> Result<Vec<StepId>> {
+    let insert = "INSERT INTO steps (number, name, buildid, started_at, locks_acquired_at, complete_at, state_string, \
+                  results, urls_json, hidden) VALUES (??)";
+    let row = |step: &&Step| {
+        Ok(params![
+            step.number,
+            &step.name,
+            step.build,
+            step.started_at,
+            step.locks_acquired_at,
+            step.complete_at,
+            &step.state_string,
+            step.results,
+            json_text(&step.urls)?,
+            step.hidden,
+        ])
+    };
+    let rows = steps.iter().map(row).collect::<Result<_>>()?;
+    let ids = tx.insert_rows_with_ids(insert, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows).await?;
+    Ok(ids.into_iter().map(StepId).collect())
 }
 
-/// The id of a build's step.
-pub async fn id_of(tx: &Tx, build: BuildId, number: u32) -> Result<StepId> {
-    let row =
-        tx.query_opt("SELECT id FROM steps WHERE buildid = ? AND number = ?", params![build, number]).await?;
-    let row = row.ok_or_else(|| Error::Data(format!("build {build} has no step {number}")))?;
-    row.int(0).map(StepId)
+/// Writes down how a step has changed. One that had ended before stays as it is.
+pub async fn update(tx: &Tx, step: &Step) -> Result<()> {
+    let update = "UPDATE steps SET locks_acquired_at = ?, complete_at = ?, state_string = ?, results = ?, \
+                  urls_json = ?, hidden = ? WHERE id = ? AND results IS NULL";
+    let values = params![
+        step.locks_acquired_at,
+        step.complete_at,
+        &step.state_string,
+        step.results,
+        json_text(&step.urls)?,
+        step.hidden,
+        step.id,
+    ];
+    tx.execute(update, values).await?;
+    Ok(())
+}
+
+/// The steps of these builds that have one of these numbers.
+pub async fn numbered(tx: &Tx, builds: &[BuildId], numbers: &[u32]) -> Result<Vec<Step>> {
+    if builds.is_empty() || numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = "SELECT id, buildid, number, name, started_at, locks_acquired_at, complete_at, state_string, \
+                 results, urls_json, hidden FROM steps WHERE buildid IN (??) AND number IN (??)";
+    let mut values = padded(builds.iter().map(|build| (*build).into()).collect());
+    let query = expand_list(query, values.len());
+    let numbers = padded(numbers.iter().map(|number| (*number).into()).collect());
+    let query = expand_list(&query, numbers.len());
+    values.extend(numbers);
+    tx.query(&query, values).await?.iter().map(from_row).collect()
 }
 
 /// One step.
@@ -59,48 +97,42 @@ pub(crate) fn from_row(row: &Row) -> Result<Step> {
     })
 }
 
-/// Sets the line that people see.
-pub async fn set_state(tx: &Tx, id: StepId, state: &str) -> Result<()> {
-    tx.execute("UPDATE steps SET state_string = ? WHERE id = ?", params![state, id]).await?;
-    Ok(())
+/// Inserts logs as they are, but for their ids, which it answers in their order. Their slugs must be free.
+pub async fn insert_logs(tx: &Tx, logs: &[&Log]) -> Result<Vec<LogId>> {
+    let insert = "INSERT INTO logs (name, slug, stepid, complete, num_lines, type) VALUES (??)";
+    let row =
+        |log: &&Log| params![&log.name, &log.slug, log.step, log.complete, log.num_lines, log.kind.letter()];
+    let ids = tx.insert_rows_with_ids(insert, "(?, ?, ?, ?, ?, ?)", logs.iter().map(row).collect()).await?;
+    Ok(ids.into_iter().map(LogId).collect())
 }
 
-/// Adds a link; one that is there already is left alone.
-pub async fn add_url(tx: &Tx, id: StepId, url: &StepUrl) -> Result<()> {
-    let Some(step) = by_id(tx, id).await? else { return Ok(()) };
-    let mut urls = step.urls;
-    if urls.contains(url) {
-        return Ok(());
+/// Writes down how many lines logs have, and whether they are complete.
+pub async fn update_logs(tx: &Tx, logs: &[&Log]) -> Result<()> {
+    let when = |count: usize| " WHEN ? THEN ?".repeat(count);
+    for part in logs.chunks(LOGS_PER_STATEMENT) {
+        let mut logs = part.to_vec();
+        // As in every list: few lengths, so that statements stay prepared. The first of equal cases counts.
+        logs.resize(logs.len().next_power_of_two(), logs[logs.len() - 1]);
+        // SQL: as many marks as there are logs.
+        let update = format!(
+            "UPDATE logs SET num_lines = CASE id{cases} ELSE num_lines END, \
+             complete = CASE id{cases} ELSE complete END WHERE id IN (??)",
+            cases = when(logs.len())
+        );
+        let lines = logs.iter().flat_map(|log| params![log.id, log.num_lines]);
+        let complete = logs.iter().flat_map(|log| params![log.id, log.complete]);
+        let ids = logs.iter().map(|log| log.id.into());
+        let values = lines.chain(complete).chain(ids).collect();
+        tx.execute(&expand_list(&update, logs.len()), values).await?;
     }
-    urls.push(url.clone());
-    tx.execute("UPDATE steps SET urls_json = ? WHERE id = ?", params![json_text(&urls)?, id]).await?;
     Ok(())
 }
 
-/// Notes when a step had its locks: from then on it really runs.
-pub async fn set_locks_acquired(tx: &Tx, id: StepId, now: Timestamp) -> Result<()> {
-    tx.execute("UPDATE steps SET locks_acquired_at = ? WHERE id = ?", params![now, id]).await?;
-    Ok(())
-}
-
-/// Ends a step. `false`: it had ended already.
-pub async fn finish(
-    tx: &Tx,
-    id: StepId,
-    results: Results,
-    hidden: bool,
-    state: &str,
-    now: Timestamp,
-) -> Result<bool> {
-    let update = "UPDATE steps SET results = ?, complete_at = ?, hidden = ?, state_string = ? \
-                  WHERE id = ? AND results IS NULL";
-    Ok(tx.execute(update, params![results, now, hidden, state, id]).await? == 1)
-}
-
-/// Makes a log under a slug that is free in its step.
-pub async fn insert_log(tx: &Tx, step: StepId, name: &str, slug: &str, kind: LogKind) -> Result<LogId> {
-    let insert = "INSERT INTO logs (name, slug, stepid, complete, num_lines, type) VALUES (?, ?, ?, 0, 0, ?)";
-    tx.insert(insert, params![name, slug, step, kind.letter()]).await.map(LogId)
+/// The logs of these steps.
+pub async fn logs_of(tx: &Tx, steps: &[StepId]) -> Result<Vec<Log>> {
+    let query = "SELECT id, stepid, name, slug, complete, num_lines, type FROM logs WHERE stepid IN (??)";
+    let rows = tx.query_among(query, steps.iter().map(|step| (*step).into()).collect()).await?;
+    rows.iter().map(log_from_row).collect()
 }
 
 /// The log with this slug.
@@ -131,36 +163,29 @@ pub(crate) fn log_from_row(row: &Row) -> Result<Log> {
     })
 }
 
+/// Logs that one statement changes.
+const LOGS_PER_STATEMENT: usize = 32;
 /// Chunks in one statement: 2 MB at most, which every server takes with its default limits.
 const CHUNKS_PER_STATEMENT: usize = 32;
 pub(crate) const INSERT_CHUNKS: &str =
     "INSERT INTO logchunks (logid, first_line, last_line, content, compressed) VALUES (??)";
 
-/// Appends chunks to a log.
-pub async fn append(tx: &Tx, log: LogId, chunks: &[Chunk]) -> Result<()> {
-    let row = tx.query_opt("SELECT num_lines FROM logs WHERE id = ?", params![log]).await?;
-    let mut line = row.ok_or_else(|| Error::Data(format!("there is no log {log}")))?.int(0)?;
-    for part in chunks.chunks(CHUNKS_PER_STATEMENT) {
-        let mut values = Vec::with_capacity(5 * part.len());
-        for chunk in part {
-            let last = line + chunk.lines - 1;
-            values.extend(params![log, line, last, chunk.content.clone(), chunk.compressed]);
-            line = last + 1;
+/// A chunk with its place: the log, and the number of its first line.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a>(pub LogId, pub i64, pub &'a Chunk);
+
+/// Inserts chunks. How many lines their logs have is [written down](update_logs) by the caller.
+pub async fn insert_chunks(tx: &Tx, chunks: &[Placed<'_>]) -> Result<()> {
+    let mut rest = chunks;
+    for size in batches(chunks.len(), CHUNKS_PER_STATEMENT) {
+        let (part, after) = rest.split_at(size);
+        rest = after;
+        let mut values = Vec::with_capacity(5 * size);
+        for Placed(log, first, chunk) in part {
+            let last = first + chunk.lines - 1;
+            values.extend(params![*log, *first, last, chunk.content.clone(), chunk.compressed]);
         }
-        tx.execute(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", part.len()), values).await?;
+        tx.execute(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", size), values).await?;
     }
-    tx.execute("UPDATE logs SET num_lines = ? WHERE id = ?", params![line, log]).await?;
     Ok(())
-}
-
-/// Nothing more is appended.
-pub async fn finish_log(tx: &Tx, log: LogId) -> Result<()> {
-    tx.execute("UPDATE logs SET complete = 1 WHERE id = ?", params![log]).await?;
-    Ok(())
-}
-
-/// The open logs of a step.
-pub async fn open_logs(tx: &Tx, step: StepId) -> Result<Vec<LogId>> {
-    let rows = tx.query("SELECT id FROM logs WHERE stepid = ? AND complete = 0", params![step]).await?;
-    rows.iter().map(|row| row.int(0).map(LogId)).collect()
 }

@@ -55,7 +55,7 @@ impl Buildbot {
         fleet.arg("--status").arg(&status).arg("--events").arg(&events);
         let workers = Process::start(&mut fleet, &site.path("simworker.log"));
         let rest = Rest(([127, 0, 0, 1], web).into());
-        contender::wait_for_workers(rest);
+        contender::wait_for_workers(rest, WORKERS);
         Buildbot { _workers: workers, master, rest, status, events, _site: site }
     }
 

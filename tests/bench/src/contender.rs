@@ -34,7 +34,7 @@ c["buildbotNetUsageData"] = None
 c["collapseRequests"] = False
 names = [f"w{{number}}" for number in range({WORKERS})]
 c["workers"] = [worker.Worker(name, "pw", max_builds=1) for name in names]
-commands = {{"dispatch": ["true"], "latency": ["true", util.Interpolate("tok=%(prop:token)s")]}}
+commands = {{"dispatch": ["true"], "log": ["log"], "latency": ["true", util.Interpolate("tok=%(prop:token)s")]}}
 c["builders"] = [
     util.BuilderConfig(name=name, workernames=names, factory=util.BuildFactory([steps.ShellCommand(command=command)]))
     for name, command in commands.items()
@@ -62,8 +62,8 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits until every worker is connected.
-pub fn wait_for_workers(rest: Rest) {
-    for number in 0..WORKERS {
+pub fn wait_for_workers(rest: Rest, workers: usize) {
+    for number in 0..workers {
         rest.wait_for_worker(&format!("w{number}"));
     }
 }

@@ -1,6 +1,6 @@
 //! Simulated workers of the session protocol: no process is started, every command succeeds at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -26,6 +26,10 @@ pub struct Seen {
     pub starts: HashMap<String, SystemTime>,
     /// Commands whose end the master has stored.
     pub done: usize,
+    /// What the command `log` says, in updates.
+    log: Arc<[String]>,
+    /// Commands that say it.
+    talkative: HashSet<CommandId>,
 }
 
 /// Workers in a thread of this process; they go with this value.
@@ -45,6 +49,11 @@ impl Fleet {
         Fleet { seen, _runtime: runtime }
     }
 
+    /// From now on the command `log` says this, in so many updates.
+    pub fn prepare_log(&self, updates: Arc<[String]>) {
+        self.seen(|seen| seen.log = updates);
+    }
+
     /// Takes a look.
     pub fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.seen.lock().unwrap())
@@ -59,11 +68,12 @@ async fn work(name: String, master: MasterUrl, seen: Arc<Mutex<Seen>>) {
         generation: 0,
     };
     let (link, mut events) = WorkerLink::new(identity);
+    let said = Said(seen.clone());
     let dialing = async {
         for dial in 1.. {
             match connect(&master).await {
                 Ok(transport) => {
-                    let ended = link.converse(transport, dial, info(), &Canned).await;
+                    let ended = link.converse(transport, dial, info(), &said).await;
                     eprintln!("{name}: {ended}");
                 }
                 Err(error) => eprintln!("{name}: {error}"),
@@ -76,10 +86,10 @@ async fn work(name: String, master: MasterUrl, seen: Arc<Mutex<Seen>>) {
             match event {
                 WorkerEvent::Order { command, number, order, .. } => {
                     if let Order::Start(start) = order {
-                        arrived(&start, &seen);
+                        arrived(command, &start, &seen);
                     }
                     link.acknowledge(command, number);
-                    link.offer(command, Canned::UPDATES, true);
+                    link.offer(command, said.updates(command), true);
                 }
                 WorkerEvent::Stored { over: true, .. } => seen.lock().unwrap().done += 1,
                 _ => {}
@@ -89,10 +99,13 @@ async fn work(name: String, master: MasterUrl, seen: Arc<Mutex<Seen>>) {
     tokio::join!(dialing, working);
 }
 
-fn arrived(start: &StartCommand, seen: &Mutex<Seen>) {
+fn arrived(command: CommandId, start: &StartCommand, seen: &Mutex<Seen>) {
     let now = SystemTime::now();
     let Command::Shell(shell) = &start.command else { return };
     let CommandLine::Argv(words) = &shell.command else { return };
+    if words.iter().any(|word| word.real() == "log") {
+        seen.lock().unwrap().talkative.insert(command);
+    }
     if let Some(token) = token(words.iter().map(|word| word.real())) {
         seen.lock().unwrap().starts.insert(token.to_owned(), now);
     }
@@ -109,22 +122,35 @@ fn info() -> WorkerInfo {
     told.map(|(key, value)| (key.to_owned(), value.into())).into()
 }
 
-/// What every command says: a header, success, the end.
-struct Canned;
+/// What commands say: a header, some of them a log, success, the end.
+struct Said(Arc<Mutex<Seen>>);
 
-impl Canned {
-    const UPDATES: u64 = 3;
+impl Said {
+    fn updates(&self, command: CommandId) -> u64 {
+        self.log_of(command).len() as u64 + 3
+    }
+
+    fn log_of(&self, command: CommandId) -> Arc<[String]> {
+        let seen = self.0.lock().unwrap();
+        if seen.talkative.contains(&command) { seen.log.clone() } else { Arc::default() }
+    }
 }
 
-impl Spool for Canned {
-    fn load(&self, _command: CommandId, number: u64) -> io::Result<UpdateBody> {
+impl Spool for Said {
+    fn load(&self, command: CommandId, number: u64) -> io::Result<UpdateBody> {
+        let log = self.log_of(command);
+        let (last, number) = (log.len() as u64 + 2, number - 1);
         Ok(match number {
-            1 => UpdateBody::Output(vec![Output {
+            0 => UpdateBody::Output(vec![Output {
                 stream: Stream::Header,
                 text: "true\n in dir /sim/build\n".to_owned(),
             }]),
-            2 => UpdateBody::Rc(0),
-            _ => UpdateBody::Complete { error: None },
+            number if number == last => UpdateBody::Complete { error: None },
+            number if number + 1 == last => UpdateBody::Rc(0),
+            number => UpdateBody::Output(vec![Output {
+                stream: Stream::Stdout,
+                text: log[number as usize - 1].clone(),
+            }]),
         })
     }
 }

@@ -11,6 +11,7 @@
 mod buildbot;
 mod cluster;
 mod contender;
+mod database;
 mod fleet;
 mod gateway;
 mod measure;
@@ -32,11 +33,12 @@ const OURS: Sizes = Sizes { samples: 200, builds: 300, rounds: 3 };
 const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 
 /// What is measured, by name; all of it, if the command line names nothing (`make bench ARGS=router`).
-const PARTS: [(&str, fn()); 4] = [
+const PARTS: [(&str, fn()); 5] = [
     ("master", measure_masters),
     ("gateway", gateway::run),
     ("router", router::run),
     ("cluster", cluster::run),
+    ("database", database::measure),
 ];
 
 fn main() {

@@ -83,7 +83,8 @@ pub fn dispatch(contender: &mut dyn Contender, sizes: Sizes) -> Vec<Dispatch> {
     (0..sizes.rounds).map(|_| dispatch_once(contender, sizes.builds)).collect()
 }
 
-fn dispatch_once(contender: &dyn Contender, builds: usize) -> Dispatch {
+/// The same, once.
+pub fn dispatch_once(contender: &dyn Contender, builds: usize) -> Dispatch {
     let (process, memory) = (contender.process(), usage::memory(contender.process()));
     let done = contender.commands_done();
     set_paused(contender, true);

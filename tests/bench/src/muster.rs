@@ -11,32 +11,51 @@ use crate::fleet::Fleet;
 
 /// The master's process and what it works with. The workers go first, the directory goes last.
 pub struct Muster {
-    fleet: Fleet,
+    pub fleet: Fleet,
     master: Process,
-    rest: Rest,
+    pub rest: Rest,
     _site: Site,
 }
 
 impl Muster {
     /// Starts everything and waits until all workers are there.
     pub fn start() -> Muster {
+        Muster::start_on(None, WORKERS)
+    }
+
+    /// The same on another database than SQLite, with so many of the workers.
+    pub fn start_on(db_url: Option<&str>, workers: usize) -> Muster {
+        Muster::start_with(db_url, workers, "gz")
+    }
+
+    /// The same with a compression of logs.
+    pub fn start_with(db_url: Option<&str>, workers: usize, compression: &str) -> Muster {
         let site = Site::new();
         let dir = site.path("master");
         let (web, sessions) = (contender::free_port(), contender::free_port());
         let run = |command| {
-            process::run(&mut binary::command(&[command, dir.to_str().unwrap()]), &site.path("command.log"))
+            let ran = process::run(
+                &mut binary::command(&[command, dir.to_str().unwrap()]),
+                &site.path("command.log"),
+            );
+            assert!(ran.status.success(), "{}", ran.said);
         };
-        let created = run("create-master");
-        assert!(created.status.success(), "{}", created.said);
+        run("create-master");
         let protocols = format!(r#"{{"session": {{"port": "tcp:{sessions}:interface=127.0.0.1"}}}}"#);
-        std::fs::write(dir.join("master.cfg"), contender::configuration(&protocols, web)).unwrap();
+        let mut config = contender::configuration(&protocols, web);
+        config += &format!("c[\"logCompressionMethod\"] = {compression:?}\n");
+        if let Some(url) = db_url {
+            config += &format!("c[\"db\"] = {{\"db_url\": {url:?}}}\n");
+        }
+        std::fs::write(dir.join("master.cfg"), config).unwrap();
+        run("upgrade-master");
         let mut command = binary::command(&["master", dir.to_str().unwrap()]);
         let mut master = Process::start(&mut command, &site.path("master.log"));
         master.wait_for("BuildMaster is running");
         let fleet =
-            Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, (0..WORKERS).collect());
+            Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, (0..workers).collect());
         let rest = Rest(([127, 0, 0, 1], web).into());
-        contender::wait_for_workers(rest);
+        contender::wait_for_workers(rest, workers);
         Muster { fleet, master, rest, _site: site }
     }
 }

@@ -398,14 +398,21 @@ async fn builds_are_numbered_and_end_once(ground: &Ground) {
         |id| async move { tx(db, |tx| async move { builds::by_id(&tx, id).await }).await.unwrap().number };
     assert_eq!(number(second).await, number(first).await + 1);
     tx(db, |tx| async move {
-        builds::set_state(&tx, first, "building").await?;
-        builds::add_locks_duration(&tx, first, 3).await?;
-        builds::add_locks_duration(&tx, first, 4).await?;
+        let mut build =
+            builds::by_ids(&tx, &[second, first]).await?.into_iter().find(|row| row.id == first).unwrap();
+        build.locks_duration_s = 7;
+        assert!(builds::update(&tx, &build).await?);
         builds::set_master(&tx, first, master).await
     })
     .await;
     let end = || async {
-        tx(db, |tx| async move { builds::finish(&tx, first, Results::Failure, "failed", NOW).await }).await
+        tx(db, |tx| async move {
+            let mut build = builds::by_id(&tx, first).await?.unwrap();
+            build.state_string = "failed".to_owned();
+            (build.results, build.complete_at) = (Some(Results::Failure), Some(NOW));
+            builds::update(&tx, &build).await
+        })
+        .await
     };
     assert!(end().await);
     assert!(!end().await);
@@ -445,8 +452,8 @@ async fn properties_keep_their_json(ground: &Ground) {
 async fn log(ground: &Ground, kind: LogKind) -> (muster_core::StepId, muster_core::LogId) {
     let (build, _) = build(ground).await;
     tx(&ground.db, |tx| async move {
-        let step = steps::insert(&tx, build, 0, "compile", "starting", NOW).await?;
-        Ok((step, steps::insert_log(&tx, step, "stdio", "stdio", kind).await?))
+        let step = data::step(&tx, build, "compile").await?.id;
+        Ok((step, data::log(&tx, step, "stdio", kind).await?.id))
     })
     .await
 }
@@ -455,37 +462,43 @@ async fn steps_and_logs_are_kept_in_order(ground: &Ground) {
     let db = &ground.db;
     let (step, log) = log(ground, LogKind::from_letter("s").unwrap()).await;
     let url = StepUrl { name: "report".to_owned(), url: "https://example.org".to_owned() };
-    tx(db, |tx| {
-        let url = url.clone();
-        async move {
-            steps::add_url(&tx, step, &url).await?;
-            steps::add_url(&tx, step, &url).await?;
-            steps::set_locks_acquired(&tx, step, NOW).await?;
-            steps::set_state(&tx, step, "running").await
-        }
-    })
-    .await;
-    assert_eq!(tx(db, |tx| async move { steps::open_logs(&tx, step).await }).await, [log]);
     let text: String = (0..4000).map(|line| format!("oline {line} of it, and more\n")).collect();
     let made = chunks::make(&text, Compression::Zstd);
     tx(db, |tx| {
         let made = made.clone();
         async move {
-            steps::append(&tx, log, &made).await?;
-            steps::append(&tx, log, &chunks::make("elast\n", Compression::Raw)).await?;
-            steps::finish_log(&tx, log).await
+            data::append(&tx, log, &made).await?;
+            data::append(&tx, log, &chunks::make("elast\n", Compression::Raw)).await?;
+            let mut log = steps::log_by_id(&tx, log).await?.unwrap();
+            log.complete = true;
+            let other = muster_core::Log { id: muster_core::LogId(999_999), num_lines: 9, ..log.clone() };
+            steps::update_logs(&tx, &[&other, &log, &other]).await
         }
     })
     .await;
-    let row = tx(db, |tx| async move { steps::find_log(&tx, step, "stdio").await }).await.unwrap();
-    assert_eq!((row.num_lines, row.complete), (4001, true));
-    let end = || async {
-        tx(db, |tx| async move { steps::finish(&tx, step, Results::Success, true, "done", NOW).await }).await
+    let rows = tx(db, |tx| async move { steps::logs_of(&tx, &[step]).await }).await;
+    assert_eq!((rows.len(), rows[0].num_lines, rows[0].complete), (1, 4001, true));
+    let end = |state: &'static str| {
+        let url = url.clone();
+        async move {
+            tx(db, |tx| {
+                let url = url.clone();
+                async move {
+                    let mut step = steps::by_id(&tx, step).await?.unwrap();
+                    (step.urls, step.hidden) = (vec![url], true);
+                    (step.results, step.complete_at) = (Some(Results::Success), Some(NOW));
+                    step.state_string = state.to_owned();
+                    steps::update(&tx, &step).await
+                }
+            })
+            .await;
+        }
     };
-    assert!(end().await);
-    assert!(!end().await);
+    end("done").await;
+    // What has ended stays as it is.
+    end("again").await;
     let seen = tx(db, |tx| async move { steps::by_id(&tx, step).await }).await.unwrap();
-    assert_eq!(seen.urls, [url]);
+    assert_eq!((seen.urls, seen.state_string.as_str()), (vec![url], "done"));
     assert!(seen.hidden);
     assert_eq!(lines(ground, log, 3999, 4000).await, "oline 3999 of it, and more\nelast\n");
 }
@@ -507,7 +520,7 @@ async fn logs_are_read_back_in_every_compression(ground: &Ground) {
         assert!(made.iter().any(|chunk| chunk.compressed == method as u8));
         tx(&ground.db, |tx| {
             let made = made.clone();
-            async move { steps::append(&tx, log, &made).await }
+            async move { data::append(&tx, log, &made).await }
         })
         .await;
         assert_eq!(lines(ground, log, 0, 10_000).await, text, "{method:?}");
@@ -523,7 +536,7 @@ async fn many_small_chunks_become_few(ground: &Ground) {
         let made = chunks::make(&piece, Compression::Gz);
         tx(&ground.db, |tx| {
             let made = made.clone();
-            async move { steps::append(&tx, log, &made).await }
+            async move { data::append(&tx, log, &made).await }
         })
         .await;
     }
@@ -589,8 +602,8 @@ async fn locks_queue_in_order(ground: &Ground) {
     .await;
     let queue = || async { tx(db, |tx| async move { locks::queue(&tx, "disk").await }).await };
     assert_eq!(queue().await, [LockClaim { held: true, ..claim(1, -1) }, claim(2, 3)]);
-    assert!(tx(db, |tx| async move { locks::release_build(&tx, BuildId(1)).await }).await);
-    assert!(!tx(db, |tx| async move { locks::release_build(&tx, BuildId(1)).await }).await);
+    tx(db, |tx| async move { locks::release_builds(&tx, &[BuildId(1), BuildId(7), BuildId(8)]).await }).await;
+    assert_eq!(queue().await, [claim(2, 3)]);
     assert!(tx(db, |tx| async move { locks::release_step(&tx, BuildId(2), 3).await }).await);
     assert_eq!(queue().await, []);
 }
@@ -615,12 +628,15 @@ async fn runs_are_fenced_by_owner_and_epoch(ground: &Ground) {
     let new = tx(db, |tx| async move { runs::adopt(&tx, &old, MasterId(77)).await }).await;
     let fenced: Result<_> = db.tx("fence", |tx| async move { runs::fence(&tx, &old).await }).await;
     assert!(matches!(fenced, Err(Error::Fenced(_))));
+    let other = runs::RunKey { build: BuildId(build.0 + 1), ..new };
+    let ours = tx(db, |tx| async move { runs::fence_all(&tx, &[new, old, other]).await }).await;
+    assert_eq!(ours, [true, false, false]);
     tx(db, |tx| async move { runs::set_plan(&tx, build, "[1]").await }).await;
     let owned = tx(db, |tx| async move { runs::of_owner(&tx, MasterId(77)).await }).await;
     assert_eq!((owned.len(), owned[0].key, owned[0].plan.as_str()), (1, new, "[1]"));
     let request = owned[0].request;
     assert_eq!(tx(db, |tx| async move { runs::builds_of_request(&tx, request).await }).await, [build]);
-    tx(db, |tx| async move { runs::delete(&tx, build).await }).await;
+    tx(db, |tx| async move { runs::delete_all(&tx, &[build]).await }).await;
     assert!(tx(db, |tx| async move { runs::of_owner(&tx, MasterId(77)).await }).await.is_empty());
 }
 
@@ -636,16 +652,15 @@ async fn journals_are_replayed_in_order(ground: &Ground) {
     tx(db, |tx| {
         let rows = [row(1, "b"), row(0, "a"), row(1, "c")];
         async move {
-            for row in &rows {
-                runs::journal(&tx, BuildId(9), row).await?;
-            }
-            Ok(())
+            let [first, second, later] = rows.each_ref().map(|row| (BuildId(9), row));
+            runs::journal_all(&tx, &[first, second]).await?;
+            runs::journal_all(&tx, &[later]).await
         }
     })
     .await;
     let read = || async { tx(db, |tx| async move { runs::journal_of(&tx, BuildId(9), 2).await }).await };
     assert_eq!(read().await, [row(0, "a"), row(1, "c")]);
-    tx(db, |tx| async move { runs::drop_journal(&tx, BuildId(9), 2).await }).await;
+    tx(db, |tx| async move { runs::drop_journals(&tx, &[(BuildId(9), 2)]).await }).await;
     assert_eq!(read().await, []);
 }
 
@@ -759,7 +774,12 @@ async fn text_of_every_kind_comes_back(ground: &Ground) {
     let db = &ground.db;
     let (build, _) = build(ground).await;
     for text in ["", "plain", "é 中 😀", "'; DROP TABLE builds; --", "back\\slash % _ ?", "a\nb\tc"] {
-        tx(db, |tx| async move { builds::set_state(&tx, build, text).await }).await;
+        tx(db, |tx| async move {
+            let mut build = builds::by_id(&tx, build).await?.unwrap();
+            build.state_string = text.to_owned();
+            builds::update(&tx, &build).await
+        })
+        .await;
         assert_eq!(
             tx(db, |tx| async move { builds::by_id(&tx, build).await }).await.unwrap().state_string,
             text

@@ -4,6 +4,7 @@
 
 mod absences;
 mod cluster;
+mod commits;
 mod conformance;
 mod contention;
 mod engines;

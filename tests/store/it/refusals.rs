@@ -157,7 +157,9 @@ async fn state_of_a_build(db: &Db, state: &'static str) -> String {
     let builder = builders[0];
     tx(db, |tx| async move {
         let (build, _) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
-        builds::set_state(&tx, build, state).await?;
+        let mut row = builds::by_id(&tx, build).await?.unwrap();
+        row.state_string = state.to_owned();
+        builds::update(&tx, &row).await?;
         Ok(builds::by_id(&tx, build).await?.unwrap().state_string)
     })
     .await

@@ -60,17 +60,22 @@ async fn write_history(db: &Db) -> BuildId {
             let (build, _) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
             builds::insert_properties(&tx, build, &properties).await?;
             runs::insert(&tx, build, master, worker, 1, "[]", NOW).await?;
-            let step = steps::insert(&tx, build, 0, "compile", "compiling", NOW).await?;
+            let mut step = data::step(&tx, build, "compile").await?;
             for method in METHODS {
-                let log =
-                    steps::insert_log(&tx, step, method, method, LogKind::from_letter("t").unwrap()).await?;
+                let mut log = data::log(&tx, step.id, method, LogKind::Text).await?;
                 let made = chunks::make(&log_text(), Compression::for_writing(method).unwrap());
-                steps::append(&tx, log, &made).await?;
-                steps::finish_log(&tx, log).await?;
+                data::append(&tx, log.id, &made).await?;
+                log = steps::log_by_id(&tx, log.id).await?.unwrap();
+                log.complete = true;
+                steps::update_logs(&tx, &[&log]).await?;
             }
-            steps::finish(&tx, step, Results::Warnings, false, "compiled", NOW).await?;
-            builds::finish(&tx, build, Results::Warnings, "done", NOW).await?;
-            runs::delete(&tx, build).await?;
+            (step.results, step.complete_at) = (Some(Results::Warnings), Some(NOW));
+            steps::update(&tx, &step).await?;
+            let mut row = builds::by_id(&tx, build).await?.unwrap();
+            row.state_string = "done".to_owned();
+            (row.results, row.complete_at) = (Some(Results::Warnings), Some(NOW));
+            builds::update(&tx, &row).await?;
+            runs::delete_all(&tx, &[build]).await?;
             buildsets::complete_request(&tx, request, Results::Warnings, NOW).await?;
             buildsets::complete_if_done(&tx, buildset, NOW).await?;
             Ok(build)

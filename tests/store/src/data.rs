@@ -1,11 +1,17 @@
 //! Rows to work with.
 
-use muster_core::{BuilderId, Claim, MasterId, Properties, RequestId, Timestamp, WorkerId};
+use muster_core::{
+    BuildId, BuilderId, Claim, Log, LogId, LogKind, MasterId, Properties, RequestId, Step, StepId, Timestamp,
+    WorkerId,
+};
 use muster_store::{
     Db, Error, Result, Tx,
     builders::{self, BuilderInfo},
     buildsets::{self, BuildsetRow},
-    masters, workers,
+    chunks::Chunk,
+    masters,
+    steps::{self, Placed},
+    workers,
 };
 
 /// The moment at which everything in these tests happens.
@@ -63,4 +69,50 @@ pub async fn requests(db: &Db, builders: &[BuilderId], count: usize) -> Vec<Requ
         Ok(all)
     })
     .await
+}
+
+/// A step of a build that has just begun, and is stored.
+pub async fn step(tx: &Tx, build: BuildId, name: &str) -> Result<Step> {
+    let mut step = Step {
+        id: StepId(0),
+        build,
+        number: 0,
+        name: name.to_owned(),
+        started_at: Some(NOW),
+        locks_acquired_at: None,
+        complete_at: None,
+        state_string: "starting".to_owned(),
+        results: None,
+        urls: Vec::new(),
+        hidden: false,
+    };
+    step.id = steps::insert_all(tx, &[&step]).await?[0];
+    Ok(step)
+}
+
+/// An empty log of a step, stored.
+pub async fn log(tx: &Tx, step: StepId, name: &str, kind: LogKind) -> Result<Log> {
+    let mut log = Log {
+        id: LogId(0),
+        step,
+        name: name.to_owned(),
+        slug: name.to_owned(),
+        complete: false,
+        num_lines: 0,
+        kind,
+    };
+    log.id = steps::insert_logs(tx, &[&log]).await?[0];
+    Ok(log)
+}
+
+/// Appends chunks to a log.
+pub async fn append(tx: &Tx, log: LogId, chunks: &[Chunk]) -> Result<()> {
+    let mut log = steps::log_by_id(tx, log).await?.expect("the log is there");
+    let mut placed = Vec::new();
+    for chunk in chunks {
+        placed.push(Placed(log.id, log.num_lines, chunk));
+        log.num_lines += chunk.lines;
+    }
+    steps::insert_chunks(tx, &placed).await?;
+    steps::update_logs(tx, &[&log]).await
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_bus::Event;
 use muster_core::{
-    BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results, SourceStampId,
-    Timestamp,
+    BuildId, BuildRequest, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results,
+    SourceStampId, Timestamp,
     collapse::{self, Candidate},
 };
 use muster_store::{
@@ -82,6 +82,20 @@ impl Data {
         });
         let added = added.await?;
         Ok(self.tell(added.map(|(added, events)| (added, events))))
+    }
+
+    /// Makes requests pending again that Buildbot's housekeeping has left claimed by a master that is gone; answers how
+    /// many.
+    pub async fn free_orphans(&self) -> Result<usize> {
+        let freed = self.db().tx("free_orphans", |tx| async move {
+            let freed = buildsets::unclaim_orphans(&tx).await?;
+            let mut events = Vec::with_capacity(freed.len());
+            for request in &freed {
+                events.push(request_event(&tx, *request, "unclaimed").await?);
+            }
+            Ok::<_, Error>((freed.len(), events))
+        });
+        Ok(self.tell(freed.await?))
     }
 
     /// Publishes the events of a commit and hands out its result.
@@ -195,13 +209,18 @@ pub(crate) async fn request_event(tx: &Tx, id: RequestId, what: &str) -> Result<
     let Some(request) = query::requests::by_id(tx, id).await? else {
         return Ok(Event::new([format!("buildrequests/{id}/{what}")], Value::Null));
     };
-    let (set, builder) = (request.buildset, request.builder);
+    Ok(request_event_of(&request, what))
+}
+
+/// The same about a request that is known.
+pub(crate) fn request_event_of(request: &BuildRequest, what: &str) -> Event {
+    let (id, set, builder) = (request.id, request.buildset, request.builder);
     let names = [
         format!("buildsets/{set}/builders/{builder}/buildrequests/{id}/{what}"),
         format!("buildrequests/{id}/{what}"),
         format!("builders/{builder}/buildrequests/{id}/{what}"),
     ];
-    Ok(Event::new(names, resources::build_request(&request)))
+    Event::new(names, resources::build_request(request))
 }
 
 /// A new buildset has the scheduler's name and no relationship (`compat/message-bus.md`, "Payloads").

@@ -9,11 +9,7 @@ use muster_store::{
 };
 use serde_json::json;
 
-use super::{
-    buildsets::request_event,
-    configure::configure,
-    runs::{abandon, adopt},
-};
+use super::{abandon::abandon, buildsets::request_event, configure::configure, runs::adopt};
 use crate::{Data, Setup, now};
 
 /// What a start came to.

@@ -7,7 +7,7 @@ use muster_store::{
     workers,
 };
 
-use super::runs::give_up;
+use super::abandon::give_up;
 use crate::{
     Data, now,
     views::{MAX_RUNNING, PendingPage},

@@ -1,9 +1,11 @@
 //! Update methods: each is one transaction and the events that tell about it.
 
+mod abandon;
 mod absences;
 mod buildsets;
 mod changes;
 mod cluster;
+mod commit;
 mod configure;
 mod control;
 mod foreign;
@@ -18,6 +20,7 @@ pub use absences::MissingWorker;
 pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
 pub use cluster::{Renewal, Start};
+pub use commit::{RunPart, RunsCommitted};
 pub use configure::{BuilderSetup, Configured, Setup};
 pub use control::{MasterOrder, WorkerOrder};
 pub use foreign::ForeignOrder;

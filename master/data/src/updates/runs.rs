@@ -10,14 +10,14 @@ use muster_core::{
 use muster_store::{
     Error, Result, Tx, builds, buildsets,
     chunks::Chunk,
-    control, locks, runs,
+    runs,
     runs::{JournalRow, RunKey, RunRow},
-    steps, workers,
+    workers,
 };
 use serde_json::{Map, Value};
 
-use super::{buildsets::complete_request, buildsets::request_event, control::worker_event};
-use crate::{Data, now, resources};
+use super::{buildsets::request_event, control::worker_event};
+use crate::{Data, now};
 
 /// A build to be started, as the distributor decided.
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ pub enum RunWrite {
     },
     Journal(JournalRow),
     /// The run is over: request and buildset are completed (or, on retry, the request is pending again), all locks
-    /// are released.
+    /// are released. The last write of a run.
     BuildFinished {
         results: Results,
         state: String,
@@ -137,22 +137,6 @@ impl Data {
             Ok::<_, Error>((started, events))
         });
         Ok(self.tell(committed.await?))
-    }
-
-    /// Applies what the owner of a run writes, in one fenced transaction. Nothing is written when the run has another
-    /// owner or epoch.
-    pub async fn commit_run(&self, run: &RunKey, request: RequestId, writes: &[RunWrite]) -> Result<()> {
-        self.may_act()?;
-        let committed = self.db().tx("commit_run", |tx| async move {
-            runs::fence(&tx, run).await?;
-            let mut events = Vec::new();
-            for write in writes {
-                apply(&tx, run, request, write, &mut events).await?;
-            }
-            Ok::<_, Error>(((), events))
-        });
-        self.tell(committed.await?);
-        Ok(())
     }
 
     /// Takes over the runs that `owner` left behind: their epochs are raised, so that nobody else can write.
@@ -214,30 +198,6 @@ pub(super) async fn adopt(tx: &Tx, mut runs: Vec<RunRow>, me: MasterId) -> Resul
     Ok(runs)
 }
 
-/// Ends a run that nobody is to go on with, whoever owns it: its request is pending again.
-pub(super) async fn give_up(tx: &Tx, run: &RunRow, reason: &str) -> Result<Vec<Event>> {
-    let key = runs::adopt(tx, &run.key, run.key.owner).await?;
-    abandon(tx, &key, run.request, reason).await
-}
-
-/// Ends a build, with all that is unfinished of it, so that its request is pending again.
-pub(super) async fn abandon(tx: &Tx, key: &RunKey, request: RequestId, reason: &str) -> Result<Vec<Event>> {
-    let (build, at) = (key.build, now());
-    let mut events = Vec::new();
-    for row in steps::of_build(tx, build).await?.into_iter().filter(|row| row.results.is_none()) {
-        let finished = RunWrite::StepFinished {
-            step: u32::try_from(row.number).unwrap_or_default(),
-            results: Results::Retry,
-            hidden: false,
-            state: row.state_string,
-            at,
-        };
-        apply_to_step(tx, build, &finished, &mut events).await?;
-    }
-    events.extend(finish(tx, key, request, Results::Retry, &format!("retry {reason}"), at).await?);
-    Ok(events)
-}
-
 async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Started, Vec<Event>)>> {
     let now = now();
     // Another master may have the worker's session by now.
@@ -254,145 +214,4 @@ async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Starte
     let key = runs::insert(tx, build, master, run.worker, run.snapshot, &run.plan, now).await?;
     let events = vec![request_event(tx, run.request, "claimed").await?];
     Ok(Some((Started { key, request: run.request, number }, events)))
-}
-
-async fn apply(
-    tx: &Tx,
-    run: &RunKey,
-    request: RequestId,
-    write: &RunWrite,
-    events: &mut Vec<Event>,
-) -> Result<()> {
-    let build = run.build;
-    match write {
-        RunWrite::BuildState(state) => {
-            builds::set_state(tx, build, state).await?;
-            events.push(build_event(tx, build, "update").await?);
-        }
-        RunWrite::BuildAnnounced => events.push(build_event(tx, build, "new").await?),
-        RunWrite::LocksDuration(seconds) => {
-            builds::add_locks_duration(tx, build, *seconds).await?;
-            events.push(build_event(tx, build, "update").await?);
-        }
-        RunWrite::Plan(plan) => runs::set_plan(tx, build, plan).await?,
-        RunWrite::Property { name, property } => {
-            builds::set_properties(tx, build, [(name.as_str(), property)]).await?;
-            let payload = Value::Object(Map::from_iter([(name.clone(), serde_json::json!(property))]));
-            events.push(Event::new([format!("builds/{build}/properties/update")], payload));
-        }
-        RunWrite::Journal(row) => runs::journal(tx, build, row).await?,
-        RunWrite::BuildFinished { results, state, at } => {
-            events.extend(finish(tx, run, request, *results, state, *at).await?);
-        }
-        write => apply_to_step(tx, build, write, events).await?,
-    }
-    Ok(())
-}
-
-async fn apply_to_step(tx: &Tx, build: BuildId, write: &RunWrite, events: &mut Vec<Event>) -> Result<()> {
-    match write {
-        RunWrite::StepStarted { step, name, state, at } => {
-            steps::insert(tx, build, *step, name, state, *at).await?;
-            events.push(step_event(tx, build, *step, "new").await?);
-            events.push(step_event(tx, build, *step, "started").await?);
-        }
-        RunWrite::StepLocksAcquired { step, at } => {
-            steps::set_locks_acquired(tx, steps::id_of(tx, build, *step).await?, *at).await?;
-        }
-        RunWrite::StepState { step, state } => {
-            steps::set_state(tx, steps::id_of(tx, build, *step).await?, state).await?;
-            events.push(step_event(tx, build, *step, "updated").await?);
-        }
-        RunWrite::StepUrl { step, url } => {
-            steps::add_url(tx, steps::id_of(tx, build, *step).await?, url).await?;
-            events.push(step_event(tx, build, *step, "updated").await?);
-        }
-        RunWrite::StepFinished { step, results, hidden, state, at } => {
-            let id = steps::id_of(tx, build, *step).await?;
-            for log in steps::open_logs(tx, id).await? {
-                steps::finish_log(tx, log).await?;
-                events.push(log_event(tx, log, "finished").await?);
-            }
-            steps::finish(tx, id, *results, *hidden, state, *at).await?;
-            locks::release_step(tx, build, i64::from(*step)).await?;
-            runs::drop_journal(tx, build, *step).await?;
-            events.push(step_event(tx, build, *step, "finished").await?);
-        }
-        RunWrite::LogAdded { step, slug, name, kind } => {
-            let id = steps::insert_log(tx, steps::id_of(tx, build, *step).await?, name, slug, *kind).await?;
-            events.push(log_event(tx, id, "new").await?);
-        }
-        RunWrite::LogAppended { step, slug, chunks } => {
-            let id = log_id(tx, build, *step, slug).await?;
-            steps::append(tx, id, chunks).await?;
-            events.push(log_event(tx, id, "append").await?);
-        }
-        RunWrite::LogFinished { step, slug } => {
-            let id = log_id(tx, build, *step, slug).await?;
-            steps::finish_log(tx, id).await?;
-            events.push(log_event(tx, id, "finished").await?);
-        }
-        other => return Err(Error::Data(format!("{other:?} is not about a step"))),
-    }
-    Ok(())
-}
-
-/// The one place that finishes a build.
-async fn finish(
-    tx: &Tx,
-    run: &RunKey,
-    request: RequestId,
-    results: Results,
-    state: &str,
-    at: Timestamp,
-) -> Result<Vec<Event>> {
-    let build = run.build;
-    // A stranger may have finished it (a Python master's housekeeping): then its word stands.
-    builds::finish(tx, build, results, state, at).await?;
-    runs::delete(tx, build).await?;
-    locks::release_build(tx, build).await?;
-    control::done(tx, "build", build.0).await?;
-    let mut events = vec![build_event(tx, build, "update").await?, build_event(tx, build, "finished").await?];
-    if results == Results::Retry {
-        if buildsets::unclaim(tx, request, run.owner).await? {
-            events.push(request_event(tx, request, "unclaimed").await?);
-        }
-        return Ok(events);
-    }
-    events.extend(complete_request(tx, request, results, at).await?);
-    Ok(events)
-}
-
-async fn log_id(tx: &Tx, build: BuildId, step: u32, slug: &str) -> Result<muster_core::LogId> {
-    let step_id = steps::id_of(tx, build, step).await?;
-    let log = steps::find_log(tx, step_id, slug).await?;
-    log.map(|log| log.id)
-        .ok_or_else(|| Error::Data(format!("step {step} of build {build} has no log {slug}")))
-}
-
-async fn build_event(tx: &Tx, id: BuildId, what: &str) -> Result<Event> {
-    let Some(build) = builds::by_id(tx, id).await? else {
-        return Err(Error::Data(format!("there is no build {id}")));
-    };
-    let mut names = vec![
-        format!("builders/{}/builds/{}/{what}", build.builder, build.number),
-        format!("builds/{id}/{what}"),
-    ];
-    names.extend(build.worker.map(|worker| format!("workers/{worker}/builds/{id}/{what}")));
-    Ok(Event::new(names, resources::build(&build)))
-}
-
-async fn step_event(tx: &Tx, build: BuildId, number: u32, what: &str) -> Result<Event> {
-    let id = steps::id_of(tx, build, number).await?;
-    let step = steps::by_id(tx, id).await?;
-    let payload = step.map_or(Value::Null, |step| resources::step(&step));
-    Ok(Event::new([format!("builds/{build}/steps/{id}/{what}"), format!("steps/{id}/{what}")], payload))
-}
-
-async fn log_event(tx: &Tx, id: muster_core::LogId, what: &str) -> Result<Event> {
-    let Some(log) = steps::log_by_id(tx, id).await? else {
-        return Err(Error::Data(format!("there is no log {id}")));
-    };
-    let names = [format!("logs/{id}/{what}"), format!("steps/{}/logs/{}/{what}", log.step, log.slug)];
-    Ok(Event::new(names, resources::log(&log)))
 }

@@ -12,7 +12,7 @@ use muster_core::{
 use muster_store::buildsets::Pending;
 use serde_json::{Map, Value, json};
 
-use super::{Look, Match};
+use super::{Look, Match, queue};
 use crate::{
     effects::Callables,
     run::properties::{self, Asked},
@@ -33,7 +33,9 @@ impl Look<'_> {
             let ready = self.ready_workers().await?;
             let Some(builder) = self.builder(id) else { break };
             let candidates = self.candidates(id, builder, &ready);
-            let pending = self.in_order(self.pending(&[id]).await?);
+            let mut pending = queue::pending(self.engine.data(), &[id]).await?;
+            pending.retain(|request| self.engine.takes(request));
+            let pending = self.in_order(pending);
             if candidates.is_empty() || pending.is_empty() {
                 break;
             }

@@ -4,6 +4,7 @@
 //! each, so that a slow answer delays the builder that asked and nobody else.
 
 mod asking;
+mod queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +16,10 @@ use muster_bus::Event;
 use muster_config::snapshot::BuilderConfig;
 use muster_core::{BuilderId, RequestId, TopicFilter};
 use muster_data::NewRun;
-use muster_store::{
-    buildsets::{self, Pending},
-    workers,
-};
+use muster_store::{buildsets::Pending, workers};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use queue::Queue;
 
 use crate::{
     Active, Engine,
@@ -36,8 +36,6 @@ use crate::{
 
 /// How often work is looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Pending requests that one look considers, best first. More wait for the next look.
-const CONSIDERED: i64 = 500;
 /// Builds that are started in one transaction.
 const BATCH: usize = 32;
 
@@ -53,25 +51,37 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
     let mut ends = engine.0.runs.ends();
     let mut releases = engine.0.releases.subscribe();
     let asking = Asking::default();
+    let mut queue = Queue::default();
     let tasks = TaskTracker::new();
     while !leaving.is_cancelled() {
         workers.mark_unchanged();
         ends.mark_unchanged();
         releases.mark_unchanged();
         let look = Look { engine: &engine, active: engine.active(), leaving: &leaving };
-        match look.once(&asking, &tasks).await {
+        match look.once(&mut queue, &asking, &tasks).await {
             // There may be more than one look considers.
             Ok(started) if started > 0 => continue,
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "can't look for build requests; trying again"),
+            Err(error) => {
+                tracing::error!(%error, "can't look for build requests; trying again");
+                queue.forget();
+            }
         }
         let wanted = |event: &Event| filters.iter().any(|filter| event.matching(filter).is_some());
+        let due = queue.due();
+        let news_are_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = wait_for(&mut events, wanted) => {}
+            () = wait_for(&mut events, wanted) => queue.is_stale(),
+            () = news_are_due => {}
             _ = workers.changed() => {}
             _ = ends.changed() => {}
             _ = releases.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => queue.is_stale(),
             () = leaving.cancelled() => {}
         }
     }
@@ -96,7 +106,12 @@ struct Match {
 impl Look<'_> {
     /// Starts what can be started at once, and tasks for builders that ask Python; answers how many builds were
     /// started.
-    async fn once(&self, asking: &Asking, tasks: &TaskTracker) -> muster_store::Result<usize> {
+    async fn once(
+        &self,
+        queue: &mut Queue,
+        asking: &Asking,
+        tasks: &TaskTracker,
+    ) -> muster_store::Result<usize> {
         let ready = self.ready_workers().await?;
         let able: Vec<BuilderId> = self
             .builders()
@@ -104,7 +119,9 @@ impl Look<'_> {
             .map(|(id, _)| id)
             .collect();
         let mut matches = Vec::new();
-        for pending in self.in_order(self.pending(&able).await?) {
+        let mut pending = queue.of(self.engine.data(), &able).await?;
+        pending.retain(|request| self.engine.takes(request));
+        for pending in self.in_order(pending) {
             if matches.len() == BATCH {
                 break;
             }
@@ -115,6 +132,7 @@ impl Look<'_> {
                 matches.push(found);
             }
         }
+        queue.remove(&matches.iter().map(|found| found.pending.id).collect());
         self.start(matches).await
     }
 
@@ -154,19 +172,6 @@ impl Look<'_> {
             ready.retain(|slot| !barred.contains(&slot.id()));
         }
         Ok(ready)
-    }
-
-    /// Pending requests of builders that could build.
-    async fn pending(&self, builders: &[BuilderId]) -> muster_store::Result<Vec<Pending>> {
-        if builders.is_empty() {
-            return Ok(Vec::new());
-        }
-        let read = self.engine.data().db().read("pending_requests", |tx| async move {
-            buildsets::pending(&tx, builders, CONSIDERED).await
-        });
-        let mut pending = read.await?;
-        pending.retain(|request| self.engine.takes(request));
-        Ok(pending)
     }
 
     fn builders(&self) -> impl Iterator<Item = (BuilderId, &BuilderConfig)> {

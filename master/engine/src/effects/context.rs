@@ -17,9 +17,9 @@ use super::{
     callables::StepQuestion,
     core::{RunCore, StopOrder, ordered},
     facts::{View, request_key, truth},
+    halt::Halt,
     journal::{Effect, Journal, Mismatch},
     logs::{LogRef, marked},
-    recorder::Halt,
 };
 use muster_config::snapshot::{Condition, StepConfig};
 

@@ -8,11 +8,7 @@ use muster_store::runs::{self, JournalRow, RunKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    callables::Callables,
-    facts::Facts,
-    recorder::{Halt, Recorder},
-};
+use super::{callables::Callables, facts::Facts, halt::Halt, recorder::Recorder};
 use crate::sessions::Slot;
 
 /// The wait before a database that refused is asked again.

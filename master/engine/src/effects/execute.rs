@@ -8,15 +8,15 @@ use muster_session::{
 };
 use muster_store::runs::JournalRow;
 use serde_json::Value;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
     command::{CommandRequest, CommandResult, CommandState},
     context::{StepContext, StepEnd, outcome},
     core::ordered,
+    halt::Halt,
     journal::Effect,
     logs::{LogRef, marked, marker},
-    recorder::{GATHER_TIME, Halt},
     transfer::{Sink, Source, Transfer, feed},
 };
 use crate::sessions::{CommandNews, Gone, StartError};
@@ -172,7 +172,7 @@ impl StepContext<'_> {
         CommandId { build: self.core.key.build, step: self.number, ordinal }
     }
 
-    /// Follows a command until its end is folded into the state; commits on the way, at most every [`GATHER_TIME`].
+    /// Follows a command until its end is folded into the state; what comes on the way is handed over with each update.
     async fn until_end(
         &mut self,
         running: &mut Running,
@@ -189,17 +189,11 @@ impl StepContext<'_> {
         });
         let mut stop = self.core.stop.clone();
         let leaving = self.core.leaving.clone();
-        let mut deadline = None;
         loop {
-            let due = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                news = running.news.recv() => {
+                // When the database is slower than the worker, the worker waits.
+                news = running.news.recv(), if self.core.recorder.has_room() => {
                     let Some(CommandNews::Update(number, body)) = news else {
                         return Err(self.lost(running).await);
                     };
@@ -214,16 +208,8 @@ impl StepContext<'_> {
                     if running.state.ended {
                         return Ok(());
                     }
-                    deadline = deadline.or_else(|| Some(Instant::now() + GATHER_TIME));
-                    if self.core.recorder.is_full() {
-                        self.core.recorder.flush().await?;
-                        deadline = None;
-                    }
                 }
-                () = due => {
-                    self.core.recorder.flush().await?;
-                    deadline = None;
-                }
+                attended = self.core.recorder.attend() => attended?,
                 ended = &mut feeding, if !fed => {
                     fed = true;
                     if let Err(reason) = ended {
@@ -281,6 +267,7 @@ impl StepContext<'_> {
         self.record(running.row.clone(), &running.state)?;
         let slot = self.core.slot.clone();
         self.core.recorder.acknowledge(&slot, running.id, number);
+        self.core.recorder.post();
         Ok(())
     }
 

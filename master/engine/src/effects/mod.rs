@@ -1,6 +1,7 @@
 //! What a step may do to the world, and what it can know: [`StepContext`] and what stands behind it.
 //!
-//! Every effect leaves a journal row; writes are gathered by the recorder and committed in fenced transactions. The
+//! Every effect leaves a journal row; writes are gathered by the run's recorder and committed
+//! by the master's one writer, in fenced transactions. The
 //! steps are written against this, and the run's loop drives both.
 
 mod callables;
@@ -9,11 +10,14 @@ mod context;
 mod core;
 mod execute;
 mod facts;
+mod gathered;
+mod halt;
 mod journal;
 mod logs;
 mod recorder;
 pub(crate) mod summary;
 mod transfer;
+mod writer;
 
 pub(crate) use callables::Callables;
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
@@ -21,6 +25,8 @@ pub use context::{HaltReason, StepContext, StepEnd};
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use execute::LineObserver;
 pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
+pub(crate) use halt::Halt;
 pub use logs::LogRef;
-pub(crate) use recorder::{Halt, Recorder};
+pub(crate) use recorder::Recorder;
 pub use transfer::Transfer;
+pub(crate) use writer::Writer;

@@ -13,10 +13,10 @@ use std::{
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use tokio::time::Instant;
 use tokio_postgres::{
-    NoTls, SimpleQueryMessage,
+    NoTls,
     config::{SslMode, TargetSessionAttrs},
     error::SqlState,
     types::ToSql,
@@ -40,9 +40,15 @@ const STATEMENTS: usize = 512;
 /// How long between two looks at a transaction whose commit is still under way in the server.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Begins a transaction that writes, and learns its number: by it the server tells later what became of it.
-const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT txid_current()";
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// The number of a transaction that writes: by it the server tells later what became of it.
+const NUMBER: &str = "SELECT txid_current()";
+/// Leaves a token in the connection's own row, as the last statement of a transaction that writes.
+const LEAVE_TOKEN: &str = "INSERT INTO muster_commits (connection, token, committed_at) VALUES \
+    (coalesce(nullif(current_setting('muster.connection', true), ''), \
+    set_config('muster.connection', $1::text, false)), $1::text, extract(epoch FROM now())::bigint) \
+    ON CONFLICT (connection) DO UPDATE SET token = excluded.token, committed_at = excluded.committed_at";
 
 /// A PostgreSQL database.
 pub(crate) struct Engine(Arc<Inner>);
@@ -164,9 +170,8 @@ impl Inner {
     }
 
     /// Finds out what became of a transaction whose commit was not answered.
-    async fn resolve(&self, number: &str, token: Option<&str>) -> Result<()> {
+    async fn resolve(&self, number: i64, token: Option<&str>) -> Result<()> {
         let unknown = |reason: String| Error::Unknown { name: "", reason };
-        let number: i64 = number.parse().map_err(|_| unknown(format!("transaction number {number:?}")))?;
         let deadline = Instant::now() + self.times.reconnect_timeout;
         loop {
             let status = match self.client().await {
@@ -206,27 +211,29 @@ impl Inner {
         found.map(|row| row.is_some()).map_err(|error| sorted(query, &error))
     }
 
-    /// The end of a writing transaction: its token and COMMIT, in one message.
-    async fn ending(&self, client: &Object) -> Result<(String, Option<String>)> {
+    /// A token for a writing transaction, once there is the table for it.
+    async fn token(&self, client: &Object) -> Result<Option<String>> {
         if !self.has_commits.load(Ordering::Relaxed) {
             let query = "SELECT to_regclass('muster_commits') IS NOT NULL";
             let there = client.query_one(query, &[]).await.map_err(|error| sorted(query, &error))?;
             if !there.get::<_, bool>(0) {
-                return Ok(("COMMIT".to_owned(), None));
+                return Ok(None);
             }
             self.has_commits.store(true, Ordering::Relaxed);
         }
-        let token = format!("{:032x}", fastrand::u128(..));
-        // SQL: one message of two statements can't have parameters; the token is 32 hexadecimal digits of our own.
-        let text = format!(
-            "INSERT INTO muster_commits (connection, token, committed_at) VALUES \
-             (coalesce(nullif(current_setting('muster.connection', true), ''), \
-             set_config('muster.connection', '{token}', false)), '{token}', extract(epoch FROM now())::bigint) \
-             ON CONFLICT (connection) DO UPDATE SET token = excluded.token, committed_at = excluded.committed_at; \
-             COMMIT"
-        );
-        Ok((text, Some(token)))
+        Ok(Some(format!("{:032x}", fastrand::u128(..))))
     }
+}
+
+/// Leaves the token and commits, in one go. Everything is prepared: the server plans none of it again.
+async fn commit_with(client: &Object, token: Option<&str>) -> std::result::Result<(), tokio_postgres::Error> {
+    let commit = client.prepare_cached("COMMIT").await?;
+    let Some(token) = token else { return client.execute(&commit, &[]).await.map(|_| ()) };
+    let leave = client.prepare_cached(LEAVE_TOKEN).await?;
+    let values: [&(dyn ToSql + Sync); 1] = [&token];
+    let (left, committed) = join(client.execute(&leave, &values), client.execute(&commit, &[])).await;
+    // When the first has failed, the second has rolled back, and says nothing of it.
+    left.and(committed).map(|_| ())
 }
 
 fn driver_config(url: &ServerUrl) -> tokio_postgres::Config {
@@ -291,7 +298,7 @@ pub(crate) struct Connection {
     mode: Mode,
     state: State,
     /// The transaction's number, where it writes.
-    number: Option<String>,
+    number: Option<i64>,
 }
 
 impl Connection {
@@ -361,15 +368,11 @@ impl Connection {
             }
         };
         let outcome = if first {
-            let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
-            let (begun, answer) = join(client.simple_query(begin), answer).await;
-            match begun {
-                Ok(messages) => {
-                    self.number = number_of(&messages);
-                    answer
-                }
-                Err(error) => Err(error),
-            }
+            let begun = begin_with(client, self.mode, answer).await;
+            begun.map(|(number, answer)| {
+                self.number = number;
+                answer
+            })
         } else {
             answer.await
         };
@@ -405,13 +408,13 @@ impl Connection {
                 Err(Error::statement(message, "COMMIT"))
             }
             State::Begun => {
-                let (ending, token) = match &self.number {
-                    Some(_) => self.engine.ending(self.client()?).await?,
-                    None => ("COMMIT".to_owned(), None),
+                let token = match self.number {
+                    Some(_) => self.engine.token(self.client()?).await?,
+                    None => None,
                 };
-                let committed = self.client()?.batch_execute(&ending).await;
+                let committed = commit_with(self.client()?, token.as_deref()).await;
                 let committed = committed.map_err(|error| sorted("COMMIT", &error));
-                if let (Err(Error::Lost(_)), Some(number)) = (&committed, &self.number) {
+                if let (Err(Error::Lost(_)), Some(number)) = (&committed, self.number) {
                     return self.engine.resolve(number, token.as_deref()).await;
                 }
                 // After an error the connection is given up, with whatever is left of the transaction.
@@ -446,11 +449,24 @@ impl Drop for Connection {
     }
 }
 
-fn number_of(messages: &[SimpleQueryMessage]) -> Option<String> {
-    messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
+/// Begins a transaction, and learns its number where it writes; what `answer` sends follows in the same go.
+async fn begin_with<T>(
+    client: &Object,
+    mode: Mode,
+    answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
+) -> std::result::Result<(Option<i64>, T), tokio_postgres::Error> {
+    // Prepared before anything is sent of it: the three must arrive in this order.
+    if mode == Mode::Read {
+        let begin = client.prepare_cached(BEGIN_READ).await?;
+        let (begun, answer) = join(client.execute(&begin, &[]), answer).await;
+        return begun.and(answer).map(|answer| (None, answer));
+    }
+    let begin = client.prepare_cached(BEGIN_WRITE).await?;
+    let number = client.prepare_cached(NUMBER).await?;
+    let (begun, number, answer) =
+        join3(client.execute(&begin, &[]), client.query_one(&number, &[]), answer).await;
+    begun?;
+    Ok((Some(number?.get(0)), answer?))
 }
 
 fn from_postgres(row: &tokio_postgres::Row) -> std::result::Result<Row, tokio_postgres::Error> {

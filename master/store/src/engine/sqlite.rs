@@ -153,6 +153,13 @@ fn connect(path: &Path, create: Create) -> Result<rusqlite::Connection> {
     let setup = || {
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // SQLite would open a file that it may not write, and fail later.
+        if connection.is_readonly("main")? {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY),
+                None,
+            ));
+        }
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         // Plans must not depend on the values bound: SQLite would prepare such statements again at each use.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -204,12 +211,16 @@ impl rusqlite::ToSql for Value {
     }
 }
 
+const READ_ONLY: &str = "let this user write to the file and to its directory";
+
 fn open_error(path: &Path, error: &rusqlite::Error) -> Error {
     let hint = match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen) => {
             "; does the directory exist, and may this user write there? (`muster upgrade-master` creates the file)"
         }
         Some(ErrorCode::NotADatabase) => "; the file is something else than an SQLite database",
+        Some(ErrorCode::ReadOnly) => &format!("; {READ_ONLY}"),
+        Some(ErrorCode::DiskFull) => "; make room on the disk",
         _ => "",
     };
     Error::Open { path: path.display().to_string(), reason: format!("{error}{hint}") }
@@ -225,6 +236,8 @@ fn statement_error(statement: &str, error: &rusqlite::Error) -> Error {
             ErrorCode::ConstraintViolation,
             rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
         ) => Error::Unique(error.to_string()),
+        (ErrorCode::DiskFull, _) => Error::statement(format!("{error}; make room on the disk"), statement),
+        (ErrorCode::ReadOnly, _) => Error::statement(format!("{error}; {READ_ONLY}"), statement),
         _ => Error::statement(error.to_string(), statement),
     }
 }

@@ -56,3 +56,12 @@ pub async fn by_id(tx: &Tx, id: BuildsetId) -> Result<Option<Buildset>> {
     let select = Select::all().only("id = ?", params![id]);
     Ok(list(tx, &select).await?.pop())
 }
+
+/// Buildsets by their ids.
+pub async fn by_ids(tx: &Tx, ids: &[BuildsetId]) -> Result<Vec<Buildset>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let select = Select::all().only_among("id IN (??)", ids.iter().map(|id| (*id).into()).collect());
+    list(tx, &select).await
+}

@@ -1,5 +1,7 @@
 //! Build requests.
 
+use std::collections::BTreeMap;
+
 use muster_core::{BuildRequest, BuilderId, BuildsetId, Claim, MasterId, RequestId};
 
 use super::{Column, Select, Table, rows};
@@ -55,4 +57,13 @@ pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<BuildRequest>> {
 pub async fn by_id(tx: &Tx, id: RequestId) -> Result<Option<BuildRequest>> {
     let select = Select::all().only("br.id = ?", params![id]);
     Ok(list(tx, &select).await?.pop())
+}
+
+/// Build requests by their ids.
+pub async fn by_ids(tx: &Tx, ids: &[RequestId]) -> Result<BTreeMap<RequestId, BuildRequest>> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let select = Select::all().only_among("br.id IN (??)", ids.iter().map(|id| (*id).into()).collect());
+    Ok(list(tx, &select).await?.into_iter().map(|request| (request.id, request)).collect())
 }

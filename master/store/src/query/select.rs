@@ -1,6 +1,11 @@
 //! Lists with conditions, order and page, as text and parameters.
 
-use crate::{Value, dialect::expand_list};
+use std::borrow::Cow;
+
+use crate::{
+    Value,
+    dialect::{expand_list, padded},
+};
 
 /// How a condition compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +83,7 @@ struct Condition {
 #[derive(Clone, Debug, Default)]
 pub struct Select {
     conditions: Vec<Condition>,
-    fixed: Vec<(&'static str, Vec<Value>)>,
+    fixed: Vec<(Cow<'static, str>, Vec<Value>)>,
     order: Vec<(Column, bool)>,
     limit: Option<i64>,
     offset: i64,
@@ -98,7 +103,14 @@ impl Select {
 
     /// Only rows for which the text holds.
     pub(super) fn only(mut self, condition: &'static str, params: Vec<Value>) -> Select {
-        self.fixed.push((condition, params));
+        self.fixed.push((condition.into(), params));
+        self
+    }
+
+    /// Only rows for which the text holds, with its list `(??)` of values, of which there must be some.
+    pub(super) fn only_among(mut self, condition: &'static str, list: Vec<Value>) -> Select {
+        let list = padded(list);
+        self.fixed.push((expand_list(condition, list.len()).into(), list));
         self
     }
 
@@ -125,7 +137,7 @@ impl Select {
         let mut params = Vec::new();
         let mut conditions: Vec<String> = Vec::new();
         for (text, values) in &self.fixed {
-            conditions.push((*text).to_owned());
+            conditions.push(text.clone().into_owned());
             params.extend(values.iter().cloned());
         }
         for condition in &self.conditions {

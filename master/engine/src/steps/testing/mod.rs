@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder},
+    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder, Writer},
     plan::{self, Plan},
     sessions::Slots,
 };
@@ -44,6 +44,7 @@ pub(super) struct World {
     pub(super) directory: tempfile::TempDir,
     pub(super) worker: TestWorker,
     data: Data,
+    writer: Writer,
     master: MasterId,
     builder: BuilderId,
     worker_id: WorkerId,
@@ -178,10 +179,14 @@ impl World {
         let worker = TestWorker::new(BootId("boot".into()), script);
         worker.dial(&slots).await;
         let stop = watch::Sender::new(None);
+        let writer = Writer::new(data.clone());
+        let writing = writer.clone();
+        tokio::spawn(async move { writing.run().await });
         World {
             directory,
             worker,
             data,
+            writer,
             master,
             builder,
             worker_id,
@@ -317,13 +322,7 @@ impl World {
                 sources: self.sources.clone(),
             },
             properties: self.properties.clone(),
-            recorder: Recorder::new(
-                self.data.clone(),
-                self.key,
-                self.request,
-                Compression::Gz,
-                leaving.clone(),
-            ),
+            recorder: Recorder::new(&self.writer, self.key, self.request, Compression::Gz, leaving.clone()),
             slot,
             stop: self.stop.subscribe(),
             leaving: leaving.clone(),

@@ -1,0 +1,153 @@
+//! The head of the queue of pending requests, kept between two looks.
+//!
+//! Reading it costs what all pending requests together cost, and a look comes with every build that ends. So what was
+//! read is used up first; the claim tells what is pending no longer. News make it be read again, but never so often
+//! that the database would do nothing else.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use muster_core::{BuilderId, RequestId};
+use muster_data::Data;
+use muster_store::{
+    Result,
+    buildsets::{self, Pending},
+};
+
+use super::LOOK_AGAIN;
+
+/// Pending requests that are read at once, best first.
+const CONSIDERED: usize = 500;
+/// The share of the time that reading may take while the queue is not used up: one in so many.
+const SHARE: u32 = 10;
+
+/// What is known of the queue.
+#[derive(Default)]
+pub(super) struct Queue {
+    requests: Vec<Pending>,
+    /// The builders it was read for.
+    builders: BTreeSet<BuilderId>,
+    /// There are more than were read.
+    more: bool,
+    /// Something may have changed since it was read.
+    stale: bool,
+    /// `None` until it was read, and after that has failed.
+    read_at: Option<Instant>,
+    cost: Duration,
+    /// Somebody could build.
+    wanted: bool,
+}
+
+/// The pending requests of builders that could build, best first.
+pub(super) async fn pending(data: &Data, builders: &[BuilderId]) -> Result<Vec<Pending>> {
+    let read = data.db().read("pending_requests", |tx| async move {
+        buildsets::pending(&tx, builders, CONSIDERED as i64).await
+    });
+    read.await
+}
+
+impl Queue {
+    /// Something has changed: it is read again, as soon as that is not too much.
+    pub(super) fn is_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// A look has failed: it is read again at the next one.
+    pub(super) fn forget(&mut self) {
+        self.read_at = None;
+    }
+
+    /// When it should be looked at again because news wait for it.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.read_at.filter(|_| self.stale && self.wanted).map(|at| at + self.cost * SHARE)
+    }
+
+    /// The pending requests of these builders, as far as they are considered.
+    pub(super) async fn of(&mut self, data: &Data, able: &[BuilderId]) -> Result<Vec<Pending>> {
+        self.wanted = !able.is_empty();
+        if !self.wanted {
+            return Ok(Vec::new());
+        }
+        if self.must_be_read(able) {
+            let begin = Instant::now();
+            self.requests = pending(data, able).await?;
+            self.more = self.requests.len() == CONSIDERED;
+            self.builders = able.iter().copied().collect();
+            self.stale = false;
+            self.cost = begin.elapsed();
+            self.read_at = Some(Instant::now());
+        }
+        let able: BTreeSet<BuilderId> = able.iter().copied().collect();
+        Ok(self.requests.iter().filter(|pending| able.contains(&pending.builder)).cloned().collect())
+    }
+
+    fn must_be_read(&self, able: &[BuilderId]) -> bool {
+        let Some(read_at) = self.read_at else { return true };
+        let known = able.iter().all(|builder| self.builders.contains(builder));
+        let used_up = self.more && !self.requests.iter().any(|pending| able.contains(&pending.builder));
+        let news = self.stale && read_at.elapsed() >= self.cost * SHARE;
+        !known || used_up || news || read_at.elapsed() >= LOOK_AGAIN
+    }
+
+    /// These were tried: they are taken, by this master or by another one.
+    pub(super) fn remove(&mut self, tried: &BTreeSet<RequestId>) {
+        self.requests.retain(|pending| !tried.contains(&pending.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_core::{BuildsetId, Timestamp};
+
+    use super::*;
+
+    fn read(builders: &[i64], more: bool, cost: Duration) -> Queue {
+        let pending = |builder: &i64| Pending {
+            id: RequestId(*builder),
+            buildset: BuildsetId(1),
+            builder: BuilderId(*builder),
+            priority: 0,
+            submitted_at: Timestamp(0),
+            waited_for: false,
+        };
+        Queue {
+            requests: builders.iter().map(pending).collect(),
+            builders: [1, 2, 3].map(BuilderId).into(),
+            more,
+            stale: false,
+            read_at: Some(Instant::now()),
+            cost,
+            wanted: true,
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_used_up_first() {
+        let mut queue = read(&[1, 2], true, Duration::ZERO);
+        assert!(!queue.must_be_read(&[BuilderId(1)]));
+        queue.remove(&[RequestId(1)].into());
+        assert!(queue.must_be_read(&[BuilderId(1)]), "there may be more");
+        assert!(!queue.must_be_read(&[BuilderId(1), BuilderId(2)]));
+        assert!(queue.must_be_read(&[BuilderId(4)]), "it was not read for this one");
+        let queue = read(&[], false, Duration::ZERO);
+        assert!(!queue.must_be_read(&[BuilderId(1)]), "there was nothing, and nothing has changed");
+    }
+
+    #[test]
+    fn news_are_looked_at_but_not_all_the_time() {
+        let mut queue = read(&[1], false, Duration::ZERO);
+        assert_eq!(queue.due(), None);
+        queue.is_stale();
+        assert!(queue.due().is_some() && queue.must_be_read(&[BuilderId(1)]));
+        let mut costly = read(&[1], false, Duration::from_secs(60));
+        costly.is_stale();
+        assert!(!costly.must_be_read(&[BuilderId(1)]));
+        assert!(costly.due().is_some_and(|due| due > Instant::now()));
+        costly.wanted = false;
+        assert_eq!(costly.due(), None, "nobody could build");
+        costly.forget();
+        assert!(costly.must_be_read(&[BuilderId(1)]));
+    }
+}

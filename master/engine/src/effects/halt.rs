@@ -1,0 +1,10 @@
+//! Why a run stops to be this master's.
+
+/// Why a run can't be written about any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// Another master owns it: drop everything, touch nothing.
+    Fenced,
+    /// This master goes: rows and journal stay for who goes on.
+    Leaving,
+}

@@ -1,0 +1,530 @@
+//! The writer of this master: commits what all its runs have gathered, together.
+//!
+//! A run hands over what it has done and goes on; what somebody waits for is committed at once, everything else within
+//! [`GATHER_TIME`]. While one commit is under way the next one gathers, so under load a commit carries many runs. Text is
+//! compressed outside of the transaction, on threads of its own, while the commit before is still under way.
+//!
+//! What a worker sent is acknowledged only after the commit that stores it. A run that has another owner by now loses its
+//! own part of a commit and no other. A run whose data can't be stored goes on being tried by itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use muster_core::RequestId;
+use muster_data::{Data, RunPart, RunWrite};
+use muster_store::{Error, chunks::Compression, runs::RunKey};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    gathered::{Acknowledgements, Gathered},
+    halt::Halt,
+};
+
+/// Longest time that output waits for its commit when nobody asks for it.
+const GATHER_TIME: Duration = Duration::from_millis(30);
+/// Text of one run that waits to be committed. A run that has more takes no more news of its worker meanwhile.
+const MAX_OF_RUN: usize = 2 << 20;
+/// Text of all runs that waits to be committed; beyond it no run takes news. Twice [`MAX_OF_GROUP`] is under way beside.
+const MAX_WAITING: usize = 16 << 20;
+/// Text in one commit, before compression: a server takes a few MB in some tens of milliseconds.
+const MAX_OF_GROUP: usize = 4 << 20;
+/// While a commit is under way, so much text is worth being compressed ahead.
+const PACK_AHEAD: usize = 256 << 10;
+/// Runs in one commit: it bounds how long their rows are locked, and the length of statements.
+const MAX_RUNS: usize = 64;
+/// Waits between attempts while the database refuses: first and longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+
+/// The writer. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Writer(Arc<Shared>);
+
+struct Shared {
+    data: Data,
+    state: Mutex<State>,
+    /// Wakes the writer.
+    wake: Notify,
+    /// Tells runs that there is room again.
+    room: watch::Sender<u64>,
+    /// Whether the database refuses at present.
+    refused: watch::Sender<bool>,
+    /// Tells that some log has ended whose chunks should be grouped.
+    regroup: watch::Sender<u64>,
+    closed: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    accounts: HashMap<u64, Queue>,
+    last_id: u64,
+    /// Accounts that have something, the one that waits longest first.
+    due: VecDeque<u64>,
+    /// Accounts whose data could not be stored, and when they are due again.
+    resting: Vec<(Instant, u64)>,
+    /// Bytes of text in all of them.
+    waiting: usize,
+    /// Since when the first of them waits.
+    since: Option<Instant>,
+    /// Somebody waits for a commit.
+    urgent: bool,
+    /// Groups that were taken and are not committed yet.
+    under_way: usize,
+}
+
+/// What one run has handed over.
+struct Queue {
+    key: RunKey,
+    request: RequestId,
+    compression: Compression,
+    gathered: Gathered,
+    /// Counts what was handed over.
+    posted: u64,
+    outcome: watch::Sender<Outcome>,
+    is_due: bool,
+    /// Its run is gone; what is left is still written.
+    orphaned: bool,
+    /// What could not be stored for its own sake.
+    held: Option<Part>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Outcome {
+    durable: u64,
+    fenced: bool,
+}
+
+/// What is committed of one run.
+struct Part {
+    account: u64,
+    key: RunKey,
+    request: RequestId,
+    writes: Vec<RunWrite>,
+    acknowledge: Acknowledgements,
+    upto: u64,
+    /// How long it waits when it fails by itself once more.
+    wait: Duration,
+}
+
+/// What was taken from one run, and is still to be compressed.
+struct Taken {
+    account: u64,
+    key: RunKey,
+    request: RequestId,
+    compression: Compression,
+    gathered: Gathered,
+    upto: u64,
+    held: Option<Part>,
+}
+
+impl Writer {
+    pub(crate) fn new(data: Data) -> Writer {
+        Writer(Arc::new(Shared {
+            data,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            room: watch::Sender::new(0),
+            refused: watch::Sender::new(false),
+            regroup: watch::Sender::new(0),
+            closed: CancellationToken::new(),
+        }))
+    }
+
+    /// Opens the account of a run.
+    pub(crate) fn open(&self, key: RunKey, request: RequestId, compression: Compression) -> Account {
+        let outcome = watch::Sender::new(Outcome::default());
+        let seen = outcome.subscribe();
+        let mut state = self.0.state();
+        state.last_id += 1;
+        let id = state.last_id;
+        let queue = Queue {
+            key,
+            request,
+            compression,
+            gathered: Gathered::default(),
+            posted: 0,
+            outcome,
+            is_due: false,
+            orphaned: false,
+            held: None,
+        };
+        state.accounts.insert(id, queue);
+        drop(state);
+        Account { shared: self.0.clone(), id, posted: 0, outcome: seen, room: self.0.room.subscribe() }
+    }
+
+    /// Changes whenever logs are to be grouped.
+    pub(crate) fn regroup_wanted(&self) -> watch::Receiver<u64> {
+        self.0.regroup.subscribe()
+    }
+
+    /// No run hands over anything any more: the writer ends when it has written what there is, or the database refuses.
+    pub(crate) fn close(&self) {
+        self.0.closed.cancel();
+        self.0.wake.notify_one();
+    }
+
+    /// Writes until it is closed.
+    pub(crate) async fn run(&self) {
+        let (packed, groups) = mpsc::channel(1);
+        tokio::join!(self.gather(packed), self.commit(groups));
+    }
+
+    async fn gather(&self, packed: mpsc::Sender<Vec<Part>>) {
+        while let Some(group) = self.next_group().await {
+            let parts = join_all(group.into_iter().map(Taken::packed)).await;
+            if packed.send(parts).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something that should be committed; `None` when nothing comes any more.
+    async fn next_group(&self) -> Option<Vec<Taken>> {
+        loop {
+            let woken = self.0.wake.notified();
+            let next = {
+                let mut state = self.0.state();
+                let closed = self.0.closed.is_cancelled();
+                state.wake_rested(Instant::now());
+                if closed && state.due.is_empty() && state.under_way == 0 {
+                    return None;
+                }
+                match state.ready_at(closed) {
+                    Some(at) if at <= Instant::now() && !state.due.is_empty() => {
+                        let group = state.take();
+                        drop(state);
+                        self.0.room.send_modify(|count| *count += 1);
+                        return Some(group);
+                    }
+                    at => at,
+                }
+            };
+            let timer = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    async fn commit(&self, mut groups: mpsc::Receiver<Vec<Part>>) {
+        while let Some(group) = groups.recv().await {
+            self.write(group).await;
+            self.0.state().under_way -= 1;
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Commits a group, however often the database has to be asked.
+    async fn write(&self, group: Vec<Part>) {
+        let mut wait = RETRY.0;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.0.data.trust().held() => {}
+                // What is lost now is done again by whoever goes on with the builds.
+                () = self.0.closed.cancelled() => return,
+            }
+            let parts: Vec<RunPart<'_>> = group.iter().map(Part::as_run).collect();
+            match self.0.data.commit_runs(&parts).await {
+                Ok(committed) => {
+                    self.0.refused.send_if_modified(|refused| std::mem::replace(refused, false));
+                    if committed.regroup {
+                        self.0.regroup.send_modify(|count| *count += 1);
+                    }
+                    let outcomes = group.into_iter().zip(committed.ours);
+                    return outcomes.for_each(|(part, ours)| self.0.settle(part, ours));
+                }
+                Err(error) if is_of_data(&error) => return self.write_alone(group, &error).await,
+                Err(error) => tracing::error!(%error, "can't write about builds; trying again"),
+            }
+            self.0.refused.send_replace(true);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(RETRY.1),
+                // What is lost now is done again by whoever goes on with the builds.
+                () = self.0.closed.cancelled() => return,
+            }
+        }
+    }
+
+    /// Something in the group can't be stored: each run by itself, so that only the one concerned waits.
+    async fn write_alone(&self, group: Vec<Part>, error: &Error) {
+        if let [part] = group.as_slice() {
+            tracing::error!(build = %part.key.build, %error, "can't write about a build; trying again");
+            return group.into_iter().for_each(|part| self.0.hold(part));
+        }
+        for part in group {
+            match self.0.data.commit_runs(&[part.as_run()]).await {
+                Ok(committed) => {
+                    let ours = committed.ours.first().copied().unwrap_or(false);
+                    self.0.settle(part, ours);
+                }
+                Err(error) => {
+                    tracing::error!(build = %part.key.build, %error, "can't write about a build; trying again");
+                    self.0.hold(part);
+                }
+            }
+        }
+    }
+}
+
+/// Whether trying again with other company may help: the server is there and has something against what was written.
+fn is_of_data(error: &Error) -> bool {
+    !matches!(error, Error::Lost(_) | Error::Transient(_) | Error::Unknown { .. } | Error::Untrusted)
+}
+
+impl Part {
+    fn as_run(&self) -> RunPart<'_> {
+        RunPart { run: self.key, request: self.request, writes: &self.writes }
+    }
+}
+
+impl Taken {
+    async fn packed(self) -> Part {
+        let Taken { account, key, request, compression, gathered, upto, held } = self;
+        let (writes, acknowledge) = gathered.packed(compression).await;
+        match held {
+            None => Part { account, key, request, writes, acknowledge, upto, wait: RETRY.0 },
+            Some(mut part) => {
+                part.writes.extend(writes);
+                part.acknowledge.merge(acknowledge);
+                Part { upto, ..part }
+            }
+        }
+    }
+}
+
+impl State {
+    /// When the next group should be taken, if anything is there for one, or when that should be asked again.
+    fn ready_at(&self, closed: bool) -> Option<Instant> {
+        let rested = self.resting.iter().map(|(until, _)| *until).min();
+        if self.due.is_empty() {
+            return rested;
+        }
+        let now = Instant::now();
+        match self.under_way {
+            0 if self.urgent || closed || self.waiting >= MAX_OF_GROUP => Some(now),
+            0 => Some(self.since.map_or(now, |since| since + GATHER_TIME)),
+            1 if self.waiting >= PACK_AHEAD => Some(now),
+            _ => None,
+        }
+    }
+
+    /// Those that have rested long enough are due.
+    fn wake_rested(&mut self, now: Instant) {
+        let (up, resting) = self.resting.drain(..).partition(|(until, _)| *until <= now);
+        self.resting = resting;
+        let up: Vec<(Instant, u64)> = up;
+        if !up.is_empty() {
+            self.since.get_or_insert(now);
+        }
+        self.due.extend(up.into_iter().map(|(_, id)| id));
+    }
+
+    /// Takes what the next commit carries.
+    fn take(&mut self) -> Vec<Taken> {
+        let mut group: Vec<Taken> = Vec::new();
+        let mut bytes = 0;
+        while group.len() < MAX_RUNS && bytes < MAX_OF_GROUP {
+            let Some(id) = self.due.front().copied() else { break };
+            let Some(queue) = self.accounts.get_mut(&id) else {
+                self.due.pop_front();
+                continue;
+            };
+            // The same build under two epochs, or a run that fails by itself: not in one commit with others.
+            let alone = queue.held.is_some() || group.iter().any(|taken| taken.key.build == queue.key.build);
+            if alone && !group.is_empty() {
+                break;
+            }
+            self.due.pop_front();
+            queue.is_due = false;
+            let gathered = std::mem::take(&mut queue.gathered);
+            bytes += gathered.text_bytes();
+            group.push(Taken {
+                account: id,
+                key: queue.key,
+                request: queue.request,
+                compression: queue.compression,
+                gathered,
+                upto: queue.posted,
+                held: queue.held.take(),
+            });
+            if alone {
+                break;
+            }
+        }
+        self.waiting -= bytes;
+        self.under_way += 1;
+        if self.due.is_empty() {
+            (self.urgent, self.since) = (false, None);
+        } else {
+            self.since = Some(Instant::now());
+        }
+        group
+    }
+
+    fn make_due(&mut self, id: u64) {
+        if let Some(queue) = self.accounts.get_mut(&id)
+            && !std::mem::replace(&mut queue.is_due, true)
+        {
+            self.due.push_back(id);
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part is committed, or was left out because its run is not ours any more.
+    fn settle(&self, part: Part, ours: bool) {
+        if ours {
+            part.acknowledge.send();
+        }
+        let mut state = self.state();
+        let State { accounts, waiting, .. } = &mut *state;
+        let Some(queue) = accounts.get_mut(&part.account) else { return };
+        if !ours {
+            tracing::warn!(build = %part.key.build, "the run has another owner now; this master lets go of it");
+            *waiting -= queue.gathered.text_bytes();
+            queue.gathered = Gathered::default();
+        }
+        queue.outcome.send_modify(|outcome| {
+            outcome.durable = part.upto;
+            outcome.fenced |= !ours;
+        });
+        if queue.orphaned && queue.posted == part.upto {
+            accounts.remove(&part.account);
+        }
+    }
+
+    /// A part could not be stored for its own sake: it is tried again by itself.
+    fn hold(&self, mut part: Part) {
+        self.refused.send_replace(true);
+        if self.closed.is_cancelled() {
+            return;
+        }
+        let mut state = self.state();
+        let State { accounts, resting, .. } = &mut *state;
+        let Some(queue) = accounts.get_mut(&part.account) else { return };
+        queue.is_due = true;
+        resting.push((Instant::now() + part.wait, part.account));
+        part.wait = (part.wait * 2).min(RETRY.1);
+        queue.held = Some(part);
+    }
+}
+
+/// Where one run hands over what it has done.
+pub(crate) struct Account {
+    shared: Arc<Shared>,
+    id: u64,
+    posted: u64,
+    outcome: watch::Receiver<Outcome>,
+    room: watch::Receiver<u64>,
+}
+
+impl Account {
+    /// Hands over; it is committed soon.
+    pub(super) fn post(&mut self, gathered: Gathered) {
+        if gathered.is_empty() {
+            return;
+        }
+        let mut state = self.shared.state();
+        let bytes = gathered.text_bytes();
+        let Some(queue) = state.accounts.get_mut(&self.id) else { return };
+        if queue.outcome.borrow().fenced {
+            return;
+        }
+        queue.gathered.merge(gathered);
+        queue.posted += 1;
+        self.posted = queue.posted;
+        state.waiting += bytes;
+        state.make_due(self.id);
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.shared.state();
+        let mine = state.accounts.get(&self.id).map_or(0, |queue| queue.gathered.text_bytes());
+        mine < MAX_OF_RUN && state.waiting < MAX_WAITING
+    }
+
+    /// Waits until there is room after there was none, or until the run is over here.
+    pub(super) async fn attend(&mut self) -> Result<(), Halt> {
+        let full = !self.has_room();
+        loop {
+            if self.outcome.borrow_and_update().fenced {
+                return Err(Halt::Fenced);
+            }
+            self.room.mark_unchanged();
+            if full && self.has_room() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = self.outcome.changed() => changed.map_err(|_| Halt::Leaving)?,
+                changed = self.room.changed(), if full => changed.map_err(|_| Halt::Leaving)?,
+            }
+        }
+    }
+
+    /// Has everything that was handed over committed at once, and waits for it.
+    pub(super) async fn durable(&mut self) -> Result<(), Halt> {
+        loop {
+            let outcome = *self.outcome.borrow_and_update();
+            if outcome.fenced {
+                return Err(Halt::Fenced);
+            }
+            if outcome.durable >= self.posted {
+                return Ok(());
+            }
+            self.hurry();
+            self.outcome.changed().await.map_err(|_| Halt::Leaving)?;
+        }
+    }
+
+    /// The same, but a database that refuses is not waited for.
+    pub(super) async fn durable_if_accepted(&mut self) -> Result<(), Halt> {
+        let mut refused = self.shared.refused.subscribe();
+        tokio::select! {
+            biased;
+            durable = self.durable() => durable,
+            _ = refused.wait_for(|refused| *refused) => Err(Halt::Leaving),
+        }
+    }
+
+    fn hurry(&self) {
+        self.shared.state().urgent = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+/// What was handed over is still written.
+impl Drop for Account {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let State { accounts, waiting, .. } = &mut *state;
+        let Some(queue) = accounts.get_mut(&self.id) else { return };
+        queue.orphaned = true;
+        let outcome = *queue.outcome.borrow();
+        if outcome.fenced || outcome.durable >= queue.posted {
+            *waiting -= queue.gathered.text_bytes();
+            accounts.remove(&self.id);
+        }
+    }
+}
