@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use muster_core::{Epoch, render::Renderable};
+use muster_core::{BuildId, Epoch, render::Renderable};
 use muster_data::Dialled;
 use muster_net::Listener;
 use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
@@ -118,10 +118,11 @@ impl Engine {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let boot = opening.boot_id().clone();
+        let before = slot.builds();
         let dialled = self.data().worker_dials(self.master(), slot.id(), &boot.0, dial_no, &info).await;
-        let (moved, builds) = match dialled {
-            Ok(Dialled::Won { moved, builds }) => (moved, builds),
-            Ok(Dialled::Lost) => {
+        let (moved, runs) = match dialled {
+            Ok(Dialled::Won { moved, runs }) if slot.supersede(&boot, opening.dial_no()) => (moved, runs),
+            Ok(Dialled::Won { .. } | Dialled::Lost) => {
                 return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here")
                     .await;
             }
@@ -130,9 +131,10 @@ impl Engine {
                 return refuse(opening, RefusalCode::Unavailable, "the master's database is away").await;
             }
         };
-        // What another master led since must not be ordered from here once more.
-        slot.keep_only(&builds);
-        slot.supersede();
+        // What was finished elsewhere must not be ordered from here once more.
+        let is_over = |build: &BuildId| !runs.iter().any(|run| run.build == *build);
+        before.into_iter().filter(is_over).for_each(|build| slot.let_go(build));
+        self.settle_worker(&runs).await;
         self.take_up(moved, &self.0.leaving).await;
         tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
         let (link, events) = slot.link_for(&boot, opening.info(), bound);

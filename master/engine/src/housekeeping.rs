@@ -1,9 +1,10 @@
-//! What is set right behind everything else: chunks of ended logs are grouped, orphaned requests are freed.
+//! What is set right behind everything else: chunks of ended logs are grouped, orphaned requests are freed, workers are
+//! told of commands that nobody needs any more.
 
 use std::time::Duration;
 
-use muster_store::{Error, chunks::Compression, regroup};
-use tokio::time::{MissedTickBehavior, interval};
+use muster_store::{Error, chunks::Compression, regroup, runs};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
@@ -12,6 +13,10 @@ use crate::Engine;
 const LOOK_FOR_LOGS: Duration = Duration::from_secs(60);
 /// How often orphans are looked for; Buildbot's housekeeping, which makes them, runs as often.
 const LOOK_FOR_ORPHANS: Duration = Duration::from_secs(60);
+
+/// How long a database that refuses is left alone, and a run that is still there is waited for: whoever owns it goes on
+/// with it or ends it soon.
+const LOOK_FOR_STRANGERS: Duration = Duration::from_secs(10);
 
 /// Groups the chunks of logs, one log after the other, until `leaving`. What is left undone is taken up later, here or
 /// elsewhere.
@@ -65,4 +70,45 @@ pub(crate) async fn free_orphans(engine: Engine, leaving: CancellationToken) {
             Err(error) => tracing::warn!(%error, "can't look for orphaned requests; trying again"),
         }
     }
+}
+
+/// Tells workers to forget commands whose runs are over, until `leaving`. A worker that has just come may hold commands of
+/// which nobody here knows: only the database knows whether somebody will still ask for them.
+pub(crate) async fn forget_strangers(engine: Engine, leaving: CancellationToken) {
+    let mut come = engine.slots().strangers();
+    loop {
+        come.mark_unchanged();
+        let looking = async {
+            match forget_those_over(&engine).await {
+                Ok(0) => drop(come.changed().await),
+                Ok(_) => drop(timeout(LOOK_FOR_STRANGERS, come.changed()).await),
+                Err(error) => {
+                    tracing::debug!(%error, "can't ask about commands of workers; trying again");
+                    sleep(LOOK_FOR_STRANGERS).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = looking => {}
+            () = leaving.cancelled() => return,
+        }
+    }
+}
+
+/// Answers how many strangers are left.
+async fn forget_those_over(engine: &Engine) -> muster_store::Result<usize> {
+    let mut left = 0;
+    for slot in engine.slots().all() {
+        let strangers = slot.strangers();
+        if strangers.is_empty() {
+            continue;
+        }
+        let asked = &strangers;
+        let over =
+            engine.data().db().read("over_among", |tx| async move { runs::over_among(&tx, asked).await });
+        let over = over.await?;
+        slot.forget_strangers(&over);
+        left += strangers.len() - over.len();
+    }
+    Ok(left)
 }

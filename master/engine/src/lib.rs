@@ -20,6 +20,7 @@ mod runner;
 mod sessions;
 #[cfg(test)]
 mod simulation;
+mod slots;
 mod steps;
 
 use std::{path::PathBuf, sync::Arc};
@@ -40,7 +41,8 @@ pub use steps::STEP_KINDS;
 
 use effects::Writer;
 use runner::Runs;
-use sessions::{Slot, Slots};
+use sessions::Slot;
+use slots::Slots;
 
 /// An engine. Clones are the same one.
 #[derive(Clone)]
@@ -119,6 +121,7 @@ impl Engine {
                 self.follow_trust(leaving.clone()),
                 housekeeping::group_logs(self.clone(), leaving.clone()),
                 housekeeping::free_orphans(self.clone(), leaving.clone()),
+                housekeeping::forget_strangers(self.clone(), leaving.clone()),
                 self.follow_configuration(leaving.clone()),
             );
             self.0.runs.wait().await;

@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step};
+use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step, WorkerId};
 use muster_store::{
-    builds,
+    Error, builds,
     chunks::Compression,
     query,
     runs::{RunKey, RunRow},
@@ -98,15 +98,40 @@ impl Runs {
         self.ended.send_modify(|count| *count += 1);
     }
 
-    /// Notes the end of a run's task. `false`: the build has begun anew here meanwhile, and the worker's commands are the
-    /// new task's.
-    fn over(&self, key: &RunKey) -> bool {
+    /// Enters a run whose task is about to start. `false`: the build runs here already, under this epoch or a later one.
+    fn enter(&self, handle: Handle) -> bool {
         let mut handles = self.handles();
-        let is_last = handles.get(&key.build).is_some_and(|handle| handle.key == *key);
-        if is_last {
+        let build = handle.key.build;
+        if handles.get(&build).is_some_and(|known| known.key.epoch >= handle.key.epoch) {
+            return false;
+        }
+        handles.insert(build, handle);
+        true
+    }
+
+    /// Whether a build runs here under this epoch or a later one.
+    fn is_ahead_of(&self, key: &RunKey) -> bool {
+        self.handles().get(&key.build).is_some_and(|known| known.key.epoch >= key.epoch)
+    }
+
+    /// Strikes out a run whose task has let go of its worker.
+    fn leave(&self, key: &RunKey) {
+        let mut handles = self.handles();
+        if handles.get(&key.build).is_some_and(|handle| handle.key == *key) {
             handles.remove(&key.build);
         }
-        is_last
+    }
+
+    /// Puts down what runs here of a build under an epoch before this one, and waits for its end.
+    async fn end_earlier(&self, key: &RunKey) -> bool {
+        let earlier =
+            self.handles().get(&key.build).filter(|handle| handle.key.epoch < key.epoch).map(|handle| {
+                handle.down.cancel();
+                handle.ended.clone()
+            });
+        let Some(ended) = earlier else { return false };
+        ended.cancelled().await;
+        true
     }
 
     /// Waits until no run is under way.
@@ -146,9 +171,9 @@ impl Engine {
 
     /// Goes on with runs that are this master's now; one that can't be gone on with is given back.
     pub(crate) async fn take_up(&self, runs: Vec<RunRow>, leaving: &CancellationToken) {
-        for run in runs {
+        for run in runs.into_iter().filter(|run| !self.0.runs.is_ahead_of(&run.key)) {
             let build = run.key.build;
-            self.settle(&run).await;
+            self.settle(&run.key, run.worker).await;
             let given_back = match self.restore(&run).await {
                 Ok(Ok(begin)) => {
                     tracing::info!(%build, "goes on with a build");
@@ -162,28 +187,33 @@ impl Engine {
                 }
                 Err(error) => Err(error),
             };
-            if let Some(slot) = self.slots().by_id(run.worker) {
-                slot.release(build);
-            }
-            if let Err(error) = given_back {
-                tracing::error!(%build, %error, "can't go on with a build yet; trying again");
-                self.0.runs.put_off(run);
+            let slot = self.slots().by_id(run.worker);
+            match given_back {
+                Ok(()) => slot.iter().for_each(|slot| slot.release(build)),
+                Err(Error::Fenced(_)) => slot.iter().for_each(|slot| slot.part(build)),
+                Err(error) => {
+                    tracing::error!(%build, %error, "can't go on with a build yet; trying again");
+                    self.0.runs.put_off(run);
+                }
             }
         }
     }
 
     /// Ends what an earlier epoch of a run left here: it went away and came back, and two tasks of one build would take
-    /// each other's news.
-    async fn settle(&self, run: &RunRow) {
-        let earlier = self.0.runs.handles().get(&run.key.build).map(|handle| {
-            handle.down.cancel();
-            handle.ended.clone()
-        });
-        let Some(ended) = earlier else { return };
-        ended.cancelled().await;
-        if let Some(slot) = self.slots().by_id(run.worker) {
-            // Before the worker comes again: its commands are not to be forgotten.
-            slot.expect(run.key.build);
+    /// each other's news. Afterwards the worker may come again.
+    async fn settle(&self, key: &RunKey, worker: WorkerId) {
+        if self.0.runs.end_earlier(key).await
+            && let Some(slot) = self.slots().by_id(worker)
+        {
+            slot.expect(key.build);
+        }
+    }
+
+    /// Puts down what runs here on a worker under epochs that are over, before the worker comes: what it says is for
+    /// their successors.
+    pub(crate) async fn settle_worker(&self, present: &[RunKey]) {
+        for key in present {
+            self.0.runs.end_earlier(key).await;
         }
     }
 
@@ -254,11 +284,13 @@ impl Engine {
         let key = begin.key;
         let build = key.build;
         let slot = begin.slot.clone();
-        slot.expect(build);
         let (stop, stopped) = watch::channel(None);
         let (down, ended) = (leaving.child_token(), CancellationToken::new());
         let handle = Handle { key, slot: slot.clone(), stop, down: down.clone(), ended: ended.clone() };
-        self.0.runs.handles().insert(build, handle);
+        if !self.0.runs.enter(handle) {
+            return;
+        }
+        slot.expect(build);
         let place = begin.reservation.take();
         let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
         let rows = begin.rows.clone();
@@ -268,15 +300,15 @@ impl Engine {
             let _ended = ended.drop_guard();
             let outcome = run::execute(core, rows).await;
             drop(place);
-            if engine.0.runs.over(&key) {
-                match outcome {
-                    Ok(()) => slot.release(build),
-                    // The next start goes on, or whoever gets the worker: its commands are not to be touched.
-                    Err(Halt::Leaving) if leaving.is_cancelled() => {}
-                    // Its commands belong to the new owner.
-                    Err(Halt::Leaving | Halt::Fenced) => slot.part(build),
-                }
+            match outcome {
+                Ok(()) => slot.release(build),
+                // The next start goes on, or whoever gets the worker: its commands are not to be touched.
+                Err(Halt::Leaving) if leaving.is_cancelled() => {}
+                // Its commands belong to the new owner.
+                Err(Halt::Leaving | Halt::Fenced) => slot.part(build),
             }
+            // Only now: whoever goes on with the build here finds this run as long as it touches the worker.
+            engine.0.runs.leave(&key);
             engine.0.runs.poke();
         });
     }

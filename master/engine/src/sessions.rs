@@ -1,7 +1,12 @@
 //! The workers as an engine sees them: one slot for each configured worker, with the session it has or had.
+//!
+//! A worker that doesn't know a command never got its order: that is how whoever goes on with a run finds out whether
+//! the order must still be sent. So a worker may be made to forget a command only after a commit that says that nobody
+//! will ask for it: its run is over, or does it again under another number. What a worker holds and nobody here knows is
+//! therefore kept until the database has said that its run is over ([`Slot::strangers`]).
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -64,11 +69,15 @@ struct Inner {
     changed: watch::Sender<u64>,
     /// The same for all workers together: the distributor waits on it.
     any_changed: watch::Sender<u64>,
+    /// Counts connections that brought commands of which nobody here knows.
+    strange: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
     life: Option<Life>,
+    /// The last dial that won the session here: its life and number.
+    dial: Option<(BootId, u64)>,
     away_since: Option<Instant>,
     info: WorkerInfo,
     /// Where the news of each running command go.
@@ -80,6 +89,24 @@ struct State {
 }
 
 impl State {
+    /// Whether a later dial of the same life has come here since.
+    fn is_outdated(&self, boot: &BootId, dial_no: u64) -> bool {
+        self.dial.as_ref().is_some_and(|(known, latest)| known == boot && dial_no < *latest)
+    }
+
+    /// Makes the worker forget a build's commands.
+    fn forget(&mut self, build: BuildId) {
+        let Some(life) = &mut self.life else { return };
+        life.link.abandon(build);
+        life.unclaimed.retain(|id, _| {
+            let goes = id.build == build;
+            if goes {
+                life.link.forget(*id);
+            }
+            !goes
+        });
+    }
+
     fn lose_connection(&mut self) {
         let Some(life) = self.life.as_mut().filter(|life| life.connected) else { return };
         life.connected = false;
@@ -111,6 +138,22 @@ struct Life {
 }
 
 impl Slot {
+    pub(crate) fn new(
+        name: &str,
+        id: WorkerId,
+        any_changed: watch::Sender<u64>,
+        strange: watch::Sender<u64>,
+    ) -> Slot {
+        Slot(Arc::new(Inner {
+            name: name.to_owned(),
+            id,
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            any_changed,
+            strange,
+        }))
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
@@ -191,9 +234,16 @@ impl Slot {
         }
     }
 
-    /// A new connection of the worker is about to come: what the one before said it held counts no more.
-    pub(crate) fn supersede(&self) {
-        self.state().lose_connection();
+    /// A dial has won the session: a new connection is about to come, and what the one before said it held counts no
+    /// more. `false`: a later dial was faster.
+    pub(crate) fn supersede(&self, boot: &BootId, dial_no: u64) -> bool {
+        let mut state = self.state();
+        if state.is_outdated(boot, dial_no) {
+            return false;
+        }
+        state.dial = Some((boot.clone(), dial_no));
+        state.lose_connection();
+        true
     }
 
     /// Its operator, or somebody here, asked it to go when its builds are done.
@@ -217,31 +267,34 @@ impl Slot {
         }
     }
 
-    /// The worker is about to connect, and these are the builds on it: what is left here of others was finished
-    /// elsewhere.
-    pub(crate) fn keep_only(&self, builds: &[BuildId]) {
-        let mut state = self.state();
-        state.streams.retain(|id, _| builds.contains(&id.build));
-        if let Some(life) = &state.life {
-            life.link.let_go(|known| !builds.contains(&known));
-        }
+    /// The builds that run on it here.
+    pub(crate) fn builds(&self) -> Vec<BuildId> {
+        self.state().builds.iter().copied().collect()
     }
 
-    /// A run is over; what is left of its commands is dropped.
+    /// A run is over, and that is committed: what is left of its commands is dropped, here and on the worker.
     pub(crate) fn release(&self, build: BuildId) {
         let mut state = self.state();
         state.builds.remove(&build);
-        if let Some(life) = &mut state.life {
-            let left: Vec<CommandId> =
-                life.unclaimed.keys().filter(|id| id.build == build).copied().collect();
-            for id in left {
-                life.unclaimed.remove(&id);
-                life.link.forget(id);
-            }
-            life.link.let_go(|known| known == build);
-        }
+        state.streams.retain(|id, _| id.build != build);
+        state.forget(build);
         drop(state);
         self.tell();
+    }
+
+    /// Builds of which the worker holds commands and nobody here knows anything.
+    pub(crate) fn strangers(&self) -> Vec<BuildId> {
+        let state = self.state();
+        let held = state.life.iter().flat_map(|life| life.unclaimed.keys());
+        let strange: HashSet<BuildId> =
+            held.map(|id| id.build).filter(|build| !state.builds.contains(build)).collect();
+        strange.into_iter().collect()
+    }
+
+    /// The runs of these strangers are over: the worker needn't keep anything of them.
+    pub(crate) fn forget_strangers(&self, over: &[BuildId]) {
+        let mut state = self.state();
+        over.iter().for_each(|build| state.forget(*build));
     }
 
     /// The link to the worker's present life, for its connections.
@@ -276,8 +329,8 @@ impl Slot {
     pub(crate) async fn pump(&self, boot: BootId, mut events: MasterEvents) {
         while let Some(event) = events.next().await {
             match event {
-                MasterEvent::Connected { unclaimed, .. } => self.connected(&boot, unclaimed),
-                MasterEvent::Disconnected { reason, .. } => self.disconnected(&boot, &reason),
+                MasterEvent::Connected { dial_no, unclaimed } => self.connected(&boot, dial_no, unclaimed),
+                MasterEvent::Disconnected { dial_no, reason } => self.disconnected(&boot, dial_no, &reason),
                 MasterEvent::Update { command, number, body } => {
                     self.deliver(command, CommandNews::Update(number, body)).await;
                 }
@@ -295,26 +348,31 @@ impl Slot {
         self.tell();
     }
 
-    fn connected(&self, boot: &BootId, unclaimed: Vec<CommandState>) {
+    fn connected(&self, boot: &BootId, dial_no: u64, unclaimed: Vec<CommandState>) {
         let mut state = self.state();
+        if state.is_outdated(boot, dial_no) {
+            return;
+        }
         state.away_since = None;
         let State { life, builds, .. } = &mut *state;
+        let mut has_strangers = false;
         if let Some(life) = life.as_mut().filter(|life| life.boot == *boot) {
             life.connected = true;
-            for command in unclaimed {
-                if builds.contains(&command.command.build) {
-                    life.unclaimed.insert(command.command, command);
-                } else {
-                    life.link.forget(command.command);
-                }
-            }
+            has_strangers = unclaimed.iter().any(|held| !builds.contains(&held.command.build));
+            life.unclaimed = unclaimed.into_iter().map(|held| (held.command, held)).collect();
         }
         drop(state);
+        if has_strangers {
+            self.0.strange.send_modify(|count| *count += 1);
+        }
         self.tell();
     }
 
-    fn disconnected(&self, boot: &BootId, reason: &str) {
+    fn disconnected(&self, boot: &BootId, dial_no: u64, reason: &str) {
         let mut state = self.state();
+        if state.is_outdated(boot, dial_no) {
+            return;
+        }
         if let Some(life) = state.life.as_mut().filter(|life| life.boot == *boot) {
             life.connected = false;
             life.unclaimed.clear();
@@ -396,15 +454,15 @@ impl Slot {
         Ok(listen(&mut state, id, epoch))
     }
 
-    /// Goes on with a command that an earlier owner of the run had started, or had been about to start.
+    /// Goes on with a command that an earlier owner of the run had started, or had been about to start. `None`: the same
+    /// life of the worker that it is meant for never got the order, so it must still be [sent](Slot::start).
     pub(crate) async fn resume(
         &self,
         boot: &BootId,
         id: CommandId,
         epoch: Epoch,
         seen: u64,
-        order: StartCommand,
-    ) -> Result<mpsc::Receiver<CommandNews>, StartError> {
+    ) -> Result<Option<mpsc::Receiver<CommandNews>>, StartError> {
         if self.wait_connected().await? != *boot {
             return Err(Gone::Restarted.into());
         }
@@ -412,11 +470,10 @@ impl Slot {
         let life = state.life.as_mut().filter(|life| life.boot == *boot).ok_or(Gone::Restarted)?;
         match life.unclaimed.remove(&id) {
             Some(held) => life.link.resume(&held, epoch, seen)?,
-            // Recorded as intended, unknown to the same life of the worker: the order never arrived.
-            None if seen == 0 => life.link.start(id, epoch, order)?,
+            None if seen == 0 => return Ok(None),
             None => return Err(Gone::Forgotten.into()),
         }
-        Ok(listen(&mut state, id, epoch))
+        Ok(Some(listen(&mut state, id, epoch)))
     }
 
     /// Asks a command to end early.
@@ -443,7 +500,8 @@ impl Slot {
         }
     }
 
-    /// Gives a command up: the worker ends it. Nothing happens when the run goes on here under another epoch.
+    /// Gives a command up, which is committed: the worker ends it. Nothing happens when the run goes on here under another
+    /// epoch.
     pub(crate) fn forget(&self, id: CommandId, epoch: Epoch) {
         if !self.done(id, epoch) {
             return;
@@ -508,64 +566,5 @@ pub(crate) enum StartError {
     Order(#[from] OrderError),
 }
 
-/// All workers of the configuration.
-#[derive(Clone)]
-pub(crate) struct Slots(Arc<SlotsInner>);
-
-struct SlotsInner {
-    by_name: Mutex<BTreeMap<String, Slot>>,
-    changed: watch::Sender<u64>,
-}
-
-impl Slots {
-    pub(crate) fn new() -> Slots {
-        let inner = SlotsInner { by_name: Mutex::default(), changed: watch::Sender::new(0) };
-        Slots(Arc::new(inner))
-    }
-
-    /// Makes the slots what the configuration names; a worker that is gone from it loses its connection.
-    pub(crate) fn configure(&self, workers: &BTreeMap<String, WorkerId>) {
-        let mut slots = self.slots();
-        slots.retain(|name, slot| {
-            let stays = workers.contains_key(name);
-            if !stays {
-                slot.close("this worker is no longer configured");
-            }
-            stays
-        });
-        for (name, id) in workers {
-            slots.entry(name.clone()).or_insert_with(|| self.slot(name, *id));
-        }
-    }
-
-    fn slot(&self, name: &str, id: WorkerId) -> Slot {
-        Slot(Arc::new(Inner {
-            name: name.to_owned(),
-            id,
-            state: Mutex::default(),
-            changed: watch::Sender::new(0),
-            any_changed: self.0.changed.clone(),
-        }))
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<Slot> {
-        self.slots().get(name).cloned()
-    }
-
-    pub(crate) fn by_id(&self, id: WorkerId) -> Option<Slot> {
-        self.slots().values().find(|slot| slot.id() == id).cloned()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Slot> {
-        self.slots().values().cloned().collect()
-    }
-
-    /// Tells when any worker came, went or became free.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
-    }
-
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+#[cfg(test)]
+mod tests;

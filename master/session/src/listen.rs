@@ -169,7 +169,7 @@ async fn send_away(mut transport: Transport, turned: Turned) -> OpeningError {
 }
 
 impl Transport {
-    async fn turn_away(&mut self, refusal: Refusal) {
+    pub(crate) async fn turn_away(&mut self, refusal: Refusal) {
         let frame = match wire::encode(&FromMaster::Refused(refusal)) {
             Ok(frame) => frame,
             Err(error) => return tracing::error!(%error, "a refusal does not fit a frame"),

@@ -23,6 +23,8 @@ pub(crate) struct MasterSession {
     commands: BTreeMap<CommandId, Channel>,
     line: Option<Line>,
     lines: u64,
+    /// The highest number of a dial that was answered.
+    dialled: u64,
     events: VecDeque<MasterEvent>,
 }
 
@@ -115,11 +117,16 @@ impl Channel {
 
 impl MasterSession {
     pub(crate) fn new() -> MasterSession {
-        MasterSession { commands: BTreeMap::new(), line: None, lines: 0, events: VecDeque::new() }
+        MasterSession { commands: BTreeMap::new(), line: None, lines: 0, dialled: 0, events: VecDeque::new() }
     }
 
-    /// Puts a new connection in the place of any other. Returns its serial number.
-    pub(crate) fn connect(&mut self, admitted: Admitted, terms: Terms, now: Instant) -> u64 {
+    /// Puts a new connection in the place of any other. Returns its serial number; `None` when a later dial was answered
+    /// meanwhile: what this one said about the worker's commands is no longer true.
+    pub(crate) fn connect(&mut self, admitted: Admitted, terms: Terms, now: Instant) -> Option<u64> {
+        if admitted.hello.dial_no < self.dialled {
+            return None;
+        }
+        self.dialled = admitted.hello.dial_no;
         self.lines += 1;
         let heartbeat = terms.heartbeat().max(MIN_HEARTBEAT);
         let mut line = Line {
@@ -154,7 +161,7 @@ impl MasterSession {
             self.drop_channel(command);
             self.events.push_back(MasterEvent::Lost { command });
         }
-        self.lines
+        Some(self.lines)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -225,6 +232,12 @@ impl MasterSession {
             self.drop_channel(*command);
         }
         !gone.is_empty()
+    }
+
+    pub(crate) fn abandon(&mut self, build: BuildId) {
+        let left: Vec<CommandId> =
+            self.commands.keys().filter(|command| command.build == build).copied().collect();
+        left.into_iter().for_each(|command| self.forget(command));
     }
 
     pub(crate) fn forget(&mut self, command: CommandId) {

@@ -61,7 +61,8 @@ impl MasterLink {
     /// Accepts `opening`, and drives its connection until it ends. Commit the session's row first. A connection that
     /// the session still has is closed at once ([`Disconnect::Superseded`] is what its call returns).
     ///
-    /// An opening of another worker or boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session.
+    /// An opening of another worker or boot id is refused and ends as [`Disconnect::WrongBoot`]: make a new session. One
+    /// that is older than another that was accepted is refused and ends as [`Disconnect::Superseded`].
     pub async fn converse(&self, opening: Opening, terms: Terms) -> Disconnect {
         self.converse_while(opening, terms, &|| true).await
     }
@@ -76,8 +77,14 @@ impl MasterLink {
             opening.refuse(Refusal { code, reason: wrong.to_string(), retry_after_ms: None }).await;
             return wrong;
         }
-        let Opening { admitted, transport } = opening;
-        let serial = self.shared.change(|session| session.connect(admitted, terms, link::now()));
+        let Opening { admitted, mut transport } = opening;
+        let connected = self.shared.change(|session| session.connect(admitted, terms, link::now()));
+        let Some(serial) = connected else {
+            let (code, reason) =
+                (RefusalCode::StaleDial, "a later connection of this worker is here".to_owned());
+            transport.turn_away(Refusal { code, reason, retry_after_ms: None }).await;
+            return Disconnect::Superseded;
+        };
         let next = || self.shared.line(serial)?.poll_transmit(link::now(), gate());
         link::drive(&self.shared, serial, transport, next).await
     }
@@ -139,6 +146,12 @@ impl MasterLink {
     /// the command is [unclaimed](MasterEvent::Connected::unclaimed) at the next one.
     pub fn forget(&self, command: CommandId) {
         self.shared.change(|session| session.forget(command));
+    }
+
+    /// [Forgets](MasterLink::forget) whatever is left of a build's commands. The build must be over, for everybody: a
+    /// command that the worker was made to forget can't be told from one that never arrived.
+    pub fn abandon(&self, build: BuildId) {
+        self.shared.change(|session| session.abandon(build));
     }
 
     /// Drops all that is on its way to or from commands of these builds, and tells the worker nothing: another engine

@@ -108,7 +108,8 @@ impl World {
         }
         let claim = self.worker.poll_transmit(self.now).unwrap().unwrap();
         let Ok(admitted) = challenged.by_claim(&claim) else { panic!("the password is right") };
-        self.master.connect(admitted, Terms::new(1, Epoch(self.epoch)), self.now);
+        let serial = self.master.connect(admitted, Terms::new(1, Epoch(self.epoch)), self.now);
+        assert!(serial.is_some(), "dial {} is the last one", self.dials);
         self.up = true;
     }
 

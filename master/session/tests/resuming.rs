@@ -159,6 +159,22 @@ async fn the_newest_connection_takes_over() {
     assert_eq!(worker.next_order().await.0, command(0));
 }
 
+/// Its engine was slow to answer it: what it said about the worker's commands is no longer true.
+#[tokio::test]
+async fn a_dial_that_is_answered_after_a_later_one_takes_nothing_over() {
+    let mut worker = TestWorker::new("secret");
+    let (link, mut events) = MasterLink::new("w1", worker.boot_id.clone());
+    let (late, dial) = dial_in_memory(&TestWorker::of_boot(worker.boot_id.clone(), "secret"), 1).await;
+    let (opening, _dial) = dial_in_memory(&worker, 2).await;
+    converse(&link, opening);
+    assert_eq!(connected(&mut events).await, 2);
+    assert!(matches!(converse(&link, late).await.unwrap(), Disconnect::Superseded));
+    let refused = dial.await.unwrap();
+    assert!(matches!(refused, Disconnect::Refused(refusal) if refusal.code == RefusalCode::StaleDial));
+    link.start(command(0), Epoch(1), glob()).unwrap();
+    assert_eq!(worker.next_order().await.0, command(0));
+}
+
 #[tokio::test]
 async fn an_engine_may_refuse_a_stale_dial_and_a_session_another_life() {
     let worker = TestWorker::new("secret");

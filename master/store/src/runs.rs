@@ -1,6 +1,6 @@
 //! Runs: builds while they are executed, with their owner, epoch, plan and journal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
 
@@ -133,11 +133,24 @@ pub async fn of_worker_elsewhere(tx: &Tx, worker: WorkerId, owner: MasterId) -> 
     tx.query(query, params![worker, owner]).await?.iter().map(from_row).collect()
 }
 
-/// The builds that run on a worker, whoever has them.
-pub async fn builds_on(tx: &Tx, worker: WorkerId) -> Result<Vec<BuildId>> {
-    let query = "SELECT buildid FROM muster_runs WHERE workerid = ? ORDER BY buildid";
+/// The rights to write about what runs on a worker, whoever has them.
+pub async fn keys_on(tx: &Tx, worker: WorkerId) -> Result<Vec<RunKey>> {
+    let query = "SELECT buildid, owner, epoch FROM muster_runs WHERE workerid = ? ORDER BY buildid";
     let rows = tx.query(query, params![worker]).await?;
-    rows.iter().map(|row| row.int(0).map(BuildId)).collect()
+    rows.iter()
+        .map(|row| {
+            let (build, owner) = (BuildId(row.int(0)?), MasterId(row.int(1)?));
+            Ok(RunKey { build, owner, epoch: Epoch(row.int(2)?) })
+        })
+        .collect()
+}
+
+/// Those of these builds of which there is no run: what they were is over for good.
+pub async fn over_among(tx: &Tx, builds: &[BuildId]) -> Result<Vec<BuildId>> {
+    let query = "SELECT buildid FROM muster_runs WHERE buildid IN (??)";
+    let rows = tx.query_among(query, builds.iter().map(|build| (*build).into()).collect()).await?;
+    let running = rows.iter().map(|row| row.int(0)).collect::<Result<HashSet<i64>>>()?;
+    Ok(builds.iter().copied().filter(|build| !running.contains(&build.0)).collect())
 }
 
 fn from_row(row: &Row) -> Result<RunRow> {

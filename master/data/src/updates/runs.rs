@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use muster_bus::Event;
 use muster_core::{
-    BuildId, BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl,
-    Timestamp, WorkerId,
+    BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl, Timestamp,
+    WorkerId,
 };
 use muster_store::{
     Error, Result, Tx, builds, buildsets,
@@ -49,8 +49,8 @@ pub enum Dialled {
     Won {
         /// Builds on this worker that another master had.
         moved: Vec<RunRow>,
-        /// All builds on this worker: they are this master's now.
-        builds: Vec<BuildId>,
+        /// All runs on this worker: they are this master's now.
+        runs: Vec<RunKey>,
     },
     /// A later dial of the same life was here already.
     Lost,
@@ -168,9 +168,9 @@ impl Data {
             workers::connected(&tx, master, worker, &muster_store::json_text(info)?).await?;
             let elsewhere = runs::of_worker_elsewhere(&tx, worker, master).await?;
             let moved = adopt(&tx, elsewhere, master).await?;
-            let builds = runs::builds_on(&tx, worker).await?;
+            let runs = runs::keys_on(&tx, worker).await?;
             Ok::<_, Error>((
-                Dialled::Won { moved, builds },
+                Dialled::Won { moved, runs },
                 vec![worker_event(&tx, worker, "connected").await?],
             ))
         });

@@ -91,11 +91,9 @@ impl StepContext<'_> {
         let ends = transfer.open().await.map_err(StepEnd::Exception)?;
         let mut running = self.begin(effect, &request, transfers).await?;
         let end = self.until_end(&mut running, &request, ends, &mut observer).await;
+        // The worker is made to forget one that was given up when the end of the build is committed, not earlier: this
+        // master may be fenced, and whoever goes on would take the command for one that was never sent.
         self.core.slot.done(running.id, self.core.key.epoch);
-        if let Err(StepEnd::Retry(_)) = &end {
-            // Nobody will ask for this command again.
-            self.core.slot.forget(running.id, self.core.key.epoch);
-        }
         end?;
         self.concluded(running.state.result)
     }
@@ -130,30 +128,57 @@ impl StepContext<'_> {
             }
         };
         let mut id = self.command_id(&row, &state);
-        if resumed && transfers {
-            // A transfer can't go on in the middle: its first part is on the master that is gone.
-            self.connected().await?;
-            self.core.slot.forget(id, self.core.key.epoch);
-            state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
-            id = self.command_id(&row, &state);
-        }
-        let (slot, epoch) = (self.core.slot.clone(), self.core.key.epoch);
-        let fresh = !resumed || transfers;
-        let started = if fresh {
-            // The intent first: a master that finds no row has ordered nothing.
-            self.record(row.clone(), &state)?;
-            self.core.recorder.flush().await?;
-            slot.start(&state.boot, id, epoch, order)
+        let started = if resumed && !transfers {
+            self.resume(&row, &state, id, order).await?
         } else {
-            tokio::select! {
-                started = slot.resume(&state.boot, id, epoch, state.seen, order) => started,
-                () = self.core.leaving.cancelled() => return Err(self.leave()),
+            let former = resumed.then_some(id);
+            if resumed {
+                // A transfer can't go on in the middle: its first part is on the master that is gone.
+                self.connected().await?;
+                state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
+                id = self.command_id(&row, &state);
             }
+            self.intend(&row, &state).await?;
+            let (slot, epoch) = (&self.core.slot, self.core.key.epoch);
+            if let Some(former) = former {
+                slot.forget(former, epoch);
+            }
+            slot.start(&state.boot, id, epoch, order)
         };
         match started {
             Ok(news) => Ok(Running { id, row, state, news }),
             Err(StartError::Gone(gone)) => Err(retry(gone)),
             Err(StartError::Order(error)) => Err(refused(&error)),
+        }
+    }
+
+    /// Commits that a command is about to be sent: whoever owns the run after that asks the worker whether it was, and a
+    /// master that finds no such row has sent nothing. The commit is the fence, too: after it only this master has sent it.
+    async fn intend(&mut self, row: &JournalRow, state: &CommandState) -> Result<(), StepEnd> {
+        self.record(row.clone(), state)?;
+        Ok(self.core.recorder.flush().await?)
+    }
+
+    /// Goes on with a command that was intended before: the worker says whether it has it.
+    async fn resume(
+        &mut self,
+        row: &JournalRow,
+        state: &CommandState,
+        id: CommandId,
+        order: StartCommand,
+    ) -> Result<Result<mpsc::Receiver<CommandNews>, StartError>, StepEnd> {
+        let (slot, epoch) = (self.core.slot.clone(), self.core.key.epoch);
+        let resumed = tokio::select! {
+            resumed = slot.resume(&state.boot, id, epoch, state.seen) => resumed,
+            () = self.core.leaving.cancelled() => return Err(self.leave()),
+        };
+        match resumed {
+            Ok(Some(news)) => Ok(Ok(news)),
+            Ok(None) => {
+                self.intend(row, state).await?;
+                Ok(slot.start(&state.boot, id, epoch, order))
+            }
+            Err(error) => Ok(Err(error)),
         }
     }
 

@@ -230,8 +230,9 @@ impl Writer {
 
     /// Commits a group, however often the database has to be asked.
     async fn write(&self, group: Vec<Part>) {
+        let group = self.0.without_held(group);
         let mut wait = RETRY.0;
-        loop {
+        while !group.is_empty() {
             tokio::select! {
                 biased;
                 () = self.0.data.trust().held() => {}
@@ -287,6 +288,13 @@ fn is_of_data(error: &Error) -> bool {
 }
 
 impl Part {
+    /// Adds what came later of the same run.
+    fn append(&mut self, later: Part) {
+        self.writes.extend(later.writes);
+        self.acknowledge.merge(later.acknowledge);
+        self.upto = later.upto;
+    }
+
     fn as_run(&self) -> RunPart<'_> {
         RunPart { run: self.key, request: self.request, writes: &self.writes }
     }
@@ -296,12 +304,12 @@ impl Taken {
     async fn packed(self) -> Part {
         let Taken { account, key, request, compression, gathered, upto, held } = self;
         let (writes, acknowledge) = gathered.packed(compression).await;
+        let later = Part { account, key, request, writes, acknowledge, upto, wait: RETRY.0 };
         match held {
-            None => Part { account, key, request, writes, acknowledge, upto, wait: RETRY.0 },
+            None => later,
             Some(mut part) => {
-                part.writes.extend(writes);
-                part.acknowledge.merge(acknowledge);
-                Part { upto, ..part }
+                part.append(later);
+                part
             }
         }
     }
@@ -411,6 +419,20 @@ impl Shared {
         if queue.orphaned && queue.posted == part.upto {
             accounts.remove(&part.account);
         }
+    }
+
+    /// What was packed of a run while an earlier part of it failed goes behind that one.
+    fn without_held(&self, group: Vec<Part>) -> Vec<Part> {
+        let mut state = self.state();
+        let mut rest = Vec::with_capacity(group.len());
+        for part in group {
+            let queue = state.accounts.get_mut(&part.account);
+            match queue.and_then(|queue| queue.held.as_mut()) {
+                Some(held) => held.append(part),
+                None => rest.push(part),
+            }
+        }
+        rest
     }
 
     /// A part could not be stored for its own sake: it is tried again by itself.

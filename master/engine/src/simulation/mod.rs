@@ -231,7 +231,13 @@ impl World {
             0..35 if self.requests.len() < REQUESTS => self.submit().await,
             35..50 => self.workers[worker].cut(),
             // While it is connected, too: then its builds move at once.
-            50..65 => self.dial(worker),
+            50..60 => self.dial(worker),
+            // A dial that is given up, and the next one comes before it was answered.
+            60..65 => {
+                self.dial(worker);
+                sleep(Duration::from_millis(self.random.u64(..20))).await;
+                self.dial(worker);
+            }
             65..72 => self.workers[worker].restart(self.random.u64(..)),
             72..82 => {
                 let master = self.random.usize(..ENGINES);

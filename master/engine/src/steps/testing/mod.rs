@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder, Writer},
     plan::{self, Plan},
-    sessions::Slots,
+    slots::Slots,
 };
 
 pub(super) use worker::{Reply, Script, TestWorker, hands_on, says};

@@ -19,7 +19,7 @@ use muster_session::{
 };
 use tokio::sync::watch;
 
-use crate::sessions::Slots;
+use crate::slots::Slots;
 
 /// What a command comes to. Bytes are those of a download.
 pub(in crate::steps) type Script = Arc<dyn Fn(&StartCommand, &[u8]) -> Reply + Send + Sync>;
