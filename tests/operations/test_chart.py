@@ -10,6 +10,7 @@ import unittest
 from typing import Any, Iterator
 
 import helm_python as helm
+import yaml
 
 from . import kube, values_table
 
@@ -18,6 +19,15 @@ VERSIONS = ("1.27.0", "1.37.0")
 
 KEDA = {"prometheusUrl": "http://prometheus.monitoring:9090"}
 SSH = {"source": "git", "git": {"url": "ssh://git@git.example.org/ci.git", "secretName": "git-key"}}
+
+
+def _readme_example(heading: str) -> dict[str, Any]:
+    """The values that the README shows below a heading."""
+    text = (kube.CHART / "README.md").read_text().split(f"## {heading}\n")[1]
+    example: dict[str, Any] = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    return example
+
+
 PEERS = [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]
 ALL_ROLES = {"roles": ["web", "scheduler", "engine", "gateway"], "kind": "StatefulSet", "replicas": 3}
 
@@ -41,7 +51,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "config": {"source": "existingConfigMap", "existingConfigMap": "ours"},
     },
     "a gateway of its own": {
-        "masters": {"gateway": {"enabled": True, "replicas": 2}, "engine": {"roles": ["engine"]}},
+        **_readme_example("Upgrade"),
         "networkPolicy": {"workersFrom": PEERS},
         "service": {"workers": {"type": "LoadBalancer", "msgpackPort": 9988, "loadBalancerSourceRanges": ["10.0.0.0/8"]}},
         "sharedDirectory": {"existingClaim": "shared"},
@@ -58,7 +68,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "keda": KEDA,
     },
     "everything": {
-        "ingress": {"enabled": True, "className": "nginx", "host": "ci.example.org", "path": "/ci/", "tlsSecretName": "tls"},
+        **_readme_example("Pages below a path"),
         "networkPolicy": {"uiFrom": PEERS, "workersFrom": PEERS, "metricsFrom": PEERS},
         "monitoring": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

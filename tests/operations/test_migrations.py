@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
 import unittest
 from pathlib import Path
+from typing import Any
 
 from . import ground, kube
 from .cells import Cell, Network
@@ -14,6 +16,7 @@ from .cluster import MUSTER, Cluster
 
 #: A database that does not answer is told within this time.
 _SOON = 30.0
+_USER = 10001
 
 
 class Configuration(unittest.TestCase):
@@ -41,6 +44,65 @@ class Configuration(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("Wrker", done.stderr)
         self.assertIn("3", done.stderr, "the line")
+
+
+class Sources(unittest.TestCase):
+    """Where master.cfg comes from: the script of the init container, as it is rendered."""
+
+    cell: Cell
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        network = Network()
+        cls.addClassCleanup(network.close)
+        cls.cell = network.cell("pod")
+        for directory in ("var/lib/muster", "srv/ci", "srv/image", "srv/config/..data"):
+            (cls.cell.root / directory).mkdir(parents=True)
+            os.chown(cls.cell.root / directory, _USER, _USER)
+
+    def _written(self, config: dict[str, Any]) -> dict[str, str]:
+        """What it writes into the master's directory."""
+        (job,) = [found for found in kube.render({"config": config}) if found["kind"] == "Job"]
+        container = job["spec"]["template"]["spec"]["initContainers"][0]
+        # A cell has no /config.
+        script = container["args"][0].replace("/config/*", "/srv/config/*")
+        env = {one["name"]: one["value"] for one in container.get("env", [])}
+        home = self.cell.root / "var/lib/muster"
+        subprocess.run(f"rm -rf {home}/* {home}/.git {self.cell.root}/tmp/config", shell=True, check=True)
+        self.cell.run([*container["command"], script], env, user=_USER, cwd="/var/lib/muster")
+        return {path.name: path.read_text() for path in home.iterdir() if path.is_file()}
+
+    def test_a_config_map_is_copied(self) -> None:
+        # As Kubernetes mounts it: links into a directory that it replaces.
+        self.cell.write("/srv/config/..data/master.cfg", "c = {}\n")
+        (self.cell.root / "srv/config/master.cfg").symlink_to("..data/master.cfg")
+        self.assertEqual(self._written({}), {"master.cfg": "c = {}\n"})
+
+    def test_git_gives_a_branch_a_tag_or_a_commit(self) -> None:
+        git = "git -c user.name=Somebody -c user.email=somebody@example.org"
+        script = f"""
+            cd /srv/ci
+            git init --quiet --initial-branch=main
+            mkdir masters
+            echo 'c = 1' > masters/master.cfg
+            git add .
+            {git} commit --quiet -m first
+            {git} tag v1
+            git rev-parse HEAD
+            echo 'c = 2' > masters/master.cfg
+            {git} commit --quiet -am second
+        """
+        commit = self.cell.run(["sh", "-euc", script], user=_USER, cwd="/srv").strip()
+        for revision, text in (("main", "c = 2\n"), ("v1", "c = 1\n"), (commit, "c = 1\n")):
+            git_config = {"url": "file:///srv/ci", "revision": revision, "directory": "masters"}
+            with self.subTest(revision):
+                self.assertEqual(self._written({"source": "git", "git": git_config}), {"master.cfg": text})
+
+    def test_an_image_has_it_in_a_directory(self) -> None:
+        self.cell.write("/srv/image/master.cfg", "c = {}\n")
+        self.cell.write("/srv/image/more.py", "x = 1\n")
+        found = self._written({"source": "image", "image": {"directory": "/srv/image"}})
+        self.assertEqual(found, {"master.cfg": "c = {}\n", "more.py": "x = 1\n"})
 
 
 class Schema(unittest.TestCase):
