@@ -48,6 +48,8 @@ class Moving(unittest.TestCase):
     def _move(self, cell: Cell, url: str, dump_url: str) -> None:
         self.todo = pages.blocks(_PAGE, "sh")
         self.env = {"PATH": _path(cell), "DATABASE_URL": dump_url, "HOME": "/tmp", "PYTHONPATH": "/srv/lacks"}
+        # Buildbot waits 10 s for its start, which is too short for a busy machine.
+        self.env["START_TIMEOUT"] = str(int(ground.PATIENCE))
         self.cell, self.rest = cell, ground.Rest(f"http://{cell.address}:8010")
         self._buildbot(url)
         by_buildbot = [self._builds_a_change(), self._builds_by_force()]
