@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_core::{
     BuildId, BuilderId, BuildsetId, Claim, MasterId, Properties, Property, RequestId, Results, SourceStampId,
     Timestamp,
+    invariants::{RequestFacts, debug_check, request_is_kept},
 };
 
 use crate::{Error, Result, Tx, Value, dialect::expand_list, json_text, params};
@@ -262,4 +263,27 @@ pub async fn pending_of_builder(
                  AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) ORDER BY r.id";
     let rows = tx.query(query, params![builder, before]).await?;
     rows.iter().map(|row| Ok((RequestId(row.int(0)?), BuildsetId(row.int(1)?)))).collect()
+}
+
+/// Debug builds look whether a request whose build began or ended in this transaction is neither lost nor run twice.
+pub async fn audit(tx: &Tx, request: RequestId) -> Result<()> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    let query = "SELECT r.complete, (SELECT count(*) FROM buildrequest_claims c WHERE c.brid = r.id), \
+                 (SELECT count(*) FROM builds b WHERE b.buildrequestid = r.id AND b.results IS NULL), \
+                 (SELECT count(*) FROM builds b WHERE b.buildrequestid = r.id AND b.results <> ?) \
+                 FROM buildrequests r WHERE r.id = ?";
+    let Some(row) = tx.query_opt(query, params![Results::Retry.code(), request]).await? else {
+        return Ok(());
+    };
+    let count = |number: i64| usize::try_from(number).unwrap_or_default();
+    let facts = RequestFacts {
+        complete: row.bool(0)?,
+        claimed: row.int(1)? > 0,
+        running: count(row.int(2)?),
+        final_builds: count(row.int(3)?),
+    };
+    debug_check(|| request_is_kept(facts));
+    Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use muster_core::{BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId};
+use muster_core::{
+    BuildId, BuilderId, Epoch, MasterId, RequestId, Timestamp, WorkerId,
+    invariants::{debug_check, epoch_rises, write_is_fenced},
+};
 
 use crate::{Error, Result, Row, Tx, names::found_next_time, params};
 
@@ -68,10 +71,35 @@ pub async fn fence_all(tx: &Tx, keys: &[RunKey]) -> Result<Vec<bool>> {
 pub async fn adopt(tx: &Tx, old: &RunKey, owner: MasterId) -> Result<RunKey> {
     let update =
         "UPDATE muster_runs SET owner = ?, epoch = epoch + 1 WHERE buildid = ? AND owner = ? AND epoch = ?";
-    match tx.execute(update, params![owner, old.build, old.owner, old.epoch]).await? {
-        1 => Ok(RunKey { build: old.build, owner, epoch: Epoch(old.epoch.0 + 1) }),
-        _ => Err(Error::Fenced(old.build)),
+    if tx.execute(update, params![owner, old.build, old.owner, old.epoch]).await? != 1 {
+        return Err(Error::Fenced(old.build));
     }
+    if cfg!(debug_assertions)
+        && let Some(row) = key_of(tx, old.build).await?
+    {
+        debug_check(|| epoch_rises(old.epoch, row.epoch));
+    }
+    Ok(RunKey { build: old.build, owner, epoch: Epoch(old.epoch.0 + 1) })
+}
+
+/// The right to write about a build at this moment; `None` when it doesn't run.
+async fn key_of(tx: &Tx, build: BuildId) -> Result<Option<RunKey>> {
+    let row = tx.query_opt("SELECT owner, epoch FROM muster_runs WHERE buildid = ?", params![build]).await?;
+    row.map(|row| Ok(RunKey { build, owner: MasterId(row.int(0)?), epoch: Epoch(row.int(1)?) })).transpose()
+}
+
+/// Debug builds look at the end of a transaction whether those who wrote in it had the right to.
+pub async fn audit(tx: &Tx, writers: &[RunKey]) -> Result<()> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    for writer in writers {
+        // The last write of a run removes its row.
+        if let Some(row) = key_of(tx, writer.build).await? {
+            debug_check(|| write_is_fenced(row.epoch, writer.epoch));
+        }
+    }
+    Ok(())
 }
 
 /// The unfinished builds of a master that are no runs of Muster's: (build, request).

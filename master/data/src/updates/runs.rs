@@ -212,6 +212,7 @@ async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Starte
     properties.set("buildnumber", number, "Build");
     builds::insert_properties(tx, build, &properties).await?;
     let key = runs::insert(tx, build, master, run.worker, run.snapshot, &run.plan, now).await?;
+    buildsets::audit(tx, run.request).await?;
     let events = vec![request_event(tx, run.request, "claimed").await?];
     Ok(Some((Started { key, request: run.request, number }, events)))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::Results;
+use muster_core::{
+    Results,
+    invariants::{debug_check, stores_next},
+};
 use muster_session::{
     BootId, Command, UpdateBody,
     command::{Output, Stream},
@@ -136,9 +139,15 @@ impl CommandState {
         }
     }
 
+    /// An update is the next one that is stored.
+    pub(crate) fn see(&mut self, number: u64) {
+        debug_check(|| stores_next(self.seen, number));
+        self.seen = number;
+    }
+
     /// Folds an update into the state; answers the text that is ready for logs.
     pub(crate) fn fold(&mut self, number: u64, body: &UpdateBody, request: &CommandRequest) -> Vec<Output> {
-        self.seen = number;
+        self.see(number);
         match body {
             UpdateBody::Output(outputs) => return self.fold_output(outputs, request),
             UpdateBody::Rc(rc) => {

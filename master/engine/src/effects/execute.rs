@@ -324,7 +324,7 @@ impl StepContext<'_> {
         bytes: &[u8],
         sink: &mut Sink,
     ) -> Result<(), StepEnd> {
-        running.state.seen = number;
+        running.state.see(number);
         if running.state.result.error.is_none()
             && let Err(reason) = sink.write(bytes).await
         {

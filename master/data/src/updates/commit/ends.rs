@@ -37,9 +37,11 @@ pub(super) async fn store(tx: &Tx, ends: &[End]) -> Result<Vec<Vec<Event>>> {
         let mut events = Vec::new();
         if end.results == Results::Retry {
             if buildsets::unclaim(tx, end.request, end.owner).await? {
+                buildsets::audit(tx, end.request).await?;
                 events.push(request_event(tx, end.request, "unclaimed").await?);
             }
         } else if buildsets::complete_request(tx, end.request, end.results, end.at).await? {
+            buildsets::audit(tx, end.request).await?;
             completed.push(end.request);
         }
         told.push(events);

@@ -52,6 +52,8 @@ impl Data {
             }
             let regroup = fold.store(&tx).await?;
             let events = fold.events(&tx).await?;
+            let writers: Vec<RunKey> = parts.iter().map(|part| part.run).collect();
+            runs::audit(&tx, &writers).await?;
             Ok::<_, Error>((RunsCommitted { ours, regroup }, events))
         });
         Ok(self.tell(committed.await?))
