@@ -58,14 +58,36 @@ impl Proxy {
     }
 }
 
+/// How a connection of a client commits: by the word, or by the name under which it once prepared it.
+#[derive(Default)]
+struct Commits {
+    prepared: Option<Vec<u8>>,
+}
+
+impl Commits {
+    /// Whether what a client sends commits. PostgreSQL's clients prepare it: `NAME 0 COMMIT 0` first, then `0 NAME 0` each
+    /// time that they execute it.
+    fn are_in(&mut self, sent: &[u8]) -> bool {
+        let has = |wanted: &[u8]| sent.windows(wanted.len()).any(|window| window == wanted);
+        if self.prepared.as_ref().is_some_and(|execute| has(execute)) {
+            return true;
+        }
+        let Some(word) = sent.windows(6).position(|window| window == b"COMMIT") else { return false };
+        let Some(name) = sent[..word].strip_suffix(b"\0") else { return true };
+        let begin = name.iter().rposition(|byte| !(b' '..=b'~').contains(byte)).map_or(0, |place| place + 1);
+        self.prepared = Some([b"\0", &name[begin..], b"\0"].concat());
+        false
+    }
+}
+
 async fn forward(mut client: TcpStream, mut server: TcpStream, armed: Arc<Mutex<Option<Loss>>>) {
     let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
+    let mut commits = Commits::default();
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(count @ 1..) = read else { return };
-                let commits = from_client[..count].windows(6).any(|window| window == b"COMMIT");
-                let loss = if commits { armed.lock().unwrap().take() } else { None };
+                let loss = if commits.are_in(&from_client[..count]) { armed.lock().unwrap().take() } else { None };
                 if loss == Some(Loss::Request) {
                     return;
                 }
