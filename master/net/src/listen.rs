@@ -35,6 +35,7 @@ const UNDELIVERED: Duration = Duration::from_secs(60);
 pub struct Listener {
     socket: Waiting,
     tls: Option<TlsAcceptor>,
+    warning: Option<String>,
 }
 
 enum Waiting {
@@ -68,6 +69,11 @@ impl Listener {
     /// Whether connections begin with TLS.
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// What somebody has to see to although it listens: a certificate that ran out, as of when the socket was opened.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Where it listens, for people.
@@ -109,7 +115,7 @@ impl Listener {
 impl From<TcpListener> for Listener {
     /// A socket that somebody else has opened.
     fn from(listener: TcpListener) -> Listener {
-        Listener { socket: Waiting::Tcp(listener), tls: None }
+        Listener { socket: Waiting::Tcp(listener), tls: None, warning: None }
     }
 }
 
@@ -162,7 +168,7 @@ pub async fn listen(address: &ListenAddress, base: &Path) -> Result<Listener, Li
     let failed = |reason: String| ListenError { address: address.to_string(), reason };
     let (opened, tls) = match address {
         ListenAddress::Tcp { port, interface, backlog, tls } => {
-            let tls = tls.as_ref().map(|files| tls::config(files, base)).transpose().map_err(failed)?;
+            let tls = tls.as_ref().map(|files| tls::server(files, base)).transpose().map_err(failed)?;
             (tcp(*port, interface.as_deref(), *backlog).await.map(Waiting::Tcp), tls)
         }
         ListenAddress::Unix { path, mode, backlog } => {
@@ -170,7 +176,11 @@ pub async fn listen(address: &ListenAddress, base: &Path) -> Result<Listener, Li
         }
     };
     let socket = opened.map_err(|error| failed(explain(&error, address)))?;
-    Ok(Listener { socket, tls: tls.map(|config| TlsAcceptor::from(Arc::new(config))) })
+    let (tls, warning) = match tls {
+        Some(server) => (Some(TlsAcceptor::from(Arc::new(server.config))), server.warning),
+        None => (None, None),
+    };
+    Ok(Listener { socket, tls, warning })
 }
 
 async fn tcp(port: u16, interface: Option<&str>, backlog: Option<u32>) -> io::Result<TcpListener> {
@@ -344,6 +354,26 @@ mod tests {
         ] {
             let error = open(text).await.err().unwrap().to_string();
             assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_ran_out_is_told_and_listened_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path();
+        let key = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(base.join("key.pem"), key.serialize_pem()).unwrap();
+        for (from, to, words) in
+            [(2020, 2021, "cert.pem ran out "), (2020, 4000, ""), (4000, 4001, "cert.pem is good only in ")]
+        {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+            std::fs::write(base.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+            let address = "ssl:0:privateKey=key.pem:certKey=cert.pem:interface=127.0.0.1".parse().unwrap();
+            let listener = listen(&address, base).await.unwrap();
+            let warning = listener.warning().unwrap_or_default();
+            assert!(if words.is_empty() { warning.is_empty() } else { warning.contains(words) }, "{warning}");
         }
     }
 }

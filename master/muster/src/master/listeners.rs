@@ -71,6 +71,11 @@ impl Listeners {
 
     /// Tells the log where everybody can come in.
     pub fn log_addresses(&self) {
+        let stock = self.stock.iter().map(|stock| &stock.listener);
+        let all = self.web.iter().chain(&self.probe).chain(&self.sessions).chain(stock);
+        for (listener, warning) in all.filter_map(|listener| Some((listener, listener.warning()?))) {
+            tracing::warn!("{}: {warning}", listener.address());
+        }
         for listener in &self.web {
             let scheme = if listener.has_tls() { "https" } else { "http" };
             tracing::info!("the pages are at {scheme}://{}/", listener.address());

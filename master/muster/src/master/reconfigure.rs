@@ -80,9 +80,8 @@ impl Reconfigure {
         let loaded = config::load(&self.host, &self.dir).await?;
         let old = self.snapshot.borrow().clone();
         let roles = self.active.borrow().roles;
-        for warning in
-            warnings::about(&loaded.snapshot).into_iter().chain(needs_restart(&old, &loaded.snapshot))
-        {
+        let warnings = warnings::about(&loaded.snapshot, roles);
+        for warning in warnings.into_iter().chain(needs_restart(&old, &loaded.snapshot)) {
             tracing::warn!("{warning}");
         }
         let host = Some(self.host.clone());

@@ -75,7 +75,7 @@ impl Ready {
             loaded = config::load(&host, dir) => loaded?,
             () = &mut driving => bail!("the Python host has ended"),
         };
-        for warning in warnings::about(&loaded.snapshot) {
+        for warning in warnings::about(&loaded.snapshot, serving.roles) {
             tracing::warn!("{warning}");
         }
         let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;

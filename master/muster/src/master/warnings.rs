@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use muster_config::snapshot::Snapshot;
-use muster_core::strports::ListenAddress;
+use muster_core::{Role, Roles, strports::ListenAddress};
 
-/// One text for each.
-pub fn about(snapshot: &Snapshot) -> Vec<String> {
+/// One text for each, as far as it concerns a master with these roles.
+pub fn about(snapshot: &Snapshot, roles: Roles) -> Vec<String> {
     let mut warnings = snapshot.warnings.clone();
-    warnings.extend(about_web(snapshot));
+    if roles.has(Role::Web) {
+        warnings.extend(about_web(snapshot));
+    }
     if snapshot.protocols.contains_key("null") {
         warnings.push("c['protocols']['null'] is not served: there are no local workers yet".to_owned());
     }
