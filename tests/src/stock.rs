@@ -120,20 +120,11 @@ fn worker_program(release: Release) -> PathBuf {
     }
 }
 
-/// What [`with_drivers`] installs: Buildbot, drivers for the databases, and the compressions it has no room for by itself.
-const WITH_DRIVERS: [&str; 8] = [
-    "buildbot==4.3.0",
-    "buildbot-www==4.3.0",
-    "buildbot-worker==4.3.0",
-    "psycopg[binary]",
-    "pymysql",
-    "brotli",
-    "zstandard",
-    "lz4",
-];
+/// What [`with_drivers`] installs.
+const WITH_DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements-drivers.txt");
 
 /// A virtualenv with Buildbot 4.3.0, its pages, and what it needs on database servers; installed by the first test that
-/// wants it and kept for the next.
+/// wants it and kept for the next, also for those in Python.
 pub fn with_drivers() -> PathBuf {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     fs::create_dir_all(&target).unwrap();
@@ -141,11 +132,11 @@ pub fn with_drivers() -> PathBuf {
     let lock = File::create(target.join("buildbot-4.3.0.lock")).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
     let environment = target.join("buildbot-4.3.0");
-    let (complete, packages) = (environment.join("complete"), WITH_DRIVERS.join("\n"));
+    let (complete, packages) = (environment.join("complete"), fs::read_to_string(WITH_DRIVERS).unwrap());
     if fs::read_to_string(&complete).ok().as_deref() != Some(&packages) {
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment));
         let mut pip = Command::new(environment.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(WITH_DRIVERS));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "-r", WITH_DRIVERS]));
         fs::write(complete, packages).unwrap();
     }
     environment
