@@ -14,7 +14,8 @@ help:
 	@echo 'make outage  500 builds while the router is away for a minute'
 	@echo 'make torture break a cluster at random for MINUTES=10, by SEED, and see that nothing is lost'
 	@echo 'make build   the release binary'
-	@echo 'make image-check  carry out the Dockerfile in a Debian root, without a container engine; takes root'
+	@echo 'make image-check  carry out the Dockerfile in Debian roots, without a container engine; takes root'
+	@echo '                 (ARGS=target/release/muster only its last stage, around that binary)'
 
 build:
 	cargo build --release --locked -p muster
@@ -38,5 +39,5 @@ outage:
 torture:
 	cargo run --locked --quiet -p muster-torture -- $(or $(SEED),$$(od -An -N3 -tu4 /dev/urandom)) $(MINUTES)
 
-image-check: build
-	python3 -m tests.operations.image target/release/muster
+image-check:
+	python3 -m tests.operations.image $(ARGS)
