@@ -7,11 +7,11 @@ use muster_config::{
     ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python,
     snapshot::{MqConfig, Snapshot},
 };
-use muster_core::render::Renderable;
 use muster_store::DbUrl;
 
 use crate::master_dir::MasterDir;
 use crate::mq::Mq;
+use crate::secrets::with_secrets;
 
 /// The database when nothing else is said.
 pub const DEFAULT_DB_URL: &str = "sqlite:///state.sqlite";
@@ -57,10 +57,21 @@ fn interpreter() -> PathBuf {
     }
 }
 
-/// The database that a configuration names.
-pub fn db_url(snapshot: &Snapshot, dir: &MasterDir) -> Result<DbUrl> {
-    let Renderable::Literal(serde_json::Value::String(url)) = &snapshot.db.db_url else {
-        bail!("c['db']['db_url'] must be a plain text such as \"{DEFAULT_DB_URL}\"");
+/// The database that a configuration names; the host, which has loaded it, tells the secrets in its address.
+pub async fn db_url(host: &Host, snapshot: &Snapshot, dir: &MasterDir) -> Result<DbUrl> {
+    let url = with_secrets(&snapshot.db.db_url, host).await.context("c['db']['db_url']")?;
+    DbUrl::parse(&url, dir.path()).context("c['db']['db_url']")
+}
+
+/// The database of the master in `dir`, for a command.
+pub async fn database(dir: &MasterDir) -> Result<DbUrl> {
+    let (host, driver) = host(dir);
+    let asked = async {
+        let loaded = load(&host, dir).await?;
+        db_url(&host, &loaded.snapshot, dir).await
     };
-    DbUrl::parse(url, dir.path()).context("c['db']['db_url']")
+    tokio::select! {
+        url = asked => url,
+        () = driver.run() => bail!("the Python host has ended"),
+    }
 }

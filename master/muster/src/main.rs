@@ -12,6 +12,7 @@ mod metrics;
 mod mq;
 mod pid_file;
 mod router_file;
+mod secrets;
 
 use std::process::ExitCode;
 

@@ -81,8 +81,7 @@ fn with_data(target: &DatabaseOf, work: impl AsyncFnOnce(Data) -> Result<()>) ->
     logging::warnings_to_terminal();
     let dir = MasterDir::open(&target.dir)?;
     commands::block_on(async {
-        let loaded = config::evaluate(&dir).await?;
-        let db = Db::open(&config::db_url(&loaded.snapshot, &dir)?).await?;
+        let db = Db::open(&config::database(&dir).await?).await?;
         work(Data::new(db, Bus::default())).await
     })?;
     Ok(ExitCode::SUCCESS)

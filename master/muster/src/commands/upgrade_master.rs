@@ -18,8 +18,7 @@ pub fn run(options: &UpgradeMaster) -> Result<ExitCode> {
         bail!("a master runs in {dir} (process {pid}); stop it first with `muster stop {dir}`");
     }
     commands::block_on(async {
-        let loaded = config::evaluate(&dir).await?;
-        let url = config::db_url(&loaded.snapshot, &dir)?;
+        let url = config::database(&dir).await?;
         if options.convert {
             let quiet = options.target.quiet;
             Db::convert(&url, |statement, number, all| {

@@ -71,14 +71,19 @@ impl Ready {
         let hang_up = listen_for_hang_up()?;
         let (host, driver) = config::host(dir);
         let mut driving = driver.run().boxed();
-        let loaded = tokio::select! {
-            loaded = config::load(&host, dir) => loaded?,
+        let loading = async {
+            let loaded = config::load(&host, dir).await?;
+            let url = config::db_url(&host, &loaded.snapshot, dir).await?;
+            anyhow::Ok((loaded, url))
+        };
+        let (loaded, url) = tokio::select! {
+            loaded = loading => loaded?,
             () = &mut driving => bail!("the Python host has ended"),
         };
         for warning in warnings::about(&loaded.snapshot, serving.roles) {
             tracing::warn!("{warning}");
         }
-        let db = Db::open(&config::db_url(&loaded.snapshot, dir)?).await?;
+        let db = Db::open(&url).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::trusted(db, bus.bus.clone(), Trust::none());
         let listeners =
