@@ -103,8 +103,10 @@ pub async fn forget_sessions(tx: &Tx) -> Result<()> {
 }
 
 /// Whether a worker's session is with this master, and stays there until the transaction ends: a dial to another master
-/// comes before it or waits, so that it sees what is started on the worker here.
-pub async fn holds_session(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {
-    let query = "SELECT 1 FROM muster_sessions WHERE workerid = ? AND holder = ? FOR UPDATE";
+/// comes before it or waits, so that it sees what is started on the worker here. A worker that is paused or asked to go
+/// counts as elsewhere.
+pub async fn may_start(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {
+    let query = "SELECT 1 FROM muster_sessions s JOIN workers w ON w.id = s.workerid \
+                 WHERE s.workerid = ? AND s.holder = ? AND w.paused = 0 AND w.graceful = 0 FOR UPDATE";
     Ok(tx.query_opt(query, params![worker, master]).await?.is_some())
 }

@@ -200,8 +200,8 @@ pub(super) async fn adopt(tx: &Tx, mut runs: Vec<RunRow>, me: MasterId) -> Resul
 
 async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Started, Vec<Event>)>> {
     let now = now();
-    // Another master may have the worker's session by now.
-    if !workers::holds_session(tx, run.worker, master).await? {
+    // Another master may have the worker's session by now, or somebody has paused it.
+    if !workers::may_start(tx, run.worker, master).await? {
         return Ok(None);
     }
     if !buildsets::claim(tx, run.request, Claim { master, at: now }).await? {

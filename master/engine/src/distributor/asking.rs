@@ -154,7 +154,8 @@ impl Question<'_> {
     }
 
     async fn request(&self, pending: &Pending) -> muster_store::Result<Value> {
-        let asked = Asked::load(self.look.engine.data().db(), pending).await?;
+        let asked = Asked::load(self.look.engine.data().db(), &[pending.buildset]).await?;
+        let Some(asked) = asked.into_iter().next() else { return Ok(Value::Null) };
         let fields = json!({
             "id": pending.id, "buildsetid": pending.buildset, "builder": self.builder.name,
             "priority": pending.priority, "submitted_at": pending.submitted_at, "reason": asked.reason,

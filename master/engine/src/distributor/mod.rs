@@ -14,7 +14,7 @@ use std::{
 
 use muster_bus::Event;
 use muster_config::snapshot::BuilderConfig;
-use muster_core::{BuilderId, RequestId, TopicFilter};
+use muster_core::{BuilderId, BuildsetId, RequestId, TopicFilter, WorkerId};
 use muster_data::NewRun;
 use muster_store::{buildsets::Pending, workers};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -112,14 +112,11 @@ impl Look<'_> {
         asking: &Asking,
         tasks: &TaskTracker,
     ) -> muster_store::Result<usize> {
-        let ready = self.ready_workers().await?;
-        let able: Vec<BuilderId> = self
-            .builders()
-            .filter(|(id, builder)| !self.candidates(*id, builder, &ready).is_empty())
-            .map(|(id, _)| id)
-            .collect();
+        let mut ready = self.connected_workers();
+        let able = |barred: &BTreeSet<WorkerId>| self.able(&ready, barred);
+        let (mut pending, barred) = queue.of(self.engine.data(), able).await?;
+        ready.retain(|slot| !barred.contains(&slot.id()));
         let mut matches = Vec::new();
-        let mut pending = queue.of(self.engine.data(), &able).await?;
         pending.retain(|request| self.engine.takes(request));
         for pending in self.in_order(pending) {
             if matches.len() == BATCH {
@@ -160,18 +157,27 @@ impl Look<'_> {
         });
     }
 
+    fn connected_workers(&self) -> Vec<Slot> {
+        self.engine.slots().all().into_iter().filter(Slot::is_ready).collect()
+    }
+
+    /// The workers that may take builds.
     async fn ready_workers(&self) -> muster_store::Result<Vec<Slot>> {
-        let mut ready: Vec<Slot> = self.engine.slots().all().into_iter().filter(Slot::is_ready).collect();
+        let mut ready = self.connected_workers();
         if !ready.is_empty() {
-            let read = self
-                .engine
-                .data()
-                .db()
-                .read("barred_workers", |tx| async move { workers::barred(&tx).await });
+            let data = self.engine.data();
+            let read = data.db().read("barred_workers", |tx| async move { workers::barred(&tx).await });
             let barred = read.await?;
             ready.retain(|slot| !barred.contains(&slot.id()));
         }
         Ok(ready)
+    }
+
+    /// The builders that have a free worker among these, but for the barred ones.
+    fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> Vec<BuilderId> {
+        let ready: Vec<Slot> = ready.iter().filter(|slot| !barred.contains(&slot.id())).cloned().collect();
+        let has_worker = |id: BuilderId, builder: &BuilderConfig| !self.candidates(id, builder, &ready).is_empty();
+        self.builders().filter(|(id, builder)| has_worker(*id, builder)).map(|(id, _)| id).collect()
     }
 
     fn builders(&self) -> impl Iterator<Item = (BuilderId, &BuilderConfig)> {
@@ -253,11 +259,15 @@ impl Look<'_> {
 
     /// Claims the requests and begins the builds that were won.
     async fn start(&self, matches: Vec<Match>) -> muster_store::Result<usize> {
+        if matches.is_empty() {
+            return Ok(0);
+        }
         let mut wanted = Vec::with_capacity(matches.len());
         let mut ready: BTreeMap<RequestId, (Match, Asked)> = BTreeMap::new();
-        for found in matches {
+        let sets: Vec<BuildsetId> = matches.iter().map(|found| found.pending.buildset).collect();
+        let asked = Asked::load(self.engine.data().db(), &sets).await?;
+        for (found, asked) in matches.into_iter().zip(asked) {
             let Some(plan) = self.active.plan(found.pending.builder) else { continue };
-            let asked = Asked::load(self.engine.data().db(), &found.pending).await?;
             wanted.push(NewRun {
                 request: found.pending.id,
                 builder: found.pending.builder,

@@ -1,4 +1,4 @@
-//! The head of the queue of pending requests, kept between two looks.
+//! The head of the queue of pending requests, kept between two looks, and the workers that may take none.
 //!
 //! Reading it costs what all pending requests together cost, and a look comes with every build that ends. So what was
 //! read is used up first; the claim tells what is pending no longer. News make it be read again, but never so often
@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use muster_core::{BuilderId, RequestId};
+use muster_core::{BuilderId, RequestId, WorkerId};
 use muster_data::Data;
 use muster_store::{
-    Result,
+    Error, Result,
     buildsets::{self, Pending},
+    workers,
 };
 
 use super::LOOK_AGAIN;
@@ -27,6 +28,8 @@ const SHARE: u32 = 10;
 #[derive(Default)]
 pub(super) struct Queue {
     requests: Vec<Pending>,
+    /// Workers that are paused or asked to go, as of then. The claim looks again.
+    barred: BTreeSet<WorkerId>,
     /// The builders it was read for.
     builders: BTreeSet<BuilderId>,
     /// There are more than were read.
@@ -64,23 +67,40 @@ impl Queue {
         self.read_at.filter(|_| self.stale && self.wanted).map(|at| at + self.cost * SHARE)
     }
 
-    /// The pending requests of these builders, as far as they are considered.
-    pub(super) async fn of(&mut self, data: &Data, able: &[BuilderId]) -> Result<Vec<Pending>> {
-        self.wanted = !able.is_empty();
+    /// The pending requests of the builders that could build, as far as they are considered, and the workers that may take
+    /// none of them. `able` tells which builders could, if these workers don't.
+    pub(super) async fn of(
+        &mut self,
+        data: &Data,
+        able: impl Fn(&BTreeSet<WorkerId>) -> Vec<BuilderId> + Sync,
+    ) -> Result<(Vec<Pending>, &BTreeSet<WorkerId>)> {
+        self.wanted = !able(&BTreeSet::new()).is_empty();
         if !self.wanted {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), &self.barred));
         }
-        if self.must_be_read(able) {
+        if self.must_be_read(&able(&self.barred)) {
             let begin = Instant::now();
-            self.requests = pending(data, able).await?;
+            let able = &able;
+            let read = data.db().read("pending_requests", |tx| async move {
+                let barred: BTreeSet<WorkerId> = workers::barred(&tx).await?.into_iter().collect();
+                let builders = able(&barred);
+                let requests = match builders.as_slice() {
+                    [] => Vec::new(),
+                    builders => buildsets::pending(&tx, builders, CONSIDERED as i64).await?,
+                };
+                Ok::<_, Error>((requests, barred, builders))
+            });
+            let builders;
+            (self.requests, self.barred, builders) = read.await?;
+            self.builders = builders.into_iter().collect();
             self.more = self.requests.len() == CONSIDERED;
-            self.builders = able.iter().copied().collect();
             self.stale = false;
             self.cost = begin.elapsed();
             self.read_at = Some(Instant::now());
         }
-        let able: BTreeSet<BuilderId> = able.iter().copied().collect();
-        Ok(self.requests.iter().filter(|pending| able.contains(&pending.builder)).cloned().collect())
+        let able: BTreeSet<BuilderId> = able(&self.barred).into_iter().collect();
+        let of_them = self.requests.iter().filter(|pending| able.contains(&pending.builder));
+        Ok((of_them.cloned().collect(), &self.barred))
     }
 
     fn must_be_read(&self, able: &[BuilderId]) -> bool {
@@ -114,6 +134,7 @@ mod tests {
         };
         Queue {
             requests: builders.iter().map(pending).collect(),
+            barred: BTreeSet::new(),
             builders: [1, 2, 3].map(BuilderId).into(),
             more,
             stale: false,

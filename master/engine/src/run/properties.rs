@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use muster_core::{
-    BuilderId, Properties, SourceStamp,
+    BuilderId, BuildsetId, Properties, SourceStamp,
     render::{Renderable, render},
 };
-use muster_store::{Db, Error, Result, buildsets::Pending, query};
+use muster_store::{Db, Error, Result, Tx, query};
 use serde_json::{Value, json};
 
 use crate::{Active, effects::Standalone, sessions::Slot};
@@ -21,25 +21,33 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) async fn load(db: &Db, pending: &Pending) -> Result<Asked> {
-        let buildset = pending.buildset;
-        db.read("asked_for", |tx| async move {
-            let set = query::buildsets::by_id(&tx, buildset).await?;
-            let (reason, sources) = set.map(|set| (set.reason, set.sourcestamps)).unwrap_or_default();
-            let properties = query::properties::of_buildset(&tx, buildset).await?;
-            let mut change_properties = Properties::new();
-            let mut authors = BTreeSet::new();
-            for source in &sources {
-                let select = query::changes::of_sourcestamp(query::Select::all(), source.id);
-                for change in query::changes::list(&tx, &select).await? {
-                    change_properties.update(&change.properties);
-                    authors.insert(change.author);
-                }
+    /// What the requests of these buildsets ask for, in their order.
+    pub(crate) async fn load(db: &Db, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
+        let read = db.read("asked_for", |tx| async move {
+            let mut all = Vec::with_capacity(sets.len());
+            for set in sets {
+                all.push(Asked::of(&tx, *set).await?);
             }
-            authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
-            Ok::<_, Error>(Asked { sources, reason, properties, change_properties, authors })
-        })
-        .await
+            Ok::<_, Error>(all)
+        });
+        read.await
+    }
+
+    async fn of(tx: &Tx, buildset: BuildsetId) -> Result<Asked> {
+        let set = query::buildsets::by_id(tx, buildset).await?;
+        let (reason, sources) = set.map(|set| (set.reason, set.sourcestamps)).unwrap_or_default();
+        let properties = query::properties::of_buildset(tx, buildset).await?;
+        let mut change_properties = Properties::new();
+        let mut authors = BTreeSet::new();
+        for source in &sources {
+            let select = query::changes::of_sourcestamp(query::Select::all(), source.id);
+            for change in query::changes::list(tx, &select).await? {
+                change_properties.update(&change.properties);
+                authors.insert(change.author);
+            }
+        }
+        authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
+        Ok(Asked { sources, reason, properties, change_properties, authors })
     }
 }
 
