@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use muster_bus::{Event, Received};
 use muster_core::{Topic, TopicFilter, WorkerId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
+use crate::{Engine, sessions::Slot};
 
 /// How often orders are looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -17,7 +18,10 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
     let connected = TopicFilter::parse("workers/*/connected");
     let mut events = engine.data().bus().subscribe();
     let mut workers = engine.slots().changes();
+    // A worker may come whose orders were given while it was away.
+    let mut come = engine.slots().arrivals();
     loop {
+        come.mark_unchanged();
         if let Err(error) = carry_out(&engine).await {
             tracing::error!(%error, "can't look for orders; trying again");
         }
@@ -30,10 +34,27 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         };
         tokio::select! {
             () = wait_for(&mut events, wanted) => {}
-            _ = workers.changed() => {}
+            _ = come.changed() => {}
+            () = send_away(&engine, &mut workers) => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = leaving.cancelled() => return,
         }
+    }
+}
+
+/// Lets workers go that were asked to, as soon as their last build is over. Returns a while after the database has refused.
+async fn send_away(engine: &Engine, workers: &mut watch::Receiver<u64>) {
+    loop {
+        workers.mark_unchanged();
+        for slot in engine.slots().all().into_iter().filter(Slot::may_go) {
+            slot.shut_down();
+            if let Err(error) = engine.data().worker_order_done(slot.id()).await {
+                tracing::error!(%error, "can't note that a worker was sent away; trying again");
+                return tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        // The slots hold the sender.
+        drop(workers.changed().await);
     }
 }
 
@@ -92,12 +113,6 @@ async fn carry_out(engine: &Engine) -> muster_store::Result<()> {
         if at_once {
             slot.shut_down();
             engine.data().worker_order_done(worker).await?;
-        }
-    }
-    for slot in engine.slots().all() {
-        if slot.may_go() {
-            slot.shut_down();
-            engine.data().worker_order_done(slot.id()).await?;
         }
     }
     Ok(())

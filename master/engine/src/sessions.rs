@@ -67,10 +67,18 @@ struct Inner {
     state: Mutex<State>,
     /// Counts changes; whoever waits for a state looks again.
     changed: watch::Sender<u64>,
-    /// The same for all workers together: the distributor waits on it.
-    any_changed: watch::Sender<u64>,
-    /// Counts connections that brought commands of which nobody here knows.
-    strange: watch::Sender<u64>,
+    bells: Bells,
+}
+
+/// What all workers of an engine tell together.
+#[derive(Clone, Default)]
+pub(crate) struct Bells {
+    /// Counts changes: the distributor waits on it.
+    pub(crate) changed: watch::Sender<u64>,
+    /// Counts connections.
+    pub(crate) come: watch::Sender<u64>,
+    /// Counts those that brought commands of which nobody here knows.
+    pub(crate) strange: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -138,20 +146,9 @@ struct Life {
 }
 
 impl Slot {
-    pub(crate) fn new(
-        name: &str,
-        id: WorkerId,
-        any_changed: watch::Sender<u64>,
-        strange: watch::Sender<u64>,
-    ) -> Slot {
-        Slot(Arc::new(Inner {
-            name: name.to_owned(),
-            id,
-            state: Mutex::default(),
-            changed: watch::Sender::new(0),
-            any_changed,
-            strange,
-        }))
+    pub(crate) fn new(name: &str, id: WorkerId, bells: Bells) -> Slot {
+        let (state, changed) = (Mutex::default(), watch::Sender::new(0));
+        Slot(Arc::new(Inner { name: name.to_owned(), id, state, changed, bells }))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -362,8 +359,9 @@ impl Slot {
             life.unclaimed = unclaimed.into_iter().map(|held| (held.command, held)).collect();
         }
         drop(state);
+        self.0.bells.come.send_modify(|count| *count += 1);
         if has_strangers {
-            self.0.strange.send_modify(|count| *count += 1);
+            self.0.bells.strange.send_modify(|count| *count += 1);
         }
         self.tell();
     }
@@ -545,7 +543,7 @@ impl Slot {
 
     fn tell(&self) {
         self.0.changed.send_modify(|count| *count += 1);
-        self.0.any_changed.send_modify(|count| *count += 1);
+        self.0.bells.changed.send_modify(|count| *count += 1);
     }
 }
 

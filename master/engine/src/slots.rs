@@ -8,7 +8,7 @@ use std::{
 use muster_core::WorkerId;
 use tokio::sync::watch;
 
-use crate::sessions::Slot;
+use crate::sessions::{Bells, Slot};
 
 /// All workers of the configuration.
 #[derive(Clone)]
@@ -16,17 +16,12 @@ pub(crate) struct Slots(Arc<SlotsInner>);
 
 struct SlotsInner {
     by_name: Mutex<BTreeMap<String, Slot>>,
-    changed: watch::Sender<u64>,
-    strange: watch::Sender<u64>,
+    bells: Bells,
 }
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots(Arc::new(SlotsInner {
-            by_name: Mutex::default(),
-            changed: watch::Sender::new(0),
-            strange: watch::Sender::new(0),
-        }))
+        Slots(Arc::new(SlotsInner { by_name: Mutex::default(), bells: Bells::default() }))
     }
 
     /// Makes the slots what the configuration names; a worker that is gone from it loses its connection.
@@ -40,9 +35,7 @@ impl Slots {
             stays
         });
         for (name, id) in workers {
-            slots
-                .entry(name.clone())
-                .or_insert_with(|| Slot::new(name, *id, self.0.changed.clone(), self.0.strange.clone()));
+            slots.entry(name.clone()).or_insert_with(|| Slot::new(name, *id, self.0.bells.clone()));
         }
     }
 
@@ -60,12 +53,17 @@ impl Slots {
 
     /// Tells when any worker came, went or became free.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.bells.changed.subscribe()
+    }
+
+    /// Tells when a worker has connected.
+    pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
+        self.0.bells.come.subscribe()
     }
 
     /// Tells when a worker has come with commands of which nobody here knows.
     pub(crate) fn strangers(&self) -> watch::Receiver<u64> {
-        self.0.strange.subscribe()
+        self.0.bells.strange.subscribe()
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {

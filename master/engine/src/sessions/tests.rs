@@ -67,7 +67,7 @@ fn order() -> StartCommand {
 }
 
 fn slot() -> Slot {
-    Slot::new("w", WorkerId(1), watch::Sender::new(0), watch::Sender::new(0))
+    Slot::new("w", WorkerId(1), Bells::default())
 }
 
 /// A worker to which another engine has given a command, and which has dialled the engine of this slot since.
