@@ -78,7 +78,7 @@ async fn an_order_for_buildbot_is_told_until_it_shows_effect() {
         (build.results, build.complete_at) = (Some(Results::Cancelled), Some(muster_data::now()));
         builds::update(&tx, &build).await
     });
-    assert!(ended.await.unwrap().into_inner());
+    ended.await.unwrap().into_inner();
     data.tell_foreign().await.unwrap();
     assert_eq!(events(&mut heard).await, [] as [String; 0]);
     assert_eq!(open(&data, "build").await, [] as [i64; 0]);

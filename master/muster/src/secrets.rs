@@ -24,7 +24,8 @@ pub async fn with_secrets(text: &Renderable, host: &Host) -> Result<String> {
                     let Request::Secret { name } = request else {
                         bail!("may be put together with secrets, but not by functions of the configuration");
                     };
-                    let value = host.secret(&name, ASKING).await.with_context(|| format!("the secret {name:?}"))?;
+                    let value =
+                        host.secret(&name, ASKING).await.with_context(|| format!("the secret {name:?}"))?;
                     secrets.0.insert(name, value);
                 }
             }

@@ -61,13 +61,13 @@ pub async fn by_ids(tx: &Tx, ids: &[BuildId]) -> Result<Vec<Build>> {
     tx.query_among(query, ids.iter().map(|id| (*id).into()).collect()).await?.iter().map(from_row).collect()
 }
 
-/// Writes down how a build has changed while it runs, or that it has ended. `false`: it had ended before.
-pub async fn update(tx: &Tx, build: &Build) -> Result<bool> {
+/// Writes down how a build has changed while it runs, or that it has ended. One that had ended before stays as it is.
+pub async fn update(tx: &Tx, build: &Build) -> Result<()> {
     let update = "UPDATE builds SET state_string = ?, locks_duration_s = ?, results = ?, complete_at = ? \
                   WHERE id = ? AND results IS NULL";
     let values =
         params![&build.state_string, build.locks_duration_s, build.results, build.complete_at, build.id];
-    Ok(tx.execute(update, values).await? == 1)
+    tx.later(update, values).await
 }
 
 /// Makes another master the one that runs a build.

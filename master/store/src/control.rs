@@ -56,6 +56,5 @@ pub async fn done(tx: &Tx, target: &'static str, targetid: i64) -> Result<()> {
 /// Strikes the orders for builds that are over.
 pub async fn builds_are_over(tx: &Tx, builds: &[muster_core::BuildId]) -> Result<()> {
     let delete = "DELETE FROM muster_control WHERE target = 'build' AND targetid IN (??)";
-    tx.execute_among(delete, builds.iter().map(|build| (*build).into()).collect()).await?;
-    Ok(())
+    tx.later_among(delete, builds.iter().map(|build| (*build).into()).collect()).await
 }

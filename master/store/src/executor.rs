@@ -285,6 +285,25 @@ impl Tx {
         state.note(outcome)
     }
 
+    /// Runs a statement of which only the success matters. Where that saves a round trip, it goes out with the next one;
+    /// its error is then the next one's, or the commit's. In any case it has run before whatever follows.
+    pub(crate) async fn later(&self, statement: &str, params: Vec<Value>) -> Result<()> {
+        let rendered = self.db.statements.get(statement, Purpose::Run);
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.defer(&rendered, params).await;
+        state.note(outcome)
+    }
+
+    /// The same for a statement with a list (`(??)`) of values; none of them, nothing to do.
+    pub(crate) async fn later_among(&self, statement: &str, list: Vec<Value>) -> Result<()> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let list = padded(list);
+        self.later(&expand_list(statement, list.len()), list).await
+    }
+
     /// Inserts one row; answers its generated id.
     pub async fn insert(&self, statement: &str, params: Vec<Value>) -> Result<i64> {
         let rendered = self.db.statements.get(statement, Purpose::NewId);
@@ -317,22 +336,13 @@ impl Tx {
         self.query(&expand_list(statement, list.len()), list).await
     }
 
-    /// Runs a statement with a list (`(??)`) of values; none of them, nothing to do.
-    pub(crate) async fn execute_among(&self, statement: &str, list: Vec<Value>) -> Result<u64> {
-        if list.is_empty() {
-            return Ok(0);
-        }
-        let list = padded(list);
-        self.execute(&expand_list(statement, list.len()), list).await
-    }
-
     /// Inserts rows (`VALUES (??)`, each with as many marks as `row` has), several with each statement.
     pub(crate) async fn insert_rows(&self, statement: &str, row: &str, rows: Vec<Vec<Value>>) -> Result<()> {
         let sizes = batches(rows.len(), ROWS_PER_STATEMENT);
         let mut rows = rows.into_iter();
         for size in sizes {
             let values = rows.by_ref().take(size).flatten().collect();
-            self.execute(&expand_rows(statement, row, size), values).await?;
+            self.later(&expand_rows(statement, row, size), values).await?;
         }
         Ok(())
     }

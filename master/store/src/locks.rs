@@ -64,15 +64,14 @@ pub async fn hold(tx: &Tx, build: BuildId, step: i64) -> Result<()> {
     Ok(())
 }
 
-/// Gives back what a step holds or waits for. Answers whether there was something.
-pub async fn release_step(tx: &Tx, build: BuildId, step: i64) -> Result<bool> {
+/// Gives back what a step holds or waits for.
+pub async fn release_step(tx: &Tx, build: BuildId, step: i64) -> Result<()> {
     let delete = "DELETE FROM muster_lock_claims WHERE buildid = ? AND step = ?";
-    Ok(tx.execute(delete, params![build, step]).await? > 0)
+    tx.later(delete, params![build, step]).await
 }
 
 /// Gives back everything of builds and their steps.
 pub async fn release_builds(tx: &Tx, builds: &[BuildId]) -> Result<()> {
     let list = builds.iter().map(|build| (*build).into()).collect();
-    tx.execute_among("DELETE FROM muster_lock_claims WHERE buildid IN (??)", list).await?;
-    Ok(())
+    tx.later_among("DELETE FROM muster_lock_claims WHERE buildid IN (??)", list).await
 }

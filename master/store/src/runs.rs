@@ -44,7 +44,7 @@ pub async fn insert(
 ) -> Result<RunKey> {
     let insert = "INSERT INTO muster_runs (buildid, owner, epoch, workerid, snapshotid, plan, started_at) \
                   VALUES (?, ?, 1, ?, ?, ?, ?)";
-    tx.execute(insert, params![build, owner, worker, snapshot, plan, now]).await?;
+    tx.later(insert, params![build, owner, worker, snapshot, plan, now]).await?;
     Ok(RunKey { build, owner, epoch: Epoch(1) })
 }
 
@@ -195,16 +195,14 @@ fn from_row(row: &Row) -> Result<RunRow> {
 
 /// Changes what is left to do: a step added others.
 pub async fn set_plan(tx: &Tx, build: BuildId, plan: &str) -> Result<()> {
-    tx.execute("UPDATE muster_runs SET plan = ? WHERE buildid = ?", params![plan, build]).await?;
-    Ok(())
+    tx.later("UPDATE muster_runs SET plan = ? WHERE buildid = ?", params![plan, build]).await
 }
 
 /// Removes runs that are over, with their journals.
 pub async fn delete_all(tx: &Tx, builds: &[BuildId]) -> Result<()> {
     let list = || builds.iter().map(|build| (*build).into()).collect();
-    tx.execute_among("DELETE FROM muster_journal WHERE buildid IN (??)", list()).await?;
-    tx.execute_among("DELETE FROM muster_runs WHERE buildid IN (??)", list()).await?;
-    Ok(())
+    tx.later_among("DELETE FROM muster_journal WHERE buildid IN (??)", list()).await?;
+    tx.later_among("DELETE FROM muster_runs WHERE buildid IN (??)", list()).await
 }
 
 /// One effect of a running step and what came of it.
@@ -251,8 +249,7 @@ pub async fn journal_of(tx: &Tx, build: BuildId, step: u32) -> Result<Vec<Journa
 /// Drops the journals of finished steps.
 pub async fn drop_journals(tx: &Tx, steps: &[(BuildId, u32)]) -> Result<()> {
     for (build, step) in steps {
-        tx.execute("DELETE FROM muster_journal WHERE buildid = ? AND step = ?", params![*build, *step])
-            .await?;
+        tx.later("DELETE FROM muster_journal WHERE buildid = ? AND step = ?", params![*build, *step]).await?;
     }
     Ok(())
 }

@@ -45,8 +45,7 @@ pub async fn update(tx: &Tx, step: &Step) -> Result<()> {
         step.hidden,
         step.id,
     ];
-    tx.execute(update, values).await?;
-    Ok(())
+    tx.later(update, values).await
 }
 
 /// The steps of these builds that have one of these numbers.
@@ -123,7 +122,7 @@ pub async fn update_logs(tx: &Tx, logs: &[&Log]) -> Result<()> {
         let complete = logs.iter().flat_map(|log| params![log.id, log.complete]);
         let ids = logs.iter().map(|log| log.id.into());
         let values = lines.chain(complete).chain(ids).collect();
-        tx.execute(&expand_list(&update, logs.len()), values).await?;
+        tx.later(&expand_list(&update, logs.len()), values).await?;
     }
     Ok(())
 }
@@ -185,7 +184,7 @@ pub async fn insert_chunks(tx: &Tx, chunks: &[Placed<'_>]) -> Result<()> {
             let last = first + chunk.lines - 1;
             values.extend(params![*log, *first, last, chunk.content.clone(), chunk.compressed]);
         }
-        tx.execute(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", size), values).await?;
+        tx.later(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", size), values).await?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ on_every_engine!(
     a_fenced_run_loses_its_own_part_only,
     the_last_two_requests_of_a_set_end_at_once,
     a_retried_build_gives_its_request_back,
+    what_is_sent_late_is_part_of_its_transaction,
 );
 
 struct World {
@@ -289,4 +290,33 @@ async fn a_retried_build_gives_its_request_back(ground: &Ground) {
     world.data.commit_run(&run.key, run.request, &[started(0), over(Results::Retry)]).await.unwrap();
     assert_eq!(world.results(run).await, Some(Results::Retry));
     assert_eq!(world.request(run).await, (false, false, false));
+}
+
+/// PostgreSQL gets such statements together with the next one, or with the commit, and hears of their errors then.
+async fn what_is_sent_late_is_part_of_its_transaction(ground: &Ground) {
+    let world = World::new(ground).await;
+    let key = world.begin(1).await[0].key;
+    let (build, master, worker, snapshot) = (key.build, world.master, world.worker, world.snapshot);
+    let row = |outcome: &str| JournalRow {
+        step: 7,
+        ordinal: 1,
+        kind: "time".into(),
+        args_hash: "h".into(),
+        outcome: outcome.into(),
+    };
+    let seen = tx(&ground.db, |tx| async move {
+        for number in 0..100 {
+            runs::journal_all(&tx, &[(build, &row(&number.to_string()))]).await?;
+        }
+        runs::journal_of(&tx, build, 7).await
+    })
+    .await;
+    assert_eq!(seen, [row("99")], "a query sees what was sent before it");
+    let twice = ground.db.tx("twice", |tx| async move {
+        runs::drop_journals(&tx, &[(build, 7)]).await?;
+        runs::insert(&tx, build, master, worker, snapshot, "[]", NOW).await
+    });
+    assert!(matches!(twice.await, Err(Error::Unique(_))));
+    let left = tx(&ground.db, |tx| async move { runs::journal_of(&tx, build, 7).await }).await;
+    assert_eq!(left, [row("99")], "nothing of a transaction that failed is left");
 }

@@ -176,7 +176,8 @@ impl Look<'_> {
     /// The builders that have a free worker among these, but for the barred ones.
     fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> Vec<BuilderId> {
         let ready: Vec<Slot> = ready.iter().filter(|slot| !barred.contains(&slot.id())).cloned().collect();
-        let has_worker = |id: BuilderId, builder: &BuilderConfig| !self.candidates(id, builder, &ready).is_empty();
+        let has_worker =
+            |id: BuilderId, builder: &BuilderConfig| !self.candidates(id, builder, &ready).is_empty();
         self.builders().filter(|(id, builder)| has_worker(*id, builder)).map(|(id, _)| id).collect()
     }
 

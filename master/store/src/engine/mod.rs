@@ -81,7 +81,9 @@ impl Engine {
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         Ok(match self {
             Engine::Sqlite(engine) => Connection::Sqlite(engine.begin(mode).await?),
-            Engine::Postgres(engine) => Connection::Postgres(over_network(engine.begin(mode)).await?),
+            Engine::Postgres(engine) => {
+                Connection::Postgres(Box::new(over_network(engine.begin(mode)).await?))
+            }
             Engine::MySql(engine) => Connection::MySql(over_network(engine.begin(mode)).await?),
         })
     }
@@ -90,7 +92,7 @@ impl Engine {
 /// A connection inside a transaction. Dropped without [`Connection::commit`], it is rolled back.
 pub(crate) enum Connection {
     Sqlite(sqlite::Connection),
-    Postgres(postgres::Connection),
+    Postgres(Box<postgres::Connection>),
     MySql(mysql::Connection),
 }
 
@@ -102,6 +104,15 @@ impl Connection {
                 over_network(connection.execute(&statement.text, params)).await
             }
             Connection::MySql(connection) => over_network(connection.execute(statement, params)).await,
+        }
+    }
+
+    /// Runs a statement of which only the success matters: at once, or together with the next one, whose error is then
+    /// also this one's.
+    pub(crate) async fn defer(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<()> {
+        match self {
+            Connection::Postgres(connection) => over_network(connection.defer(&statement.text, params)).await,
+            _ => self.execute(statement, params).await.map(|_| ()),
         }
     }
 

@@ -11,9 +11,14 @@ use std::{
 };
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode, RecyclingMethod, Runtime,
+    TimeoutType,
 };
-use futures_util::future::{join, join3};
+use futures_util::{
+    StreamExt,
+    future::{join, join3},
+    stream::FuturesOrdered,
+};
 use tokio::time::Instant;
 use tokio_postgres::{
     NoTls,
@@ -37,6 +42,8 @@ use crate::{
 const OLDEST: i64 = 100_000;
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
 const STATEMENTS: usize = 512;
+/// Statements that wait for the next one at most; with more of them, they go out. What they carry is in memory anyway.
+const MAX_DEFERRED: usize = 32;
 /// How long between two looks at a transaction whose commit is still under way in the server.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,6 +83,8 @@ impl Engine {
         let max_idle = url.pool.max_idle;
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(url.pool.size)
+            // The one that was used last has its statements prepared and its caches warm; the others may go.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(url.pool.wait))
             .create_timeout(Some(url.pool.connect_timeout))
@@ -126,6 +135,7 @@ impl Engine {
             mode,
             state: State::Fresh,
             number: None,
+            deferred: Vec::new(),
         })
     }
 }
@@ -162,7 +172,10 @@ impl Inner {
                 "; put the password into db_url or MUSTER_DB_PASSWORD"
             }
             None => {
-                let hint = "is the server up, and are host and port right?";
+                let hint = match reason.contains("does not allow writes") {
+                    true => "is it a standby? name the host that takes writes",
+                    false => "is the server up, and are host and port right?",
+                };
                 return Error::Lost(format!("{}: {reason}; {hint}", self.place));
             }
         };
@@ -225,15 +238,54 @@ impl Inner {
     }
 }
 
-/// Leaves the token and commits, in one go. Everything is prepared: the server plans none of it again.
-async fn commit_with(client: &Object, token: Option<&str>) -> std::result::Result<(), tokio_postgres::Error> {
+/// Runs what is deferred, leaves the token and commits, in one go. Everything is prepared: the server plans none of it
+/// again.
+async fn commit_with(
+    client: &Object,
+    deferred: &[Deferred],
+    token: Option<&str>,
+) -> std::result::Result<(), tokio_postgres::Error> {
+    let deferred = prepared_all(client, deferred).await?;
     let commit = client.prepare_cached("COMMIT").await?;
-    let Some(token) = token else { return client.execute(&commit, &[]).await.map(|_| ()) };
+    let Some(token) = token else {
+        let (done, committed) = join(run_all(client, &deferred), client.execute(&commit, &[])).await;
+        return done.and(committed).map(|_| ());
+    };
     let leave = client.prepare_cached(LEAVE_TOKEN).await?;
     let values: [&(dyn ToSql + Sync); 1] = [&token];
-    let (left, committed) = join(client.execute(&leave, &values), client.execute(&commit, &[])).await;
-    // When the first has failed, the second has rolled back, and says nothing of it.
-    left.and(committed).map(|_| ())
+    let (done, left, committed) =
+        join3(run_all(client, &deferred), client.execute(&leave, &values), client.execute(&commit, &[]))
+            .await;
+    // When one before it has failed, the last has rolled back, and says nothing of it.
+    done.and(left).and(committed).map(|_| ())
+}
+
+type Prepared<'a> = (tokio_postgres::Statement, &'a [Param]);
+
+async fn prepared_all<'a>(
+    client: &Object,
+    deferred: &'a [Deferred],
+) -> std::result::Result<Vec<Prepared<'a>>, tokio_postgres::Error> {
+    let mut prepared = Vec::with_capacity(deferred.len());
+    for Deferred { statement, params } in deferred {
+        prepared.push((client.prepare_cached(statement).await?, params.as_slice()));
+    }
+    Ok(prepared)
+}
+
+/// Sends all of them before the first one is answered; the first error is the one that counts.
+async fn run_all(
+    client: &Object,
+    prepared: &[Prepared<'_>],
+) -> std::result::Result<u64, tokio_postgres::Error> {
+    let running: FuturesOrdered<_> =
+        prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params)).collect();
+    let mut outcome = Ok(0);
+    let mut answers = std::pin::pin!(running);
+    while let Some(answer) = answers.next().await {
+        outcome = outcome.and(answer);
+    }
+    outcome
 }
 
 fn driver_config(url: &ServerUrl) -> tokio_postgres::Config {
@@ -299,10 +351,19 @@ pub(crate) struct Connection {
     state: State,
     /// The transaction's number, where it writes.
     number: Option<i64>,
+    /// Statements that go out together with the next one.
+    deferred: Vec<Deferred>,
+}
+
+/// A statement of which only the success matters.
+struct Deferred {
+    statement: String,
+    params: Vec<Param>,
 }
 
 impl Connection {
     pub(crate) async fn execute(&mut self, statement: &str, params: Vec<Value>) -> Result<u64> {
+        let params = self.params(params);
         match self.run(statement, params, Wanted::Count).await? {
             Answer::Count(changed) => Ok(changed),
             Answer::Rows(rows) => Ok(rows.len() as u64),
@@ -310,6 +371,7 @@ impl Connection {
     }
 
     pub(crate) async fn query(&mut self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
+        let params = self.params(params);
         match self.run(statement, params, Wanted::Rows).await? {
             Answer::Count(_) => Ok(Vec::new()),
             Answer::Rows(rows) => rows
@@ -327,6 +389,16 @@ impl Connection {
         self.note(text, outcome)
     }
 
+    /// Runs a statement at the latest with the next one, or with the commit; an error of it is theirs then.
+    pub(crate) async fn defer(&mut self, statement: &str, params: Vec<Value>) -> Result<()> {
+        self.deferred.push(Deferred { statement: statement.to_owned(), params: self.params(params) });
+        if self.deferred.len() < MAX_DEFERRED {
+            return Ok(());
+        }
+        let Some(last) = self.deferred.pop() else { return Ok(()) };
+        self.run(&last.statement, last.params, Wanted::Count).await.map(|_| ())
+    }
+
     fn params(&self, values: Vec<Value>) -> Vec<Param> {
         values.into_iter().map(|value| Param { value, mode: self.mode }).collect()
     }
@@ -336,8 +408,7 @@ impl Connection {
     }
 
     /// Runs one statement; the first one begins the transaction, on another connection when the pool's was dead.
-    async fn run(&mut self, statement: &str, params: Vec<Value>, wanted: Wanted) -> Result<Answer> {
-        let params = self.params(params);
+    async fn run(&mut self, statement: &str, params: Vec<Param>, wanted: Wanted) -> Result<Answer> {
         let fresh = matches!(self.state, State::Fresh);
         match self.run_once(statement, &params, wanted).await {
             Err(Error::Lost(_)) if fresh => {
@@ -358,14 +429,19 @@ impl Connection {
         let client = self.client()?;
         let answer = async {
             let prepared = client.prepare_cached(statement).await?;
-            match wanted {
-                Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
-                Wanted::Rows => {
-                    let references: Vec<&(dyn ToSql + Sync)> =
-                        params.iter().map(|param| param as _).collect();
-                    client.query(&prepared, &references).await.map(Answer::Rows)
+            let deferred = prepared_all(client, &self.deferred).await?;
+            let answer = async {
+                match wanted {
+                    Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
+                    Wanted::Rows => {
+                        let references: Vec<&(dyn ToSql + Sync)> =
+                            params.iter().map(|param| param as _).collect();
+                        client.query(&prepared, &references).await.map(Answer::Rows)
+                    }
                 }
-            }
+            };
+            let (deferred, answer) = join(run_all(client, &deferred), answer).await;
+            deferred.and(answer)
         };
         let outcome = if first {
             let begun = begin_with(client, self.mode, answer).await;
@@ -376,6 +452,9 @@ impl Connection {
         } else {
             answer.await
         };
+        if outcome.is_ok() {
+            self.deferred.clear();
+        }
         self.bound_statements();
         self.note(statement, outcome)
     }
@@ -400,6 +479,12 @@ impl Connection {
     }
 
     pub(crate) async fn commit(mut self) -> Result<()> {
+        // Nothing but deferred statements: the last of them begins the transaction.
+        if matches!(self.state, State::Fresh)
+            && let Some(last) = self.deferred.pop()
+        {
+            self.run(&last.statement, last.params, Wanted::Count).await?;
+        }
         match &self.state {
             State::Fresh | State::Over => Ok(()),
             State::Failed(reason) => {
@@ -412,7 +497,7 @@ impl Connection {
                     Some(_) => self.engine.token(self.client()?).await?,
                     None => None,
                 };
-                let committed = commit_with(self.client()?, token.as_deref()).await;
+                let committed = commit_with(self.client()?, &self.deferred, token.as_deref()).await;
                 let committed = committed.map_err(|error| sorted("COMMIT", &error));
                 if let (Err(Error::Lost(_)), Some(number)) = (&committed, self.number) {
                     return self.engine.resolve(number, token.as_deref()).await;
