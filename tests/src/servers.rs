@@ -104,6 +104,12 @@ impl Postgres {
         });
     }
 
+    /// The same on these addresses; 127.0.0.1 must be among them.
+    pub fn listen(&mut self, addresses: &str) {
+        self.extra.extend(["-c".to_owned(), format!("listen_addresses={addresses}")]);
+        self.launch();
+    }
+
     /// The directory of its data.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")

@@ -1,6 +1,6 @@
 //! What can't be used is refused in words that help, and left as it was.
 
-use std::path::Path;
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use muster_store::{Db, DbUrl, builds};
 use muster_store_tests::{
@@ -8,6 +8,7 @@ use muster_store_tests::{
     buildbot::Buildbot,
     data::{self, NOW, tx},
 };
+use muster_tests::{Authority, template::run};
 
 async fn refused(url: &str) -> String {
     let url = DbUrl::parse(url, Path::new("/")).unwrap();
@@ -70,6 +71,43 @@ async fn the_host_that_takes_writes_is_found_among_several() {
     let socket = server.data().parent().unwrap().display().to_string();
     let url = format!("postgresql://bb@:{}/buildbot?host={socket}:{}", server.port, server.port);
     Db::open(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_over_tls_and_ipv6() {
+    let authority = Authority::new();
+    let mut server = Postgres::start();
+    let identity = authority.identity("localhost");
+    for (file, name) in [(&identity.certificate, "server.crt"), (&identity.key, "server.key")] {
+        let copy = server.data().join(name);
+        std::fs::copy(file, &copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600)).unwrap();
+        run(Command::new("chown").arg("--reference").arg(server.data()).arg(&copy));
+    }
+    let settings = server.data().join("postgresql.auto.conf");
+    std::fs::write(settings, "ssl = on\n").unwrap();
+    server.kill();
+    server.listen("127.0.0.1,::1");
+
+    let (port, trusted) = (server.port, authority.file().display().to_string());
+    let url = |host: &str, ca: &str| {
+        format!("postgresql://bb@{host}:{port}/buildbot?sslmode=verify-full&sslrootcert={ca}")
+    };
+    let db = Db::upgrade(&DbUrl::parse(&url("localhost", &trusted), Path::new("/")).unwrap()).await.unwrap();
+    let used = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                WHERE ssl AND application_name = 'muster'";
+    assert_eq!(server.sql("buildbot", used), "1");
+    drop(db);
+    assert_says(&refused(&url("127.0.0.1", &trusted)).await, &["certificate", "for this host"]);
+    let stranger = Authority::new();
+    let untrusted = url("localhost", &stranger.file().display().to_string());
+    assert_says(&refused(&untrusted).await, &["sslrootcert"]);
+
+    let literal = format!("postgresql://bb@[::1]:{port}/buildbot?sslmode=require");
+    let db = Db::open(&DbUrl::parse(&literal, Path::new("/")).unwrap()).await.unwrap();
+    let from = "SELECT DISTINCT client_addr FROM pg_stat_activity WHERE application_name = 'muster'";
+    assert_eq!(server.sql("buildbot", from), "::1");
+    drop(db);
 }
 
 #[tokio::test]

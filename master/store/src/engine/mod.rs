@@ -3,6 +3,7 @@
 mod mysql;
 mod mysql_values;
 mod postgres;
+mod postgres_deferred;
 mod postgres_values;
 mod sqlite;
 mod tls;

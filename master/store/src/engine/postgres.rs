@@ -14,11 +14,7 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode, RecyclingMethod, Runtime,
     TimeoutType,
 };
-use futures_util::{
-    StreamExt,
-    future::{join, join3},
-    stream::FuturesOrdered,
-};
+use futures_util::future::{join, join3};
 use tokio::time::Instant;
 use tokio_postgres::{
     NoTls,
@@ -30,6 +26,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     Mode,
+    postgres_deferred::{Deferred, prepared_all, run_all},
     postgres_values::{Cell, Param},
     tls,
 };
@@ -116,15 +113,7 @@ impl Engine {
                      current_setting('server_encoding')";
         let row = client.query_one(query, &[]).await.map_err(|error| refuse(words(&error)))?;
         let (number, version, encoding): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
-        if number < OLDEST {
-            return Err(refuse(format!("the server is PostgreSQL {version}; Muster needs 10 or newer")));
-        }
-        if encoding != "UTF8" {
-            return Err(refuse(format!(
-                "its encoding is {encoding}, which can't hold every text; make a database WITH ENCODING 'UTF8' and copy it"
-            )));
-        }
-        Ok(())
+        refusal(number, &version, &encoding).map_or(Ok(()), |reason| Err(refuse(reason)))
     }
 
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
@@ -168,6 +157,9 @@ impl Inner {
             Some(&SqlState::INVALID_CATALOG_NAME) => "; make it with `createdb -E UTF8 NAME`, or mend db_url",
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; grant CONNECT on the database to this user",
             Some(_) => return Error::Lost(format!("{}: {reason}", self.place)),
+            None if reason.contains("certificate") => {
+                "; check sslmode and sslrootcert in db_url, and that the server's certificate is for this host"
+            }
             None if reason.contains("password missing") => {
                 "; put the password into db_url or MUSTER_DB_PASSWORD"
             }
@@ -238,6 +230,16 @@ impl Inner {
     }
 }
 
+/// Why a server can't be used, if it can't.
+fn refusal(number: i64, version: &str, encoding: &str) -> Option<String> {
+    if number < OLDEST {
+        return Some(format!("the server is PostgreSQL {version}; Muster needs 10 or newer"));
+    }
+    (encoding != "UTF8").then(|| {
+        format!("its encoding is {encoding}, which can't hold every text; make a database WITH ENCODING 'UTF8' and copy it")
+    })
+}
+
 /// Runs what is deferred, leaves the token and commits, in one go. Everything is prepared: the server plans none of it
 /// again.
 async fn commit_with(
@@ -258,34 +260,6 @@ async fn commit_with(
             .await;
     // When one before it has failed, the last has rolled back, and says nothing of it.
     done.and(left).and(committed).map(|_| ())
-}
-
-type Prepared<'a> = (tokio_postgres::Statement, &'a [Param]);
-
-async fn prepared_all<'a>(
-    client: &Object,
-    deferred: &'a [Deferred],
-) -> std::result::Result<Vec<Prepared<'a>>, tokio_postgres::Error> {
-    let mut prepared = Vec::with_capacity(deferred.len());
-    for Deferred { statement, params } in deferred {
-        prepared.push((client.prepare_cached(statement).await?, params.as_slice()));
-    }
-    Ok(prepared)
-}
-
-/// Sends all of them before the first one is answered; the first error is the one that counts.
-async fn run_all(
-    client: &Object,
-    prepared: &[Prepared<'_>],
-) -> std::result::Result<u64, tokio_postgres::Error> {
-    let running: FuturesOrdered<_> =
-        prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params)).collect();
-    let mut outcome = Ok(0);
-    let mut answers = std::pin::pin!(running);
-    while let Some(answer) = answers.next().await {
-        outcome = outcome.and(answer);
-    }
-    outcome
 }
 
 fn driver_config(url: &ServerUrl) -> tokio_postgres::Config {
@@ -353,12 +327,6 @@ pub(crate) struct Connection {
     number: Option<i64>,
     /// Statements that go out together with the next one.
     deferred: Vec<Deferred>,
-}
-
-/// A statement of which only the success matters.
-struct Deferred {
-    statement: String,
-    params: Vec<Param>,
 }
 
 impl Connection {
@@ -597,5 +565,20 @@ fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
         SqlState::DISK_FULL => Error::statement(format!("{message}; make room on the server's disk"), statement),
         _ if code.code().starts_with("08") => Error::Lost(message),
         _ => Error::statement(message, statement),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_and_narrow_encodings_are_refused() {
+        assert_eq!(refusal(150_004, "15.4", "UTF8"), None);
+        assert_eq!(refusal(100_000, "10.0", "UTF8"), None);
+        let old = refusal(90_624, "9.6.24", "UTF8").unwrap();
+        assert!(old.contains("9.6.24") && old.contains("10 or newer"), "{old}");
+        let narrow = refusal(150_004, "15.4", "SQL_ASCII").unwrap();
+        assert!(narrow.contains("SQL_ASCII") && narrow.contains("ENCODING 'UTF8'"), "{narrow}");
     }
 }
