@@ -18,4 +18,5 @@ mod missing;
 mod probe;
 mod reconfiguring;
 mod router;
+mod secrets;
 mod stock;

@@ -1,0 +1,56 @@
+//! Secrets where the master itself needs them.
+
+use std::os::unix::fs::PermissionsExt;
+
+use muster_tests::{Master, Postgres, Results, Site};
+use serde_json::json;
+
+/// A server that asks one of its users for a password.
+fn guarded(user: &str, password: &str) -> Postgres {
+    let mut server = Postgres::start();
+    let make = format!("CREATE USER {user} PASSWORD '{password}'; ALTER DATABASE buildbot OWNER TO {user}");
+    server.sql("postgres", &make);
+    server.kill();
+    let rules = format!("local all all trust\nhost all {user} all scram-sha-256\nhost all all all trust\n");
+    std::fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
+    server.launch();
+    server
+}
+
+#[test]
+fn the_password_of_the_database_may_be_a_secret() {
+    let site = Site::new();
+    let server = guarded("ann", "s3cret-and-right");
+    std::fs::create_dir(site.path("secrets")).unwrap();
+    let keep = |password: &str| {
+        let file = site.write("secrets/db", &format!("{password}\n"));
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    keep("s3cret-and-right");
+    let config = format!(
+        "from buildbot.plugins import secrets\n\
+         c['secretsProviders'] = [secrets.SecretInAFile('{}')]\n\
+         c['db'] = {{'db_url': util.Interpolate('postgresql://ann:%(secret:db)s@127.0.0.1:{}/buildbot')}}\n\
+         builder('good', sh('true'))\n",
+        site.path("secrets").display(),
+        server.port,
+    );
+    let mut master = Master::new(&site, &config);
+    assert!(master.run("upgrade-master").status.success());
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let request = rest.force("good", json!({}));
+    rest.built(request, Results::Success);
+    assert!(master.stop().success());
+
+    keep("s3cret-but-wrong");
+    let refused = master.run("master").said;
+    assert!(refused.contains("password") && refused.contains("db_url"), "{refused}");
+    std::fs::remove_file(site.path("secrets/db")).unwrap();
+    let missing = master.run("upgrade-master").said;
+    assert!(missing.contains("secret") && missing.contains("db_url"), "{missing}");
+    let log = std::fs::read_to_string(master.path("muster.log")).unwrap();
+    for said in [refused, missing, log] {
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
