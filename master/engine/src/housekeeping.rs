@@ -105,7 +105,7 @@ async fn forget_those_over(engine: &Engine) -> muster_store::Result<usize> {
         }
         let asked = &strangers;
         let over =
-            engine.data().db().read("over_among", |tx| async move { runs::over_among(&tx, asked).await });
+            engine.data().db().look("over_among", |tx| async move { runs::over_among(&tx, asked).await });
         let over = over.await?;
         slot.forget_strangers(&over);
         left += strangers.len() - over.len();

@@ -126,6 +126,17 @@ impl Db {
         }
     }
 
+    /// Runs queries that need no common view, each one as of its own moment: that saves a server the beginning and the end
+    /// of a transaction. Nothing may be written.
+    pub async fn look<T, E, F, Fut>(&self, name: &'static str, body: F) -> std::result::Result<T, E>
+    where
+        E: From<Error>,
+        F: FnOnce(Tx) -> Fut,
+        Fut: Future<Output = std::result::Result<T, E>>,
+    {
+        self.read_as(Mode::Look, name, body).await
+    }
+
     /// Runs `body` on one consistent, read-only view of the database.
     pub async fn read<T, E, F, Fut>(&self, name: &'static str, body: F) -> std::result::Result<T, E>
     where
@@ -133,7 +144,21 @@ impl Db {
         F: FnOnce(Tx) -> Fut,
         Fut: Future<Output = std::result::Result<T, E>>,
     {
-        let connection = self.0.engine.begin(Mode::Read).await?;
+        self.read_as(Mode::Read, name, body).await
+    }
+
+    async fn read_as<T, E, F, Fut>(
+        &self,
+        mode: Mode,
+        name: &'static str,
+        body: F,
+    ) -> std::result::Result<T, E>
+    where
+        E: From<Error>,
+        F: FnOnce(Tx) -> Fut,
+        Fut: Future<Output = std::result::Result<T, E>>,
+    {
+        let connection = self.0.engine.begin(mode).await?;
         let tx = Tx::new(name, self.0.clone(), connection);
         let shared = tx.shared.clone();
         let outcome = body(tx).await;

@@ -312,6 +312,9 @@ async fn what_is_sent_late_is_part_of_its_transaction(ground: &Ground) {
     })
     .await;
     assert_eq!(seen, [row("99")], "a query sees what was sent before it");
+    let looked: Result<_> =
+        ground.db.look("look", |tx| async move { runs::journal_of(&tx, build, 7).await }).await;
+    assert_eq!(looked.unwrap(), [row("99")], "and so does a look afterwards");
     let twice = ground.db.tx("twice", |tx| async move {
         runs::drop_journals(&tx, &[(build, 7)]).await?;
         runs::insert(&tx, build, master, worker, snapshot, "[]", NOW).await

@@ -123,12 +123,12 @@ impl Data {
 
     /// The leases of other masters that act.
     pub async fn leases_of_others(&self, me: MasterId) -> Result<Vec<Lease>> {
-        self.db().read("leases_of_others", |tx| async move { masters::leases_of_others(&tx, me).await }).await
+        self.db().look("leases_of_others", |tx| async move { masters::leases_of_others(&tx, me).await }).await
     }
 
     /// The cluster's generation.
     pub async fn generation(&self) -> Result<i64> {
-        self.db().read("generation", |tx| async move { masters::generation(&tx).await }).await
+        self.db().look("generation", |tx| async move { masters::generation(&tx).await }).await
     }
 
     /// The masters that run with a role.
@@ -228,7 +228,7 @@ impl Data {
 
     /// The runs that are a master's, by the epochs under which it may write.
     pub async fn owned_runs(&self, master: MasterId) -> Result<Vec<RunKey>> {
-        self.db().read("owned_runs", |tx| async move { runs::keys_of_owner(&tx, master).await }).await
+        self.db().look("owned_runs", |tx| async move { runs::keys_of_owner(&tx, master).await }).await
     }
 }
 

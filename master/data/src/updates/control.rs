@@ -154,14 +154,14 @@ impl Data {
 
     /// The orders for running builds that nobody has carried out: (build, reason).
     pub async fn open_stops(&self) -> Result<Vec<(BuildId, String)>> {
-        let orders = self.db().read("open_stops", |tx| async move { control::open(&tx, "build").await });
+        let orders = self.db().look("open_stops", |tx| async move { control::open(&tx, "build").await });
         Ok(orders.await?.into_iter().map(|order| (BuildId(order.targetid), order.reason)).collect())
     }
 
     /// The orders for workers that nobody has carried out: (worker, kill at once?).
     pub async fn open_worker_orders(&self) -> Result<Vec<(WorkerId, bool)>> {
         let orders =
-            self.db().read("open_worker_orders", |tx| async move { control::open(&tx, "worker").await });
+            self.db().look("open_worker_orders", |tx| async move { control::open(&tx, "worker").await });
         Ok(orders
             .await?
             .into_iter()

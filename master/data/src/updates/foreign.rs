@@ -75,7 +75,7 @@ impl Data {
     /// Tells the orders again that are for masters of Buildbot, and strikes those that have shown effect.
     pub async fn tell_foreign(&self) -> Result<()> {
         let me = self.collapse_policy().master;
-        let nothing = self.db().read("orders", |tx| async move {
+        let nothing = self.db().look("orders", |tx| async move {
             Ok::<_, Error>(
                 control::open(&tx, "build").await?.is_empty()
                     && control::open(&tx, "request").await?.is_empty(),

@@ -166,7 +166,7 @@ impl Look<'_> {
         let mut ready = self.connected_workers();
         if !ready.is_empty() {
             let data = self.engine.data();
-            let read = data.db().read("barred_workers", |tx| async move { workers::barred(&tx).await });
+            let read = data.db().look("barred_workers", |tx| async move { workers::barred(&tx).await });
             let barred = read.await?;
             ready.retain(|slot| !barred.contains(&slot.id()));
         }

@@ -45,7 +45,7 @@ pub(super) struct Queue {
 
 /// The pending requests of builders that could build, best first.
 pub(super) async fn pending(data: &Data, builders: &[BuilderId]) -> Result<Vec<Pending>> {
-    let read = data.db().read("pending_requests", |tx| async move {
+    let read = data.db().look("pending_requests", |tx| async move {
         buildsets::pending(&tx, builders, CONSIDERED as i64).await
     });
     read.await
@@ -81,7 +81,7 @@ impl Queue {
         if self.must_be_read(&able(&self.barred)) {
             let begin = Instant::now();
             let able = &able;
-            let read = data.db().read("pending_requests", |tx| async move {
+            let read = data.db().look("pending_requests", |tx| async move {
                 let barred: BTreeSet<WorkerId> = workers::barred(&tx).await?.into_iter().collect();
                 let builders = able(&barred);
                 let requests = match builders.as_slice() {

@@ -57,7 +57,7 @@ impl RunCore {
         let build = self.key.build;
         loop {
             let read =
-                self.data.db().read("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
+                self.data.db().look("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
             match read.await {
                 Ok(rows) => return Ok(rows),
                 Err(error) => tracing::error!(%build, %error, "can't read the journal; trying again"),

@@ -23,7 +23,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// What the requests of these buildsets ask for, in their order.
     pub(crate) async fn load(db: &Db, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
-        let read = db.read("asked_for", |tx| async move {
+        let read = db.look("asked_for", |tx| async move {
             let mut all = Vec::with_capacity(sets.len());
             for set in sets {
                 all.push(Asked::of(&tx, *set).await?);

@@ -15,6 +15,8 @@ use crate::{Dialect, Error, Result, Row, Value, dialect::Rendered, url::DbUrl};
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// Reads, each statement by itself.
+    Look,
     /// Reads one consistent view.
     Read,
     /// Reads what is committed, and writes.

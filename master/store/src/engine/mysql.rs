@@ -296,7 +296,7 @@ impl Connection {
     }
 
     async fn begin_on_session(&mut self) -> Result<()> {
-        if self.mode == Mode::Read {
+        if self.mode != Mode::Write {
             return self.text(BEGIN_READ).await;
         }
         let session = self.session()?;

@@ -393,7 +393,8 @@ impl Connection {
             return Err(Error::statement(format!("a statement before failed ({reason})"), statement));
         }
         // From here on the server may have a transaction, also when nobody waits for its answer any more.
-        let first = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
+        let begins = self.mode != Mode::Look;
+        let first = begins && matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
         let client = self.client()?;
         let answer = async {
             let prepared = client.prepare_cached(statement).await?;

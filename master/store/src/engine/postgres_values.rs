@@ -22,7 +22,7 @@ impl Param {
             return Ok(number);
         }
         match self.mode {
-            Mode::Read => Ok(number.clamp(min, max)),
+            Mode::Look | Mode::Read => Ok(number.clamp(min, max)),
             Mode::Write => Err(format!("{number} does not fit into the column").into()),
         }
     }

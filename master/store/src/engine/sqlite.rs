@@ -52,7 +52,7 @@ impl Engine {
 
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         match mode {
-            Mode::Read => self.begin_read().await,
+            Mode::Look | Mode::Read => self.begin_read().await,
             Mode::Write => self.begin_write().await,
         }
     }
