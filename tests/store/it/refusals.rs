@@ -141,6 +141,42 @@ async fn sqlite_that_cannot_be_used() {
     );
 }
 
+/// A small file system of its own. Only root may mount one: other users' tests go without.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(size: &str) -> Option<Small> {
+        let directory = tempfile::tempdir().unwrap();
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(directory.path()));
+        Some(Small(directory))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run(Command::new("umount").args(["--lazy"]).arg(self.0.path()));
+    }
+}
+
+#[tokio::test]
+async fn sqlite_on_a_full_disk() {
+    let Some(small) = Small::new("size=300k") else { return };
+    let path = small.0.path().join("state.sqlite");
+    let url = format!("sqlite:///{}", path.display());
+    assert_says(&refused(&url).await, &["full", "make room on the disk"]);
+    let tables = "SELECT count(*) FROM sqlite_master";
+    let left: i64 =
+        rusqlite::Connection::open(&path).unwrap().query_row(tables, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "nothing was changed");
+
+    run(Command::new("mount").args(["-o", "remount,size=4m"]).arg(small.0.path()));
+    let db = Db::upgrade(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
+    assert_eq!(state_of_a_build(&db, "there is room now").await, "there is room now");
+}
+
 /// What Buildbot makes on MySQL unless its URL says otherwise: MyISAM, and characters of three bytes.
 #[tokio::test]
 async fn tables_of_buildbots_default_engine_are_converted() {
