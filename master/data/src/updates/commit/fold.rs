@@ -67,6 +67,8 @@ pub(super) struct Fold<'a> {
     /// In the order in which they were made, which their ids tell people later.
     new_logs: Vec<LogKey>,
     chunks: Vec<(LogKey, i64, &'a Chunk)>,
+    /// Logs that had chunks before: one or many.
+    begun: BTreeSet<LogKey>,
     /// Logs that have more than one chunk, as far as is known.
     in_pieces: BTreeSet<LogKey>,
     properties: Vec<(BuildId, &'a str, &'a Property)>,
@@ -123,7 +125,11 @@ impl<'a> Fold<'a> {
             let ids: Vec<StepId> = keys.keys().copied().collect();
             for row in steps::logs_of(tx, &ids).await? {
                 let Some((build, step)) = keys.get(&row.step) else { continue };
-                fold.logs.insert((*build, *step, row.slug.clone()), Kept { row, state: State::Same });
+                let key = (*build, *step, row.slug.clone());
+                if row.num_lines > 0 {
+                    fold.begun.insert(key.clone());
+                }
+                fold.logs.insert(key, Kept { row, state: State::Same });
             }
         }
         Ok(fold)
@@ -277,11 +283,8 @@ impl<'a> Fold<'a> {
     }
 
     fn finish_log(&mut self, key: &LogKey) -> Result<()> {
-        let log = self.log(key)?;
-        // What was there before may be one chunk or many.
-        let appended_before = log.state != State::New && log.row.num_lines > 0;
-        log.change().complete = true;
-        if appended_before {
+        self.log(key)?.change().complete = true;
+        if self.begun.contains(key) {
             self.in_pieces.insert(key.clone());
         }
         self.tell_log(key, "finished")
