@@ -15,7 +15,7 @@ use std::time::Duration;
 use muster_core::{Topic, TopicFilter};
 use muster_store::Committed;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use in_process::InProcess;
 pub use names::EVERYTHING;
@@ -138,14 +138,17 @@ impl Subscription {
         }
     }
 
-    /// Waits until an event that `wanted` selects came, or some were missed; `false` when the bus is gone.
+    /// Waits until an event that `wanted` selects came, or some were missed; `false` when the bus is gone. All others that
+    /// have come by then are dropped: who is about to look at the rows sees what they tell, and one look does for a burst.
     pub async fn wait_for(&mut self, wanted: impl Fn(&Event) -> bool) -> bool {
         loop {
             match self.next().await {
                 Some(Received::Event(event)) if !wanted(&event) => {}
-                Some(_) => return true,
+                Some(_) => break,
                 None => return false,
             }
         }
+        while !matches!(self.0.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        true
     }
 }
