@@ -1,13 +1,15 @@
 //! A worker that stays away is told about: by an event, and by mail.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, channel};
 
 use muster_tests::wait::PATIENCE;
 use muster_tests::{Master, Site};
 
-/// A mail server that takes everything; answers the text of each mail.
+/// A mail server that takes everything from everybody; answers the text of each mail.
 fn sink(listener: TcpListener) -> Receiver<String> {
     let (sender, mails) = channel();
     std::thread::spawn(move || {
@@ -38,6 +40,8 @@ fn take_mail(mut stream: TcpStream) -> Option<String> {
                 in_body = true;
                 "354 go on\r\n"
             }
+            hello if hello.starts_with("EHLO") => "250-sink\r\n250 AUTH PLAIN\r\n",
+            login if login.starts_with("AUTH") => "235 welcome\r\n",
             _ => "250 ok\r\n",
         };
         stream.write_all(answer.as_bytes()).ok()?;
@@ -51,19 +55,27 @@ fn a_missing_worker_is_told_by_an_event_and_by_mail_once_for_each_absence() {
     let listener = TcpListener::bind((Site::address(), 0)).unwrap();
     let smtp = listener.local_addr().unwrap();
     let mails = sink(listener);
+    std::fs::create_dir(site.path("secrets")).unwrap();
+    site.write("secrets/smtp", "s3cret");
+    for (path, mode) in [("secrets", 0o700), ("secrets/smtp", 0o600)] {
+        std::fs::set_permissions(site.path(path), Permissions::from_mode(mode)).unwrap();
+    }
     let config = format!(
         r#"
-from buildbot.plugins import reporters
+from buildbot.plugins import reporters, secrets
 
+c["secretsProviders"] = [secrets.SecretInAFile(dirname="{}")]
 c["workers"] = [worker.Worker("w1", "secret", missing_timeout=2, notify_on_missing="ann@example.org")]
 c["services"] = [
     reporters.MailNotifier(
         fromaddr="ci@example.org", relayhost="{}", smtpPort={},
+        smtpUser="ci", smtpPassword=util.Secret("smtp"),
         generators=[reporters.WorkerMissingGenerator(workers=["w1"])],
     )
 ]
 builder("b", sh("true", name="true"))
 "#,
+        site.path("secrets").display(),
         smtp.ip(),
         smtp.port()
     );
@@ -77,7 +89,13 @@ builder("b", sh("true", name="true"))
         let mut worker = master.start_worker(&site);
         worker.kill();
         let mail = mails.recv_timeout(PATIENCE).unwrap();
-        for part in ["MAIL FROM:<ci@example.org>", "RCPT TO:<ann@example.org>", "worker w1 missing"] {
+        for part in [
+            // \0ci\0s3cret in base 64.
+            "AUTH PLAIN AGNpAHMzY3JldA==",
+            "MAIL FROM:<ci@example.org>",
+            "RCPT TO:<ann@example.org>",
+            "worker w1 missing",
+        ] {
             assert!(mail.contains(part), "{part}: {mail}");
         }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use muster_session::WorkerInfo;
+use muster_session::{WorkerInfo, wire::MAX_DIAL};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
@@ -62,6 +62,14 @@ impl WorkerHome {
         let next = self.counter(DIAL_FILE)?.saturating_add(1).max(now);
         self.keep_counter(DIAL_FILE, next)?;
         Ok(next)
+    }
+
+    /// The next dial has a higher number than `highest`: a dial of this name with that number is known already.
+    pub(crate) fn count_dials_from(&self, highest: u64) -> Result<(), WorkerError> {
+        if highest <= self.counter(DIAL_FILE)? || highest > MAX_DIAL {
+            return Ok(());
+        }
+        self.keep_counter(DIAL_FILE, highest)
     }
 
     /// The highest generation of a cluster that this worker has served.
@@ -172,7 +180,11 @@ mod tests {
         assert_eq!(home.next_dial_number(0).unwrap(), 2);
         assert_eq!(home.next_dial_number(1000).unwrap(), 1000);
         drop(home);
-        assert_eq!(WorkerHome::open(dir.path()).unwrap().next_dial_number(900).unwrap(), 1001);
+        let home = WorkerHome::open(dir.path()).unwrap();
+        assert_eq!(home.next_dial_number(900).unwrap(), 1001);
+        home.count_dials_from(5000).unwrap();
+        home.count_dials_from(2000).unwrap();
+        assert_eq!(home.next_dial_number(900).unwrap(), 5001);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use muster_session::{
-    Backoff, Disconnect, MasterUrl, ProtocolError, RefusalCode, Terms, Transport, WorkerLink, connect,
+    Backoff, Disconnect, MasterUrl, ProtocolError, Refusal, RefusalCode, Terms, Transport, WorkerLink,
+    connect,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,7 @@ impl SharedContact {
         contact.accepted = true;
         contact.peers = terms.peers.iter().take(MAX_PEERS).filter_map(|peer| peer.parse().ok()).collect();
         if let Some(url) = &contact.dialed {
-            tracing::info!("connected to {} as worker '{worker}'", show(url));
+            tracing::info!("connected to {} as worker '{worker}'", url.to_string());
         }
     }
 
@@ -126,6 +127,9 @@ impl Dialer<'_> {
             },
             () = self.closing.cancelled() => End::Unreachable("the worker stops".into()),
         };
+        if let End::Session(Disconnect::Refused(Refusal { highest_dial: Some(highest), .. })) = &end {
+            self.home.count_dials_from(*highest)?;
+        }
         Ok(Attempt { end, accepted: self.contact.lock().accepted })
     }
 
@@ -201,7 +205,7 @@ struct Teller {
 impl Teller {
     fn lost(&mut self, url: &MasterUrl, end: &End) {
         self.told.clear();
-        tracing::warn!("connection to {} lost: {end}; commands go on, dialing again", show(url));
+        tracing::warn!("connection to {} lost: {end}; commands go on, dialing again", url.to_string());
     }
 
     fn failed(&mut self, url: &MasterUrl, end: &End) {
@@ -214,12 +218,12 @@ impl Teller {
     }
 
     fn is_news(&mut self, url: &MasterUrl, message: &str) -> bool {
-        self.told.insert(show(url), message.to_owned()).is_none_or(|before| before != message)
+        self.told.insert(url.to_string(), message.to_owned()).is_none_or(|before| before != message)
     }
 }
 
 fn failure_message(url: &MasterUrl, end: &End) -> String {
-    let url = show(url);
+    let url = url.to_string();
     match (end, end.advice()) {
         (End::Unreachable(_), _) => format!("can't reach {url}: {end}; will keep trying"),
         (_, Some(advice)) => format!("refused by {url}: {end} ({advice}); will try again about every minute"),
@@ -287,13 +291,6 @@ impl Turn {
     }
 }
 
-fn show(url: &MasterUrl) -> String {
-    match url.host.contains(':') {
-        true => format!("ws://[{}]:{}", url.host, url.port),
-        false => format!("ws://{}:{}", url.host, url.port),
-    }
-}
-
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -305,7 +302,7 @@ mod tests {
     use super::*;
 
     fn url(host: &str) -> MasterUrl {
-        MasterUrl { host: host.into(), port: 9990 }
+        MasterUrl { host: host.into(), port: 9990, tls: false }
     }
 
     #[test]
@@ -344,6 +341,7 @@ mod tests {
             code: RefusalCode::Credentials,
             reason: "unknown name or wrong password".into(),
             retry_after_ms: None,
+            highest_dial: None,
         };
         let message = failure_message(&url("ci"), &End::Session(Disconnect::Refused(refusal)));
         let expected = "refused by ws://ci:9990: unknown name or wrong password (check --name and --password, and the \
@@ -359,7 +357,7 @@ mod tests {
     #[test]
     fn hopeless_refusals_are_retried_slowly_and_asked_waits_are_kept() {
         let refused = |code, retry_after_ms| {
-            End::Session(Disconnect::Refused(Refusal { code, reason: "no".into(), retry_after_ms }))
+            End::Session(Disconnect::Refused(Refusal { retry_after_ms, ..Refusal::new(code, "no") }))
         };
         let mut backoff = Backoff::default();
         let wait = wait_after(&refused(RefusalCode::Credentials, None), &mut backoff);

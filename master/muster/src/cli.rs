@@ -130,7 +130,7 @@ pub struct Serving {
     /// The master's name in the database; HOST:DIRECTORY by default
     #[arg(long, value_name = "NAME", env = "MUSTER_NAME", hide_env_values = true, value_parser = master_name)]
     pub name: Option<String>,
-    /// Where workers reach this master, ws://HOST:PORT; given several times when there are several. By default the
+    /// Where workers reach this master, ws://HOST:PORT or wss://HOST:PORT; given several times when there are several. By default the
     /// interface that it listens on, or the name of this machine
     #[arg(
         long,
@@ -297,7 +297,7 @@ pub struct RunOf {
 pub struct Worker {
     /// The worker's directory; its builds are made there
     pub dir: PathBuf,
-    /// Where a master listens, ws://HOST[:PORT]; may be given several times
+    /// Where a master listens, ws://HOST[:PORT] (wss:// with TLS); may be given several times
     #[arg(long = "master", value_name = "URL")]
     pub masters: Vec<String>,
     /// The worker's name, as master.cfg has it
@@ -319,7 +319,7 @@ pub struct Worker {
 pub struct CreateWorker {
     /// The worker's directory
     pub dir: PathBuf,
-    /// Where the master listens: ws://HOST[:PORT] or HOST[:PORT]
+    /// Where the master listens: ws://HOST[:PORT], wss://HOST[:PORT] with TLS, or HOST[:PORT]
     #[arg(value_name = "MASTER")]
     pub master: String,
     /// The worker's name, as master.cfg has it

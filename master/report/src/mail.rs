@@ -8,11 +8,17 @@ use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use muster_config::Host;
 use muster_config::snapshot::{MailConfig, Snapshot};
+use muster_core::render::Renderable;
 use muster_data::MissingWorker;
+use serde_json::Value;
 
 /// How long a mail server may take for each answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a secret's provider may take.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often a mail is tried, and the rest between two tries: a server that greylists or restarts is back by then.
 const TRIES: u32 = 3;
@@ -36,6 +42,8 @@ pub(crate) enum MailError {
     Header(String),
     #[error("the mail can't be written: {0}")]
     Message(#[from] lettre::error::Error),
+    #[error("{0} can't be had: {1}")]
+    Secret(&'static str, String),
     #[error("{relay}:{port}: {error}")]
     Smtp { relay: String, port: u16, error: lettre::transport::smtp::Error },
 }
@@ -60,7 +68,7 @@ pub(crate) fn about_missing(snapshot: &Snapshot, config: &MailConfig, missing: &
 }
 
 /// Sends a mail; answers how many get it. Nobody is a good answer: who has no address gets no mail.
-pub(crate) async fn send(config: &MailConfig, mail: Mail) -> Result<usize, MailError> {
+pub(crate) async fn send(host: &Host, config: &MailConfig, mail: Mail) -> Result<usize, MailError> {
     if config.dump_mails_to_log {
         tracing::info!("a mail: {}\n{}", mail.subject, mail.body);
     }
@@ -69,7 +77,7 @@ pub(crate) async fn send(config: &MailConfig, mail: Mail) -> Result<usize, MailE
         return Ok(0);
     }
     let message = message(config, &mail, &to, &copies)?;
-    let server = server(config)?;
+    let server = server(config, credentials(host, config).await?)?;
     let mut tries = 1;
     loop {
         match server.send(message.clone()).await {
@@ -125,7 +133,35 @@ fn mailbox(text: &str) -> Result<Mailbox, MailError> {
     text.parse().map_err(|error| MailError::Address(text.to_owned(), error))
 }
 
-fn server(config: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
+/// What the server is told of who sends, if it wants to know. Secrets are asked for each mail: they may change.
+async fn credentials(host: &Host, config: &MailConfig) -> Result<Option<Credentials>, MailError> {
+    let Some(user) = &config.smtp_user else { return Ok(None) };
+    let user = text(host, "smtpUser", user).await?;
+    let password = match &config.smtp_password {
+        Some(password) => text(host, "smtpPassword", password).await?,
+        None => String::new(),
+    };
+    Ok(Some(Credentials::new(user, password)))
+}
+
+async fn text(host: &Host, what: &'static str, given: &Renderable) -> Result<String, MailError> {
+    let asked = match given {
+        Renderable::Secret(name) => {
+            let asked = host.secret(name, SECRET_TIMEOUT).await;
+            asked.map_err(|error| MailError::Secret(what, error.to_string()))?
+        }
+        plain => plain.clone(),
+    };
+    match asked {
+        Renderable::Literal(Value::String(text)) => Ok(text),
+        _ => Err(MailError::Secret(what, "it is no text".to_owned())),
+    }
+}
+
+fn server(
+    config: &MailConfig,
+    credentials: Option<Credentials>,
+) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
     let relay = config.relay_host.as_str();
     let parameters = || TlsParameters::new(relay.to_owned()).map_err(|error| smtp(config, error));
     let tls = match (config.use_smtps, config.use_tls) {
@@ -135,12 +171,9 @@ fn server(config: &MailConfig) -> Result<AsyncSmtpTransport<Tokio1Executor>, Mai
     };
     let builder: AsyncSmtpTransportBuilder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(relay);
     let builder = builder.port(config.smtp_port).tls(tls).timeout(Some(TIMEOUT));
-    Ok(match (&config.smtp_user, &config.smtp_password) {
-        (Some(user), password) => {
-            let password = password.clone().unwrap_or_default();
-            builder.credentials(Credentials::new(user.clone(), password)).build()
-        }
-        (None, _) => builder.build(),
+    Ok(match credentials {
+        Some(credentials) => builder.credentials(credentials).build(),
+        None => builder.build(),
     })
 }
 
@@ -150,6 +183,8 @@ fn smtp(config: &MailConfig, error: lettre::transport::smtp::Error) -> MailError
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
@@ -170,6 +205,11 @@ mod tests {
             send_to_interested_users: true,
             dump_mails_to_log: false,
         }
+    }
+
+    /// One that is never asked.
+    fn host() -> Host {
+        Host::new(Path::new("python3"), Path::new("/")).0
     }
 
     /// Takes one mail; answers what the client said.
@@ -213,7 +253,8 @@ mod tests {
             body: "It is gone.\n".into(),
             users: vec!["joe".into(), "ann@else.org".into(), "joe@example.org".into()],
         };
-        let (said, sent) = tokio::join!(sink(listener), send(&config, mail));
+        let host = host();
+        let (said, sent) = tokio::join!(sink(listener), send(&host, &config, mail));
         assert_eq!(sent.unwrap(), 3);
         let said = said.join("\n");
         for part in [
@@ -233,9 +274,9 @@ mod tests {
     async fn nobody_to_tell_is_no_error_and_a_bad_address_is() {
         let nobody = MailConfig { extra_recipients: Vec::new(), domain: None, ..config(9) };
         let mail = Mail { subject: "s".into(), body: "b".into(), users: vec!["joe".into()] };
-        assert_eq!(send(&nobody, mail.clone()).await.unwrap(), 0);
+        assert_eq!(send(&host(), &nobody, mail.clone()).await.unwrap(), 0);
         let bad = MailConfig { from_address: "no address".into(), ..config(9) };
-        let error = send(&bad, mail).await.unwrap_err().to_string();
+        let error = send(&host(), &bad, mail).await.unwrap_err().to_string();
         assert!(error.contains("\"no address\" is no mail address"), "{error}");
     }
 }

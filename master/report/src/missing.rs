@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use muster_bus::{Received, Subscription};
+use muster_bus::Subscription;
+use muster_config::Host;
 use muster_config::snapshot::{GeneratorConfig, ReporterConfig, ReporterKind, Snapshot};
 use muster_core::{Timestamp, TopicFilter};
 use muster_data::{Absence, Data, MissingWorker, Told, now};
@@ -25,12 +26,12 @@ const REST: Duration = Duration::from_secs(1);
 const REPORTING: i64 = 120;
 
 /// Tells about missing workers until `stop`.
-pub async fn run(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
+pub async fn run(data: Data, host: Host, snapshot: watch::Receiver<Arc<Snapshot>>, stop: CancellationToken) {
     let mut events = data.bus().subscribe();
     loop {
         let in_force = snapshot.borrow().clone();
         let looked = tokio::select! {
-            looked = look(&data, &in_force) => looked,
+            looked = look(&data, &host, &in_force) => looked,
             () = stop.cancelled() => return,
         };
         if let Err(error) = looked {
@@ -47,24 +48,20 @@ pub async fn run(data: Data, snapshot: watch::Receiver<Arc<Snapshot>>, stop: Can
 /// Waits until a worker comes or goes, or until some news were missed.
 async fn moves(events: &mut Subscription) {
     let filters = [TopicFilter::parse("workers/*/connected"), TopicFilter::parse("workers/*/disconnected")];
-    loop {
-        match events.next().await {
-            Some(Received::Event(event)) if filters.iter().all(|filter| event.matching(filter).is_none()) => {
-            }
-            Some(_) => return,
-            None => return std::future::pending().await,
-        }
+    if !events.wait_for(|event| filters.iter().any(|filter| event.matching(filter).is_some())).await {
+        // The bus is gone; the timer still works.
+        std::future::pending().await
     }
 }
 
-async fn look(data: &Data, snapshot: &Snapshot) -> Result<()> {
+async fn look(data: &Data, host: &Host, snapshot: &Snapshot) -> Result<()> {
     for absence in data.absent_workers().await? {
         let Some(worker) = snapshot.worker(&absence.name) else { continue };
         if is_due(&absence, worker.missing_timeout, now()) {
             let last = last_connection(absence.since);
             let missing = data.worker_is_missing(&absence, &last, &worker.notify_on_missing).await?;
             if let Some((missing, claimed)) = missing {
-                report(snapshot, &missing).await;
+                report(host, snapshot, &missing).await;
                 data.missing_worker_is_reported(&claimed).await?;
             }
         }
@@ -87,7 +84,7 @@ fn last_connection(at: Timestamp) -> String {
     time.strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
 
-async fn report(snapshot: &Snapshot, missing: &MissingWorker) {
+async fn report(host: &Host, snapshot: &Snapshot, missing: &MissingWorker) {
     tracing::warn!(
         worker = missing.worker.name,
         last_connection = missing.last_connection,
@@ -100,7 +97,7 @@ async fn report(snapshot: &Snapshot, missing: &MissingWorker) {
     for reporter in snapshot.reporters.iter().filter(|reporter| tells_about(reporter, &missing.worker.name)) {
         let ReporterKind::Mail(config) = &reporter.kind;
         let mail = mail::about_missing(snapshot, config, missing);
-        match mail::send(config, mail).await {
+        match mail::send(host, config, mail).await {
             Ok(recipients) => {
                 metrics::counter!("muster_reports_sent_total").increment(1);
                 tracing::info!(

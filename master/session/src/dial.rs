@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use muster_net::{AnyStream, connect_tls};
 use tokio::net::TcpStream;
 
 use crate::transport::{Transport, TransportError};
@@ -17,24 +18,26 @@ pub const DEFAULT_PORT: u16 = 9990;
 /// How long one address may be silent before the next one is tried beside it (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How long name, addresses and WebSocket may take together.
+/// How long name, addresses, TLS and WebSocket may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Addresses of one name that are tried; real names have a handful.
 const MAX_ADDRESSES: usize = 16;
 
-/// Where a master listens: `ws://host[:port]`, an IPv6 address in brackets.
+/// Where a master listens: `ws://host[:port]`, or `wss://` with TLS; an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterUrl {
     /// A name or an address, without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
+    /// Whether TLS is spoken there. The master's certificate must be for `host`.
+    pub tls: bool,
 }
 
 /// Text that is no [`MasterUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a master's address: {problem}; write ws://HOST or ws://HOST:PORT")]
+#[error("{text:?} is not a master's address: {problem}; write ws://HOST or ws://HOST:PORT (wss:// with TLS)")]
 pub struct BadUrl {
     /// The text.
     pub text: String,
@@ -52,18 +55,19 @@ impl std::str::FromStr for MasterUrl {
 
 impl std::fmt::Display for MasterUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
         match self.host.contains(':') {
-            true => write!(f, "ws://[{}]:{}", self.host, self.port),
-            false => write!(f, "ws://{}:{}", self.host, self.port),
+            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
         }
     }
 }
 
 fn parse(text: &str) -> Result<MasterUrl, &'static str> {
-    let rest = match text.split_once("://") {
-        Some(("ws", rest)) => rest,
-        Some(("wss", _)) => return Err("TLS is not spoken here yet, put a tunnel in front"),
-        Some(_) => return Err("the scheme must be ws"),
+    let (tls, rest) = match text.split_once("://") {
+        Some(("ws", rest)) => (false, rest),
+        Some(("wss", rest)) => (true, rest),
+        Some(_) => return Err("the scheme must be ws or wss"),
         None => return Err("the scheme is missing"),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -79,7 +83,7 @@ fn parse(text: &str) -> Result<MasterUrl, &'static str> {
         None if port.is_empty() => DEFAULT_PORT,
         None => return Err("something odd follows the host"),
     };
-    Ok(MasterUrl { host: host.to_owned(), port })
+    Ok(MasterUrl { host: host.to_owned(), port, tls })
 }
 
 /// Connects: resolves the name at each call, tries its addresses as RFC 8305 says, and speaks WebSocket.
@@ -90,6 +94,11 @@ pub async fn connect(url: &MasterUrl) -> Result<Transport, TransportError> {
     let dial = async {
         let found = tokio::net::lookup_host((url.host.as_str(), url.port)).await?;
         let stream = race(interleave(found)).await?;
+        stream.set_nodelay(true)?;
+        let stream: AnyStream = match url.tls {
+            true => connect_tls(Box::new(stream), &url.host).await?,
+            false => Box::new(stream),
+        };
         websocket::request(stream, &format!("{url}/")).await
     };
     tokio::time::timeout(CONNECT_TIMEOUT, dial).await.unwrap_or_else(|_| {
@@ -182,8 +191,8 @@ mod tests {
         assert_eq!(url("ws://127.0.0.1:80/").unwrap(), "ws://127.0.0.1:80");
         assert_eq!(url("ws://[::1]:7").unwrap(), "ws://[::1]:7");
         assert_eq!(url("ws://[::1]").unwrap(), "ws://[::1]:9990");
-        for bad in ["ci", "http://ci", "wss://ci", "ws://", "ws://ci:0", "ws://ci:x", "ws://[::1", "ws://a/b"]
-        {
+        assert_eq!(url("wss://ci.example.org:443").unwrap(), "wss://ci.example.org:443");
+        for bad in ["ci", "http://ci", "ws://", "ws://ci:0", "ws://ci:x", "ws://[::1", "ws://a/b"] {
             let error = url(bad).unwrap_err();
             assert!(error.to_string().contains("write ws://HOST"), "{error}");
         }

@@ -17,12 +17,12 @@ use crate::wire::{BootId, CommandState, Order, Refusal, RefusalCode, Settings, T
 pub type Gate = dyn Fn() -> bool + Send + Sync;
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the worker's socket is not read.
-pub struct MasterEvents(mpsc::Receiver<MasterEvent>);
+pub struct MasterEvents(mpsc::Receiver<Box<MasterEvent>>);
 
 impl MasterEvents {
     /// The next event; `None` once every [`MasterLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<MasterEvent> {
-        self.0.recv().await
+        self.0.recv().await.map(|event| *event)
     }
 }
 
@@ -74,7 +74,7 @@ impl MasterLink {
             let wrong =
                 Disconnect::WrongBoot { session: self.boot_id.clone(), opening: opening.boot_id().clone() };
             let code = RefusalCode::Unavailable;
-            opening.refuse(Refusal { code, reason: wrong.to_string(), retry_after_ms: None }).await;
+            opening.refuse(Refusal::new(code, wrong.to_string())).await;
             return wrong;
         }
         let Opening { admitted, mut transport } = opening;
@@ -82,7 +82,7 @@ impl MasterLink {
         let Some(serial) = connected else {
             let (code, reason) =
                 (RefusalCode::StaleDial, "a later connection of this worker is here".to_owned());
-            transport.turn_away(Refusal { code, reason, retry_after_ms: None }).await;
+            transport.turn_away(Refusal::new(code, reason)).await;
             return Disconnect::Superseded;
         };
         let next = || self.shared.line(serial)?.poll_transmit(link::now(), gate());

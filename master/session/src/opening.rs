@@ -1,7 +1,9 @@
 //! The master's side of an opening, without I/O: hello, challenge, claim.
 
 use crate::auth::{Nonce, Password, Proof, Side};
-use crate::wire::{self, Claim, FromMaster, FromWorker, Hello, MAX_NAME, Refusal, RefusalCode, versions};
+use crate::wire::{
+    self, Claim, FromMaster, FromWorker, Hello, MAX_DIAL, MAX_NAME, Refusal, RefusalCode, versions,
+};
 
 /// Longest boot id; a UUID has 36 characters.
 const MAX_BOOT_ID: usize = 64;
@@ -45,6 +47,9 @@ impl Challenged {
         }
         if hello.boot_id.0.is_empty() || hello.boot_id.0.len() > MAX_BOOT_ID {
             return Err(malformed(&format!("a boot id has 1 to {MAX_BOOT_ID} bytes")));
+        }
+        if hello.dial_no > MAX_DIAL {
+            return Err(malformed(&format!("a dial's number is at most {MAX_DIAL}")));
         }
         let Some(version) = versions().iter().copied().find(|version| hello.versions.contains(version))
         else {
@@ -92,7 +97,7 @@ fn malformed(problem: &str) -> Turned {
 }
 
 fn turned(code: RefusalCode, reason: String) -> Turned {
-    Turned { refusal: Refusal { code, reason: reason.clone(), retry_after_ms: None }, for_log: reason }
+    Turned { refusal: Refusal::new(code, reason.clone()), for_log: reason }
 }
 
 fn not_let_in(hello: &Hello, really: &str) -> Turned {

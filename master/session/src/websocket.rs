@@ -2,7 +2,6 @@
 
 use futures_util::{SinkExt, StreamExt, future};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
@@ -39,8 +38,10 @@ where
 ///
 /// # Errors
 /// When the peer doesn't grant a WebSocket.
-pub async fn request(stream: TcpStream, url: &str) -> Result<Transport, TransportError> {
-    stream.set_nodelay(true)?;
+pub async fn request<S>(stream: S, url: &str) -> Result<Transport, TransportError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config())).await?;
     Ok(transport(socket, url.to_owned()))
 }

@@ -284,6 +284,9 @@ impl Default for Settings {
     }
 }
 
+/// The highest dial number that is taken: far beyond what any worker reaches, and far from where numbers end.
+pub const MAX_DIAL: u64 = 1 << 62;
+
 /// Why a worker is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -293,6 +296,17 @@ pub struct Refusal {
     pub reason: String,
     /// When it may dial again, in milliseconds; `None`: as its own back-off says.
     pub retry_after_ms: Option<u64>,
+    /// With [`RefusalCode::StaleDial`]: the number that the worker's next dial has to surpass. It counts on from there when
+    /// its own count was lost, and its clock is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest_dial: Option<u64>,
+}
+
+impl Refusal {
+    /// One without further advice.
+    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Refusal {
+        Refusal { code, reason: reason.into(), retry_after_ms: None, highest_dial: None }
+    }
 }
 
 /// Kinds of refusals.

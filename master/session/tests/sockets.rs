@@ -26,7 +26,7 @@ async fn listen(passwords: Passwords) -> (MasterUrl, mpsc::Receiver<Opening>) {
     let port = listener.local_addr().unwrap().port();
     let (openings, receiver) = mpsc::channel(4);
     tokio::spawn(serve(listener, passwords, openings));
-    (MasterUrl { host: "localhost".into(), port }, receiver)
+    (MasterUrl { host: "localhost".into(), port, tls: false }, receiver)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -138,7 +138,7 @@ async fn silent_connections_don_t_keep_workers_out() {
 #[tokio::test]
 async fn a_port_without_a_master_is_named() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = connect(&MasterUrl { host: "127.0.0.1".into(), port }).await.err().unwrap();
+    let error = connect(&MasterUrl { host: "127.0.0.1".into(), port, tls: false }).await.err().unwrap();
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
 

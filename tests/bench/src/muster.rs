@@ -52,8 +52,8 @@ impl Muster {
         let mut command = binary::command(&["master", dir.to_str().unwrap()]);
         let mut master = Process::start(&mut command, &site.path("master.log"));
         master.wait_for("BuildMaster is running");
-        let fleet =
-            Fleet::start(&MasterUrl { host: "127.0.0.1".to_owned(), port: sessions }, (0..workers).collect());
+        let master_url = MasterUrl { host: "127.0.0.1".to_owned(), port: sessions, tls: false };
+        let fleet = Fleet::start(&master_url, (0..workers).collect());
         let rest = Rest(([127, 0, 0, 1], web).into());
         contender::wait_for_workers(rest, workers);
         Muster { fleet, master, rest, _site: site }

@@ -1,41 +1,27 @@
 //! Stock workers over TLS, a local socket, IPv6, and several ports at once.
 
 use muster_tests::stock::{Protocol, Release, StockWorker};
-use muster_tests::{Site, process, until};
+use muster_tests::{Authority, Process, Site, binary, until};
 
 use crate::cluster::Cluster;
 
 #[test]
 fn workers_come_in_over_every_kind_of_port() {
     let cluster = Cluster::new();
-    let (plain, tls) = (Site::free_port(), Site::free_port());
-    let certificate = [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-    ];
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args(certificate).current_dir(cluster.site.path(""));
-    let made = process::run(&mut openssl, &cluster.site.path("openssl.log"));
-    assert!(made.status.success(), "{}", made.said);
+    let [plain, tls, sessions] = [(); 3].map(|()| Site::free_port());
+    let authority = Authority::new();
+    let identity = authority.identity("localhost");
+    let address = Site::address();
+    let of_address = authority.identity(&address.to_string());
     let config = format!(
-        "c['protocols']['pb']['port'] = [{plain}, 'ssl:{tls}:privateKey={{0}}/key.pem:certKey={{0}}/cert.pem'.format(SITE), \
+        "c['protocols']['pb']['port'] = [{plain}, 'ssl:{tls}:privateKey={key}:certKey={certificate}', \
          'unix:pb.sock:mode=600']\n\
-         c['workers'] = [worker.Worker(name, 'secret') for name in ('w1', 'w4', 'w6', 'wtls', 'wunix')]\n"
+         c['workers'] = [worker.Worker(name, 'secret') for name in ('w1', 'w4', 'w6', 'wtls', 'wunix', 'own')]\n\
+         c['protocols']['session']['port'] = 'ssl:{sessions}:interface={address}:privateKey={session_key}:certKey={session_certificate}'\n",
+        key = identity.key.display(),
+        certificate = identity.certificate.display(),
+        session_key = of_address.key.display(),
+        session_certificate = of_address.certificate.display(),
     );
     let master = cluster.member("master", "web,scheduler,engine,gateway", &config);
     let socket = cluster.site.path("master/pb.sock");
@@ -58,10 +44,17 @@ fn workers_come_in_over_every_kind_of_port() {
             master.pb,
             &[&option],
         );
-        worker.start_with(&[("SSL_CERT_FILE", cluster.site.path("cert.pem").to_str().unwrap())]);
+        worker.start_with(&[("SSL_CERT_FILE", authority.file().to_str().unwrap())]);
         workers.push(worker);
     }
-    for (name, _) in &strings {
+    // Muster's own worker, too.
+    let mut own =
+        binary::command(&["worker", "--name", "own", "--master", &format!("wss://{address}:{sessions}")]);
+    own.arg(cluster.site.path("own"))
+        .env("MUSTER_WORKER_PASSWORD", "secret")
+        .env("SSL_CERT_FILE", authority.file());
+    let _own = Process::start(&mut own, &cluster.site.path("own.log"));
+    for name in strings.iter().map(|(name, _)| *name).chain(["own"]) {
         let connected =
             |worker: &serde_json::Value| worker["connected_to"].as_array().is_some_and(|to| !to.is_empty());
         until(&format!("worker {name}"), || {

@@ -99,7 +99,8 @@ pub struct Master {
 impl Master {
     pub async fn listen() -> Master {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = MasterUrl { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let url =
+            MasterUrl { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port(), tls: false };
         let (openings, mut opened) = mpsc::channel(16);
         let (found, sessions) = mpsc::channel(16);
         let passwords: Passwords =

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_core::render::Renderable;
 use serde::{Deserialize, Serialize};
 
 use super::SourceRef;
@@ -51,10 +52,10 @@ pub struct MailConfig {
     pub use_tls: bool,
     /// TLS from the first byte.
     pub use_smtps: bool,
-    /// For servers that ask for it.
-    pub smtp_user: Option<String>,
+    /// For servers that ask for it: plain text or a secret.
+    pub smtp_user: Option<Renderable>,
     /// The same.
-    pub smtp_password: Option<String>,
+    pub smtp_password: Option<Renderable>,
     /// What is put behind the `@` of a name that is no address.
     pub domain: Option<String>,
     /// Who gets every mail.

@@ -94,7 +94,7 @@ impl Ready {
             incarnation,
             roles: serving.roles,
             version: VERSION.to_owned(),
-            sessions: reached_at(&serving.session_url, &listeners.session_addresses()),
+            sessions: reached_at(&serving.session_url, &listeners.sessions),
         };
         let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
         let generation = data.generation().await?;
@@ -161,9 +161,9 @@ impl Ready {
         if roles.has(Role::Scheduler) {
             let (tracker, stop) = singletons.lend();
             Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
-            let (data, snapshot) = (data.clone(), snapshot.clone());
+            let (data, host, snapshot) = (data.clone(), host.clone(), snapshot.clone());
             services.spawn("the reporters", |stop| async move {
-                muster_report::run(data, snapshot, stop).await;
+                muster_report::run(data, host, snapshot, stop).await;
                 Ok(())
             });
         }
@@ -176,19 +176,22 @@ impl Ready {
 }
 
 /// Where workers reach this master: as told, or as its sockets say.
-fn reached_at(told: &[MasterUrl], sockets: &[SocketAddr]) -> Vec<String> {
+fn reached_at(told: &[MasterUrl], listeners: &[Listener]) -> Vec<String> {
+    let sockets: Vec<(SocketAddr, bool)> =
+        listeners.iter().filter_map(|listener| Some((listener.tcp_address()?, listener.has_tls()))).collect();
     if sockets.is_empty() {
         return Vec::new();
     }
     if !told.is_empty() {
         return told.iter().map(MasterUrl::to_string).collect();
     }
-    let url = |socket: &SocketAddr| MasterUrl {
+    let url = |(socket, tls): &(SocketAddr, bool)| MasterUrl {
         host: match socket.ip().is_unspecified() {
             true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
             false => socket.ip().to_string(),
         },
         port: socket.port(),
+        tls: *tls,
     };
     let mut urls: Vec<String> = sockets.iter().map(|socket| url(socket).to_string()).collect();
     urls.sort();

@@ -41,8 +41,11 @@ pub fn measure() {
             .iter()
             .enumerate()
             .map(|(place, master)| {
-                let url =
-                    MasterUrl { host: master.sessions().ip().to_string(), port: master.sessions().port() };
+                let url = MasterUrl {
+                    host: master.sessions().ip().to_string(),
+                    port: master.sessions().port(),
+                    tls: false,
+                };
                 Fleet::start(&url, (place * WORKERS / engines..(place + 1) * WORKERS / engines).collect())
             })
             .collect();

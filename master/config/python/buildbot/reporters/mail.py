@@ -2,6 +2,7 @@
 
 from buildbot import util
 from buildbot.config.errors import error
+from buildbot.process.properties import Secret
 from buildbot.reporters.generators.worker import WorkerMissingGenerator
 from muster_host.location import caller
 from muster_host.not_yet import StandIn
@@ -70,8 +71,8 @@ class MailNotifier(util.ComparableMixin):
         if self.lookup is not None and not isinstance(self.lookup, str):
             error("MailNotifier: lookup must be a domain; other look-ups are not supported by Muster yet")
         for what, value in (("smtpUser", self.smtpUser), ("smtpPassword", self.smtpPassword)):
-            if value is not None and not isinstance(value, str):
-                error(f"MailNotifier: {what} must be plain text; secrets are not supported here by Muster yet")
+            if value is not None and not isinstance(value, (str, Secret)):
+                error(f"MailNotifier: {what} must be a text or util.Secret, not {value!r}")
 
     def as_data(self, encode):
         """The reporter for the snapshot."""
@@ -84,8 +85,8 @@ class MailNotifier(util.ComparableMixin):
                 "smtp_port": self.smtpPort,
                 "use_tls": self.useTls,
                 "use_smtps": self.useSmtps,
-                "smtp_user": self.smtpUser,
-                "smtp_password": self.smtpPassword,
+                "smtp_user": encode(self.smtpUser),
+                "smtp_password": encode(self.smtpPassword),
                 "domain": self.lookup.lstrip("@") if self.lookup else None,
                 "extra_recipients": self.extraRecipients,
                 "extra_headers": self.extraHeaders,
