@@ -11,7 +11,7 @@ use muster_session::{
     Backoff, BootId, Disconnect, Identity, Password, RefusalCode, TransportError, WorkerEvent, WorkerEvents,
     WorkerInfo, WorkerLink,
 };
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,8 @@ pub(crate) enum End {
     Unknown,
     #[error("another gateway has the worker")]
     TakenOver,
+    #[error("it was dialled for too often")]
+    Dialled,
     #[error("the master stops")]
     Stopped,
 }
@@ -71,6 +73,8 @@ pub(crate) struct Attendant<S> {
     stock: S,
     wire: Wire,
     claim: Claim,
+    /// Held while it attaches.
+    turn: Option<OwnedSemaphorePermit>,
     roster: watch::Receiver<Arc<Roster>>,
     player: Player,
     spool: WorkerSpool,
@@ -93,9 +97,24 @@ enum Stage {
         until: Instant,
     },
     /// It is ready, and no engine has taken it yet.
-    Offered(WorkerInfo),
+    Offered(Told),
     /// An engine has.
-    Taken(WorkerInfo),
+    Taken(Told),
+}
+
+/// What a worker told about itself, for the next dial. As text: in memory it would be several times as large, for as long as
+/// the worker is connected.
+struct Told(Box<[u8]>);
+
+impl Told {
+    fn new(info: &WorkerInfo) -> Result<Told, Breach> {
+        let text = serde_json::to_vec(info).map_err(|error| Breach::Malformed(error.to_string()))?;
+        Ok(Told(text.into()))
+    }
+
+    fn info(&self) -> Result<WorkerInfo, Breach> {
+        serde_json::from_slice(&self.0).map_err(|error| Breach::Malformed(error.to_string()))
+    }
 }
 
 impl<S: Stock> Attendant<S> {
@@ -105,7 +124,7 @@ impl<S: Stock> Attendant<S> {
         worker: &StockWorker,
         stock: S,
         wire: Wire,
-        claim: Claim,
+        (claim, turn): (Claim, OwnedSemaphorePermit),
         ghosts: Option<Ghosts>,
     ) -> Attendant<S> {
         // Commands of stock workers die with their connection, or can't be followed any more: each is a life.
@@ -126,6 +145,7 @@ impl<S: Stock> Attendant<S> {
             stock,
             wire,
             claim,
+            turn: Some(turn),
             spool,
             link,
             events,
@@ -173,7 +193,7 @@ impl<S: Stock> Attendant<S> {
                 () = stop.cancelled() => return Err(End::Stopped),
                 () = self.claim.close.cancelled() => return Err(End::Replaced),
                 () = at(attach_until) => return Err(End::Slow),
-                () = at(self.dial_at) => self.dial(),
+                () = at(self.dial_at) => self.dial()?,
                 () = tokio::time::sleep(FULL_PAUSE), if is_full => {}
                 written = self.wire.outbox.drain(), if !self.wire.outbox.is_empty() => written?,
                 read = self.wire.incoming.next(), if !is_full => match read {
@@ -206,7 +226,10 @@ impl<S: Stock> Attendant<S> {
                 News::Ready { mut info, settle } => {
                     info.insert(GATEWAY.to_owned(), self.gateway.around().name.clone().into());
                     self.dial_at = Some(Instant::now() + settle);
-                    self.stage = Stage::Offered(info);
+                    self.stage = Stage::Offered(Told::new(&info)?);
+                    if !settle.is_zero() {
+                        self.turn = None;
+                    }
                 }
                 News::Pong => {
                     let busy = self.player.is_busy();
@@ -228,24 +251,26 @@ impl<S: Stock> Attendant<S> {
         Ok(())
     }
 
-    fn dial(&mut self) {
+    fn dial(&mut self) -> Result<(), End> {
         self.dial_at = None;
-        let (Stage::Offered(info) | Stage::Taken(info)) = &self.stage else { return };
-        let (link, spool, info) = (self.link.clone(), self.spool.clone(), info.clone());
-        let dial_no = self.gateway.next_dial(&self.name);
+        let (Stage::Offered(told) | Stage::Taken(told)) = &self.stage else { return Ok(()) };
+        let (link, spool, info) = (self.link.clone(), self.spool.clone(), told.info()?);
+        let dial_no = self.claim.next_dial().ok_or(End::Dialled)?;
         let (dial, last) = (self.gateway.around().engine.clone(), self.engine.take());
         self.conversation = Some(Box::pin(async move {
             let transport = dial(last).await?;
             let engine = transport.peer().to_owned();
             Ok((link.converse(transport, dial_no, info, &spool).await, engine))
         }));
+        Ok(())
     }
 
     fn happened(&mut self, event: WorkerEvent) -> Result<(), End> {
         if let WorkerEvent::Connected { .. } = event {
             self.backoff.reset();
-            if let Stage::Offered(info) = &mut self.stage {
-                self.stage = Stage::Taken(std::mem::take(info));
+            if let Stage::Offered(told) = &mut self.stage {
+                self.stage = Stage::Taken(Told(std::mem::take(&mut told.0)));
+                self.turn = None;
                 self.player.is_taken();
                 self.stock.accepted()?;
                 tracing::info!(worker = self.name, peer = self.wire.peer, "a stock worker is attached");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use muster_net::{AnyStream, Incoming, Place};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ const DENIED_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// How long a client that sends changes may be silent.
 const CHANGES_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Attends a worker until its connection ends.
+pub(crate) type Attendance = BoxFuture<'static, ()>;
 
 /// What is spoken at a port.
 #[derive(Clone, Copy)]
@@ -68,8 +72,9 @@ enum Rejected {
 }
 
 impl Door {
-    /// Lets in who proves a password, and attends them until the connection ends.
-    pub(crate) async fn admit(self, incoming: Incoming, protocol: Protocol) {
+    /// Lets in who proves a password; answers what attends them until the connection ends. That is to run as a task of its
+    /// own: what a log-in needs is not kept for as long as a worker is connected.
+    pub(crate) async fn admit(self, incoming: Incoming, protocol: Protocol) -> Option<Attendance> {
         let (gateway, peer, stop) = (self.gateway.clone(), self.peer.clone(), self.stop.clone());
         let served = async {
             let until = Instant::now() + LOGIN_TIMEOUT;
@@ -81,14 +86,15 @@ impl Door {
         };
         tokio::select! {
             served = served => match served {
-                Ok(()) | Err(Rejected::Stopped) => {}
+                Ok(attendance) => attendance,
+                Err(Rejected::Stopped) => None,
                 Err(rejected) => {
                     gateway.count_refusal();
                     tracing::warn!(peer, "a connection to the port for stock workers was turned away: {rejected}");
+                    None
                 }
             },
-            // Those who attend a worker end by themselves, and have a word of farewell.
-            () = stopped_long_ago(stop) => {}
+            () = stopped_long_ago(&stop) => None,
         }
     }
 
@@ -108,13 +114,13 @@ impl Door {
         }
     }
 
-    async fn pb(self, socket: AnyStream, until: Instant) -> Result<(), Rejected> {
+    async fn pb(self, socket: AnyStream, until: Instant) -> Result<Option<Attendance>, Rejected> {
         let mut wire = Wire::stream(socket, self.peer.clone());
         let mut login = Login::new(*uuid::Uuid::new_v4().as_bytes());
         match self.stranger(until, self.log_in(&mut wire, &mut login)).await {
             Ok(who) => match who.account.clone() {
                 Account::Worker(worker) => self.attend_pb(wire, login, &who, worker).await,
-                Account::Changes(_) => self.take_changes(wire, login, who).await,
+                Account::Changes(_) => self.take_changes(wire, login, who).await.map(|()| None),
             },
             Err(Rejected::Denied { name }) => {
                 if let Ok(_place) = self.gateway.denied().try_acquire_owned() {
@@ -122,7 +128,7 @@ impl Door {
                     drop(self);
                     tracing::warn!(peer, "a log-in failed: {}", Rejected::Denied { name });
                     hold(wire, stop).await;
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(Rejected::Denied { name })
             }
@@ -158,37 +164,41 @@ impl Door {
         login: Login,
         who: &LoggedIn,
         worker: StockWorker,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Option<Attendance>, Rejected> {
         let stock = PbWorker::new(login, who, worker.builders.clone())?;
         self.attend(&who.name, &worker, wire, |_, _| Ok((stock, None))).await
     }
 
-    /// Settles who the worker of this name is, and attends it. Nobody is told an error: that would end a worker.
-    async fn attend<S: Stock>(
+    /// Settles who the worker of this name is. Nobody is told an error: that would end a worker.
+    async fn attend<S: Stock + 'static>(
         self,
         name: &str,
         worker: &StockWorker,
         wire: Wire,
         stock: impl FnOnce(&Gateway, Vec<Ghost>) -> Result<(S, Option<Ghosts>), Rejected>,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Option<Attendance>, Rejected> {
         let Door { gateway, peer, stop, place, .. } = self;
         drop(place);
         let claim = tokio::select! {
             claim = gateway.claim(name) => claim,
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(None),
         };
         match claim {
             Ok((claim, left)) => {
+                let turn = tokio::select! {
+                    turn = gateway.turn() => turn,
+                    () = stop.cancelled() => return Ok(None),
+                };
                 let (stock, ghosts) = stock(&gateway, left)?;
-                let attendant = Attendant::new(gateway, name, worker, stock, wire, claim, ghosts);
-                attendant.attend(stop).await;
+                let attendant = Attendant::new(gateway, name, worker, stock, wire, (claim, turn), ghosts);
+                Ok(Some(Box::pin(attendant.attend(stop))))
             }
             Err(turned) => {
                 gateway.count_refusal();
                 tracing::warn!(worker = name, peer, "the connection is closed: {turned}");
+                Ok(None)
             }
         }
-        Ok(())
     }
 
     async fn take_changes(self, mut wire: Wire, login: Login, who: LoggedIn) -> Result<(), Rejected> {
@@ -224,14 +234,19 @@ impl Door {
         }
     }
 
-    async fn msgpack(self, socket: AnyStream, until: Instant) -> Result<(), Rejected> {
+    async fn msgpack(self, socket: AnyStream, until: Instant) -> Result<Option<Attendance>, Rejected> {
         let account = |name: &str| self.gateway.roster().account(&self.port, name);
         let (name, worker, socket) = self.stranger(until, handshake(socket, &account)).await?;
         let wire = Wire::messages(socket, self.peer.clone());
         self.attend_msgpack(&name, worker, wire).await
     }
 
-    async fn attend_msgpack(self, name: &str, worker: StockWorker, wire: Wire) -> Result<(), Rejected> {
+    async fn attend_msgpack(
+        self,
+        name: &str,
+        worker: StockWorker,
+        wire: Wire,
+    ) -> Result<Option<Attendance>, Rejected> {
         let builders = worker.builders.clone();
         self.attend(name, &worker, wire, |gateway, left| {
             let chores = format!("gateway-{}", uuid::Uuid::new_v4());
@@ -251,8 +266,9 @@ async fn hold(mut wire: Wire, stop: CancellationToken) {
     }
 }
 
-/// Some time after `stop`: whoever has not ended by then is dropped.
-async fn stopped_long_ago(stop: CancellationToken) {
+/// Some time after `stop`: whoever has not ended by then is dropped. Those who attend a worker end by themselves, and have a
+/// word of farewell.
+pub(crate) async fn stopped_long_ago(stop: &CancellationToken) {
     const PATIENCE: Duration = Duration::from_secs(5);
     stop.cancelled().await;
     tokio::time::sleep(PATIENCE).await;

@@ -7,7 +7,7 @@ use muster_net::Listener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::door::{Door, Protocol};
+use crate::door::{Door, Protocol, stopped_long_ago};
 use crate::gateway::Gateway;
 use crate::roster::Port;
 
@@ -44,7 +44,17 @@ async fn serve(
                 Ok((place, incoming)) => {
                     let peer = incoming.peer().to_owned();
                     let door = Door { gateway: gateway.clone(), port: port.clone(), peer, stop: stop.clone(), place };
-                    connections.spawn(door.admit(incoming, protocol));
+                    let (attendances, stop) = (connections.clone(), stop.clone());
+                    connections.spawn(async move {
+                        if let Some(attendance) = door.admit(incoming, protocol).await {
+                            attendances.spawn(async move {
+                                tokio::select! {
+                                    () = attendance => {}
+                                    () = stopped_long_ago(&stop) => {}
+                                }
+                            });
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the port for stock workers can't accept a connection");

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How long a stranger keeps its place in any case: thousands of workers that come at once need their turn.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The places. Clones are the same ones.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! What drives a session's state machine over one connection: reads, writes and time, as three loops that share the
 //! machine behind a lock.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,11 +40,12 @@ pub(crate) trait Machine {
 pub(crate) struct Shared<M: Machine> {
     machine: Mutex<M>,
     bell: watch::Sender<()>,
-    events: mpsc::Sender<M::Event>,
+    /// Boxed: the queue of an idle worker, which has room for dozens of them, costs next to nothing then.
+    events: mpsc::Sender<Box<M::Event>>,
 }
 
 impl<M: Machine> Shared<M> {
-    pub(crate) fn new(machine: M) -> (Shared<M>, mpsc::Receiver<M::Event>) {
+    pub(crate) fn new(machine: M) -> (Shared<M>, mpsc::Receiver<Box<M::Event>>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         (Shared { machine: Mutex::new(machine), bell: watch::Sender::new(()), events }, receiver)
     }
@@ -84,11 +86,20 @@ impl<M: Machine> Shared<M> {
             let permit = self.events.reserve().await.map_err(|_| Disconnect::NoReceiver)?;
             let mut machine = self.lock();
             if let Some(event) = machine.poll_event() {
-                permit.send(event);
+                permit.send(Box::new(event));
             }
         }
         Ok(())
     }
+}
+
+/// The next one of a queue, which has no memory when it is empty: most workers are idle most of the time.
+pub(crate) fn pop_front<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let next = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    next
 }
 
 /// Drives connection `serial` until it ends. `next_frame` gives what is to be sent on it.

@@ -12,7 +12,7 @@ use muster_core::{BuildId, CommandId, Epoch};
 use crate::command::{StartCommand, UpdateBody};
 use crate::error::{Disconnect, OrderError, ProtocolError};
 use crate::event::MasterEvent;
-use crate::link::Machine;
+use crate::link::{Machine, pop_front};
 use crate::liveness::{Liveness, MIN_HEARTBEAT};
 use crate::opening::Admitted;
 use crate::wire::{
@@ -278,7 +278,7 @@ impl MasterSession {
             let heartbeat = first_heartbeat.and_then(|index| line.control.remove(index));
             return heartbeat.map(|frame| wire::encode(&frame)).transpose().map_err(Disconnect::from);
         }
-        let frame = match line.control.pop_front() {
+        let frame = match pop_front(&mut line.control) {
             Some(frame) => Some(wire::encode(&frame)?),
             None if line.ending.is_some() => None,
             None => line.next_of_channels(&mut self.commands)?,
@@ -425,7 +425,7 @@ impl Machine for MasterSession {
     }
 
     fn poll_event(&mut self) -> Option<MasterEvent> {
-        self.events.pop_front()
+        pop_front(&mut self.events)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

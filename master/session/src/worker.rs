@@ -12,7 +12,7 @@ use crate::auth::{Nonce, Password, Side};
 use crate::command::UpdateBody;
 use crate::error::{Disconnect, ProtocolError};
 use crate::event::WorkerEvent;
-use crate::link::Machine;
+use crate::link::{Machine, pop_front};
 use crate::liveness::{Liveness, MIN_HEARTBEAT, OPENING_TIMEOUT};
 use crate::wire::{
     self, BootId, Claim, CommandState, FrameError, FromMaster, FromWorker, Hello, MAX_COMMANDS, Order,
@@ -213,7 +213,7 @@ impl WorkerSession {
     /// The next frame for the socket, as far as it needs nothing from the spool.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Result<Option<Vec<u8>>, Disconnect> {
         let Some(line) = &mut self.line else { return Ok(None) };
-        let frame = match line.control.pop_front() {
+        let frame = match pop_front(&mut line.control) {
             Some(frame) => Some(frame),
             None if line.ending.is_some() => None,
             None => line.due_acknowledgement(&mut self.commands),
@@ -477,7 +477,7 @@ impl Machine for WorkerSession {
     }
 
     fn poll_event(&mut self) -> Option<WorkerEvent> {
-        self.events.pop_front()
+        pop_front(&mut self.events)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

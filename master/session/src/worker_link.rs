@@ -26,12 +26,12 @@ pub trait Spool: Send + Sync {
 }
 
 /// Where a session's events arrive. The queue is bounded: when nobody takes them, the socket is not read.
-pub struct WorkerEvents(mpsc::Receiver<WorkerEvent>);
+pub struct WorkerEvents(mpsc::Receiver<Box<WorkerEvent>>);
 
 impl WorkerEvents {
     /// The next event; `None` once every [`WorkerLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<WorkerEvent> {
-        self.0.recv().await
+        self.0.recv().await.map(|event| *event)
     }
 }
 

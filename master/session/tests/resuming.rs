@@ -180,7 +180,12 @@ async fn an_engine_may_refuse_a_stale_dial_and_a_session_another_life() {
     let worker = TestWorker::new("secret");
     let (opening, dial) = dial_in_memory(&worker, 1).await;
     let code = RefusalCode::StaleDial;
-    let refusal = Refusal { code, reason: "dial 9 was already answered".into(), retry_after_ms: Some(5) };
+    let refusal = Refusal {
+        code,
+        reason: "dial 9 was already answered".into(),
+        retry_after_ms: Some(5),
+        highest_dial: Some(9),
+    };
     opening.refuse(refusal.clone()).await;
     assert!(matches!(dial.await.unwrap(), Disconnect::Refused(got) if got == refusal));
 
@@ -272,6 +277,24 @@ async fn a_master_that_may_not_act_only_says_that_it_lives() {
     may_act.store(true, Ordering::Relaxed);
     link.wake();
     assert_eq!(worker.next_order().await.0, command(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_stays_whatever_its_heartbeat() {
+    for heartbeat_ms in [50, 2500, 60_000] {
+        let worker = TestWorker::new("secret");
+        let (link, mut events) = MasterLink::new("w1", worker.boot_id.clone());
+        let (opening, dial) = dial_in_memory(&worker, 1).await;
+        let terms = Terms { heartbeat_ms, ..terms() };
+        tokio::spawn({
+            let link = link.clone();
+            async move { link.converse(opening, terms).await }
+        });
+        connected(&mut events).await;
+        let event = timeout(Duration::from_millis(heartbeat_ms * 100), events.next()).await;
+        assert!(event.is_err(), "with a heartbeat of {heartbeat_ms} ms: {event:?}");
+        assert!(!dial.is_finished() && link.is_connected());
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ pub struct Member {
     roles: &'static str,
     pub pb: SocketAddr,
     pub msgpack: SocketAddr,
+    pub sessions: SocketAddr,
     pub rest: Rest,
     lives: u32,
     process: Option<Process>,
@@ -90,7 +91,8 @@ impl Cluster {
         let created = process::run(create.arg(&dir), &self.site.path(&format!("{name}-create.log")));
         assert!(created.status.success(), "{}", created.said);
         std::fs::write(dir.join("master.cfg"), text).unwrap();
-        let mut member = Member { name, dir, roles, pb, msgpack, rest: Rest(web), lives: 0, process: None };
+        let mut member =
+            Member { name, dir, roles, pb, msgpack, sessions, rest: Rest(web), lives: 0, process: None };
         member.start();
         member
     }

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod duplicates;
+mod idle;
 mod outlive;
 mod ports;
 mod union;

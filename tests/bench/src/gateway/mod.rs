@@ -17,6 +17,8 @@ use fleet::PbFleet;
 const SIZES: [usize; 3] = [1_000, 5_000, 10_000];
 /// Bytes and line length of the log.
 const LOG: (usize, usize) = (100_000_000, 100);
+/// Workers that are attached while the database is away, and for how long it is.
+const OUTAGE: (usize, Duration) = (600, Duration::from_secs(60));
 /// Files that this process and the master may have open: a socket for each worker, and some more.
 const FILES: u64 = 16_000;
 
@@ -36,11 +38,17 @@ pub fn run() {
         "{:32}{:>12}{:>14}{:>16}{:>16}{:>8}",
         "PB workers, all at once", "attached", "attaches/s", "CPU/attach ms", "KB/worker", "lost"
     );
-    for (engine, database) in [("SQLite", None), ("PostgreSQL", Some(Postgres::start_with(&[])))] {
-        for workers in SIZES {
-            attach(engine, database.as_ref(), workers);
+    let mut postgres = Postgres::start_with(&[]);
+    for (engine, database) in [("SQLite", None), ("PostgreSQL", Some(&postgres))] {
+        if wanted("attach") {
+            SIZES.iter().for_each(|workers| attach(engine, database, *workers));
         }
-        log(engine, database.as_ref());
+        if wanted("log") {
+            log(engine, database);
+        }
+    }
+    if wanted("outage") {
+        outage(&mut postgres);
     }
     println!(
         "{:32}{:>12}{:>14.0}{:>16.1}{:>16.0}",
@@ -55,6 +63,11 @@ pub fn run() {
         recorded::LOG_MB_PER_SECOND,
         recorded::LOG_CPU
     );
+}
+
+/// `MUSTER_BENCH_GATEWAY` names one measurement: `attach`, `log` or `outage`.
+fn wanted(name: &str) -> bool {
+    std::env::var("MUSTER_BENCH_GATEWAY").map_or(true, |only| only == name)
 }
 
 fn raise_file_limit() {
@@ -161,5 +174,40 @@ fn log(engine: &str, database: Option<&Postgres>) {
         LOG.1,
         megabytes / took.as_secs_f64(),
         cpu.as_secs_f64(),
+    );
+}
+
+/// The database is away for a minute, with workers attached and a log running as fast as it can.
+fn outage(database: &mut Postgres) {
+    let (workers, away) = OUTAGE;
+    let master = Master::start(Some(database), workers);
+    let fleet = PbFleet::start(master.pb, workers);
+    until("the workers", || fleet.seen(|seen| seen.attached == workers).then_some(()));
+    let before = usage::memory(master.process.id());
+    let request = format!("buildrequests/{}", master.rest.force("log", json!({})));
+    until("the build", || (master.rest.one(&request)["claimed"] == json!(true)).then_some(()));
+    database.kill();
+    let mut peak = before;
+    let gone = Instant::now();
+    while gone.elapsed() < away {
+        peak = peak.max(usage::memory(master.process.id()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let sent = fleet.seen(|seen| seen.log_confirmed.is_some());
+    database.launch();
+    let back = Instant::now();
+    until("the end of the build", || {
+        peak = peak.max(usage::memory(master.process.id()));
+        let builds = master.rest.try_get(&request).ok()?;
+        (builds["buildrequests"][0]["complete"] == json!(true)).then_some(())
+    });
+    let lost = fleet.seen(|seen| seen.lost);
+    println!(
+        "PostgreSQL away for {} s, {workers} PB workers attached, a log of {} MB running: memory {before:.0} -> at most \
+         {peak:.0} MiB; all of the log was {} meanwhile; the build was complete {:.1} s after its return; {lost} workers lost",
+        away.as_secs(),
+        LOG.0 / 1_000_000,
+        if sent { "taken from the worker" } else { "not taken" },
+        back.elapsed().as_secs_f64(),
     );
 }
