@@ -1,6 +1,7 @@
 //! Stock workers of two releases, over both protocols, and the stock `sendchange`.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use muster_tests::rest::id;
 use muster_tests::stock::{Protocol, Release, StockWorker, buildbot};
@@ -235,6 +236,25 @@ fn a_pb_worker_comes_back_to_a_killed_master() {
 #[test]
 fn a_msgpack_worker_comes_back_and_its_left_over_command_is_ended_first() {
     master_is_killed(Protocol::Msgpack);
+}
+
+#[test]
+fn a_build_is_retried_at_once_although_its_worker_does_not_come_back_to_a_killed_master() {
+    let mut ground = Ground::new("");
+    let mut worker = ground.worker(Release::Current, Protocol::Pb);
+    let (request, build) = ground.begin();
+    let command = std::fs::read_to_string(ground.site.path("pids")).unwrap();
+    worker.kill();
+    ground.master.kill();
+    ground.master.start();
+    let began = Instant::now();
+    let lost = format!("builds/{build}");
+    ground.rest.wait_for("the build's end", &lost, |build| build["results"] == json!(Results::Retry as i64));
+    // Nothing has to be waited for: the gateway that had the worker was the master that was killed.
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+    end(command.trim());
+    worker.start();
+    ground.is_retried(request);
 }
 
 fn second_worker(protocol: Protocol) {

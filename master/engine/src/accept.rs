@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_core::{BuildId, Epoch, render::Renderable};
-use muster_data::Dialled;
+use muster_data::{Dialled, WorkerDial};
 use muster_net::Listener;
-use muster_session::{Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
+use muster_session::wire::GATEWAY;
+use muster_session::{MasterLink, Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,8 +18,19 @@ const OPENINGS: usize = 256;
 /// How often master and worker say that they live. Three that are missing end a connection: a worker looks for another
 /// engine about when the others take over from a master that stands still.
 const HEARTBEAT: Duration = Duration::from_millis(2500);
+/// The same within one process, where no connection can break unnoticed. Ten thousand stock workers would be heard from four
+/// thousand times a second otherwise.
+const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
 /// What of a worker's information is kept in the database, as in Buildbot.
 const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
+
+/// A worker whose dial has won its session.
+struct LetIn {
+    slot: Slot,
+    link: MasterLink,
+    opening: Opening,
+    bound: bool,
+}
 
 impl Engine {
     /// Accepts workers on a bound listener until `shutdown`.
@@ -35,7 +47,11 @@ impl Engine {
             while let Some(opening) = openings.recv().await {
                 let (engine, shutdown) = (self.clone(), shutdown.clone());
                 let tracker = conversations.clone();
-                conversations.spawn(engine.accept(opening, tracker, shutdown, false));
+                conversations.spawn(async move {
+                    if let Some(let_in) = engine.let_in(opening, &tracker, &shutdown, false).await {
+                        tracker.spawn(async move { engine.serve(let_in).await });
+                    }
+                });
             }
         };
         tokio::select! {
@@ -59,17 +75,29 @@ impl Engine {
         shutdown: CancellationToken,
     ) {
         let mut adopted = self.0.adopted.subscribe();
-        let serving = async {
+        let opening = async {
             // The engine itself holds the sender.
             let _ = adopted.wait_for(|adopted| *adopted).await;
             match muster_session::open(transport, &self.passwords()).await {
-                Ok(opening) => self.clone().accept(opening, tracker, shutdown.clone(), true).await,
-                Err(error) => tracing::warn!(%error, "the gateway could not open a session"),
+                Ok(opening) => self.let_in(opening, &tracker, &shutdown, true).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the gateway could not open a session");
+                    None
+                }
             }
         };
-        tokio::select! {
-            () = serving => {}
-            () = shutdown.cancelled() => {}
+        let let_in = tokio::select! {
+            let_in = opening => let_in,
+            () = shutdown.cancelled() => None,
+        };
+        // A task of its own: what an opening needs is not kept for as long as a worker is connected.
+        if let Some(let_in) = let_in {
+            tracker.spawn(async move {
+                tokio::select! {
+                    () = self.serve(let_in) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            });
         }
     }
 
@@ -101,8 +129,15 @@ impl Engine {
         (hands_off && !bound).then_some("this master goes")
     }
 
-    /// `bound`: the worker's commands end with this process.
-    async fn accept(self, opening: Opening, tracker: TaskTracker, shutdown: CancellationToken, bound: bool) {
+    /// Makes this the connection of the worker's session, or refuses it. The session outlives it on `tracker`. `bound`: the
+    /// worker's commands end with this process.
+    async fn let_in(
+        &self,
+        opening: Opening,
+        tracker: &TaskTracker,
+        shutdown: &CancellationToken,
+        bound: bool,
+    ) -> Option<LetIn> {
         let name = opening.worker().to_owned();
         let Some(slot) = self.slots().get(&name) else {
             return refuse(opening, RefusalCode::Credentials, "this worker is not configured").await;
@@ -110,7 +145,6 @@ impl Engine {
         if let Some(reason) = self.refuses(&slot, bound) {
             return refuse(opening, RefusalCode::Unavailable, reason).await;
         }
-        let dial_no = i64::try_from(opening.dial_no()).unwrap_or(i64::MAX);
         let info: Map<String, Value> = opening
             .info()
             .iter()
@@ -119,12 +153,25 @@ impl Engine {
             .collect();
         let boot = opening.boot_id().clone();
         let before = slot.builds();
-        let dialled = self.data().worker_dials(self.master(), slot.id(), &boot.0, dial_no, &info).await;
-        let (moved, runs) = match dialled {
+        let dial = WorkerDial {
+            worker: slot.id(),
+            boot_id: boot.0.clone(),
+            // No session has a higher number than this.
+            dial_no: i64::try_from(opening.dial_no()).unwrap_or(i64::MAX),
+            gateway: opening.info().get(GATEWAY).and_then(Value::as_str).map(str::to_owned),
+            info,
+        };
+        let (moved, runs) = match self.0.dials.settle(self.data(), self.master(), dial).await {
             Ok(Dialled::Won { moved, runs }) if slot.supersede(&boot, opening.dial_no()) => (moved, runs),
-            Ok(Dialled::Won { .. } | Dialled::Lost) => {
-                return refuse(opening, RefusalCode::StaleDial, "a later connection of this worker is here")
+            Ok(Dialled::Won { .. }) => {
+                return refuse(opening, RefusalCode::StaleDial, "a later dial of this worker was faster")
                     .await;
+            }
+            Ok(Dialled::Lost { highest }) => {
+                let reason = "a later dial of this worker was here already";
+                let stale = Refusal::new(RefusalCode::StaleDial, reason);
+                opening.refuse(Refusal { highest_dial: u64::try_from(highest).ok(), ..stale }).await;
+                return None;
             }
             Err(error) => {
                 tracing::error!(worker = name, %error, "can't take the worker's session");
@@ -139,7 +186,7 @@ impl Engine {
         tracing::info!(worker = name, peer = opening.peer(), %boot, "worker connected");
         let (link, events) = slot.link_for(&boot, opening.info(), bound);
         if let Some(events) = events {
-            let slot = slot.clone();
+            let (slot, shutdown) = (slot.clone(), shutdown.clone());
             tracker.spawn(async move {
                 tokio::select! {
                     () = slot.pump(boot, events) => {}
@@ -147,25 +194,31 @@ impl Engine {
                 }
             });
         }
+        Some(LetIn { slot, link, opening, bound })
+    }
+
+    /// Leads a worker's connection to its end.
+    async fn serve(&self, LetIn { slot, link, opening, bound }: LetIn) {
+        let heartbeat = if bound { HEARTBEAT_WITHIN } else { HEARTBEAT };
         let terms = Terms {
             peers: self.others().await,
-            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            heartbeat_ms: heartbeat.as_millis() as u64,
             ..Terms::new(self.0.generation, Epoch(1))
         };
         let trust = self.data().trust().clone();
         let ended = link.converse_while(opening, terms, &move || trust.is_held()).await;
-        tracing::debug!(worker = name, reason = %ended, "a connection ended");
+        tracing::debug!(worker = slot.name(), reason = %ended, "a connection ended");
         // A worker that came back as another process is not gone.
         if !link.is_connected()
             && slot.lives(link.boot_id())
             && let Err(error) = self.data().worker_is_gone(self.master(), slot.id()).await
         {
-            tracing::error!(worker = name, %error, "can't note that the worker is gone");
+            tracing::error!(worker = slot.name(), %error, "can't note that the worker is gone");
         }
     }
 }
 
-async fn refuse(opening: Opening, code: RefusalCode, reason: &str) {
-    tracing::info!(worker = opening.worker(), peer = opening.peer(), reason, "worker refused");
-    opening.refuse(Refusal { code, reason: reason.to_owned(), retry_after_ms: None }).await;
+async fn refuse(opening: Opening, code: RefusalCode, reason: &str) -> Option<LetIn> {
+    opening.refuse(Refusal::new(code, reason)).await;
+    None
 }

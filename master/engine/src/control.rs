@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_bus::{Event, Received};
+use muster_bus::Event;
 use muster_core::{Topic, TopicFilter, WorkerId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,9 @@ use crate::{Engine, sessions::Slot};
 
 /// How often orders are looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a look waits for more, when a worker came, went or became free: thousands may come at once.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Carries out orders until `leaving`.
 pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
@@ -34,7 +37,7 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         };
         tokio::select! {
             () = wait_for(&mut events, wanted) => {}
-            _ = come.changed() => {}
+            () = gathered(&mut come) => {}
             () = send_away(&engine, &mut workers) => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = leaving.cancelled() => return,
@@ -53,9 +56,15 @@ async fn send_away(engine: &Engine, workers: &mut watch::Receiver<u64>) {
                 return tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
-        // The slots hold the sender.
-        drop(workers.changed().await);
+        gathered(workers).await;
     }
+}
+
+/// Waits for a change, and a moment for those that come with it.
+async fn gathered(counted: &mut watch::Receiver<u64>) {
+    // The slots hold the sender.
+    drop(counted.changed().await);
+    tokio::time::sleep(GATHER).await;
 }
 
 /// Whether an event is about a worker on which builds run here, as far as this master knows: it may have gone elsewhere.
@@ -94,12 +103,9 @@ impl Engine {
 
 /// Waits for an event that `wanted` selects, or for the news that some were missed.
 pub(crate) async fn wait_for(events: &mut muster_bus::Subscription, wanted: impl Fn(&Event) -> bool) {
-    loop {
-        match events.next().await {
-            Some(Received::Event(event)) if !wanted(&event) => {}
-            Some(_) => return,
-            None => return std::future::pending().await,
-        }
+    if !events.wait_for(wanted).await {
+        // The bus is gone; the timer still works.
+        std::future::pending().await
     }
 }
 

@@ -7,16 +7,19 @@
 mod accept;
 mod active;
 mod control;
+mod dials;
 mod distributor;
 mod drain;
 mod effects;
 mod foreign;
 mod housekeeping;
+mod lost;
 mod peers;
 mod places;
 mod plan;
 mod run;
 mod runner;
+mod session_news;
 mod sessions;
 #[cfg(test)]
 mod simulation;
@@ -60,6 +63,8 @@ struct Inner {
     releases: watch::Sender<u64>,
     /// Whether the builds of an earlier life were taken up: before that no worker may be told to forget a command.
     adopted: watch::Sender<bool>,
+    /// Dials of workers that are being settled.
+    dials: dials::Dials,
     /// What this engine still takes.
     going: watch::Sender<Going>,
     /// Where other engines take workers.
@@ -92,6 +97,7 @@ impl Engine {
             writer,
             releases: watch::Sender::new(0),
             adopted: watch::Sender::new(false),
+            dials: dials::Dials::default(),
             going: watch::Sender::new(Going::No),
             others: drain::Others::default(),
             leaving: CancellationToken::new(),
@@ -118,6 +124,7 @@ impl Engine {
                 distributor::run(self.clone(), leaving.clone()),
                 control::run(self.clone(), leaving.clone()),
                 foreign::run(self.clone(), leaving.clone()),
+                lost::run(self.clone(), leaving.clone()),
                 self.follow_trust(leaving.clone()),
                 housekeeping::group_logs(self.clone(), leaving.clone()),
                 housekeeping::free_orphans(self.clone(), leaving.clone()),

@@ -14,13 +14,14 @@ use std::{
 use muster_core::{BuildId, CommandId, Epoch, WorkerId};
 use muster_session::wire::GATEWAY;
 use muster_session::{
-    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, UpdateBody,
-    WorkerInfo,
+    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, WorkerInfo,
 };
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+
+use crate::session_news::{CommandNews, Gone, StartError};
 
 /// News of one command that its run has not taken yet. When it is full the worker's socket is not read.
 const COMMAND_QUEUE: usize = 64;
@@ -33,29 +34,6 @@ pub(crate) const GRACE: Duration = Duration::from_secs(60);
 /// workers are back within seconds, as another life; this is for those that are not. An engine that is away for longer
 /// than this from its gateway loses the builds there.
 const GATEWAY_GRACE: Duration = Duration::from_secs(20);
-
-/// A worker's session is over, and with it every command that ran in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Gone {
-    /// It did not come back in time.
-    #[error("lost connection")]
-    Away,
-    /// It came back as another process: its commands are gone for good.
-    #[error("the worker was restarted")]
-    Restarted,
-    /// It has forgotten the command.
-    #[error("the worker no longer knows the command")]
-    Forgotten,
-}
-
-/// What a command's run hears.
-#[derive(Debug)]
-pub(crate) enum CommandNews {
-    /// News, numbered.
-    Update(u64, UpdateBody),
-    /// There will be none any more.
-    Lost,
-}
 
 /// One configured worker. Clones are the same worker.
 #[derive(Clone)]
@@ -92,6 +70,8 @@ struct State {
     streams: HashMap<CommandId, Listener>,
     /// Builds that run on this worker here.
     builds: HashSet<BuildId>,
+    /// A life that is over for good, although its worker has not come back as another one yet.
+    lost: Option<BootId>,
     /// Its operator asked it to go.
     leaving: bool,
 }
@@ -195,6 +175,23 @@ impl Slot {
         let state = self.state();
         if let Some(life) = state.life.as_ref().filter(|life| life.connected && !life.bound) {
             life.link.redirect(reason, elsewhere.to_vec());
+        }
+    }
+
+    /// Whether builds run on it here and it is not connected.
+    pub(crate) fn is_missed(&self) -> bool {
+        let state = self.state();
+        !state.builds.is_empty() && !state.life.as_ref().is_some_and(|life| life.connected)
+    }
+
+    /// A life of it is over for good: nobody waits for its commands any more.
+    pub(crate) fn lose(&self, boot: BootId) {
+        let mut state = self.state();
+        if state.lost.as_ref() != Some(&boot) {
+            tracing::info!(worker = self.name(), %boot, "the stock worker's connection is gone for good");
+            state.lost = Some(boot);
+            drop(state);
+            self.tell();
         }
     }
 
@@ -410,6 +407,17 @@ impl Slot {
         }
     }
 
+    /// Waits until the life `boot` is connected.
+    pub(crate) async fn wait_back(&self, boot: &BootId) -> Result<(), Gone> {
+        tokio::select! {
+            biased;
+            connected = self.wait_connected() => {
+                if connected? == *boot { Ok(()) } else { Err(Gone::Restarted) }
+            }
+            gone = self.wait_gone(boot) => Err(gone),
+        }
+    }
+
     /// Waits until the session that `boot` names is over for good.
     pub(crate) async fn wait_gone(&self, boot: &BootId) -> Gone {
         let mut changed = self.0.changed.subscribe();
@@ -419,7 +427,7 @@ impl Slot {
                 if state.life.as_ref().is_some_and(|life| life.boot != *boot) {
                     return Gone::Restarted;
                 }
-                if state.life.as_ref().is_some_and(|life| life.over) {
+                if state.lost.as_ref() == Some(boot) || state.life.as_ref().is_some_and(|life| life.over) {
                     return Gone::Away;
                 }
                 let grace = state.life.as_ref().map_or(GRACE, |life| life.grace);
@@ -461,9 +469,7 @@ impl Slot {
         epoch: Epoch,
         seen: u64,
     ) -> Result<Option<mpsc::Receiver<CommandNews>>, StartError> {
-        if self.wait_connected().await? != *boot {
-            return Err(Gone::Restarted.into());
-        }
+        self.wait_back(boot).await?;
         let mut state = self.state();
         let life = state.life.as_mut().filter(|life| life.boot == *boot).ok_or(Gone::Restarted)?;
         match life.unclaimed.remove(&id) {
@@ -551,17 +557,6 @@ fn listen(state: &mut State, id: CommandId, epoch: Epoch) -> mpsc::Receiver<Comm
     let (news, receiver) = mpsc::channel(COMMAND_QUEUE);
     state.streams.insert(id, Listener { epoch, news });
     receiver
-}
-
-/// Why a command could not be started.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// The session is over.
-    #[error(transparent)]
-    Gone(#[from] Gone),
-    /// It doesn't fit the protocol: too long, for instance.
-    #[error(transparent)]
-    Order(#[from] OrderError),
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! All workers of an engine.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,18 +15,25 @@ use crate::sessions::{Bells, Slot};
 pub(crate) struct Slots(Arc<SlotsInner>);
 
 struct SlotsInner {
-    by_name: Mutex<BTreeMap<String, Slot>>,
+    known: Mutex<Known>,
     bells: Bells,
+}
+
+#[derive(Default)]
+struct Known {
+    by_name: BTreeMap<String, Slot>,
+    by_id: HashMap<WorkerId, Slot>,
 }
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots(Arc::new(SlotsInner { by_name: Mutex::default(), bells: Bells::default() }))
+        Slots(Arc::new(SlotsInner { known: Mutex::default(), bells: Bells::default() }))
     }
 
     /// Makes the slots what the configuration names; a worker that is gone from it loses its connection.
     pub(crate) fn configure(&self, workers: &BTreeMap<String, WorkerId>) {
-        let mut slots = self.slots();
+        let mut known = self.known();
+        let slots = &mut known.by_name;
         slots.retain(|name, slot| {
             let stays = workers.contains_key(name);
             if !stays {
@@ -37,18 +44,24 @@ impl Slots {
         for (name, id) in workers {
             slots.entry(name.clone()).or_insert_with(|| Slot::new(name, *id, self.0.bells.clone()));
         }
+        known.by_id = known.by_name.values().map(|slot| (slot.id(), slot.clone())).collect();
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Slot> {
-        self.slots().get(name).cloned()
+        self.known().by_name.get(name).cloned()
     }
 
     pub(crate) fn by_id(&self, id: WorkerId) -> Option<Slot> {
-        self.slots().values().find(|slot| slot.id() == id).cloned()
+        self.known().by_id.get(&id).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Slot> {
-        self.slots().values().cloned().collect()
+        self.known().by_name.values().cloned().collect()
+    }
+
+    /// Workers that have builds here and are away.
+    pub(crate) fn missed(&self) -> Vec<WorkerId> {
+        self.known().by_name.values().filter(|slot| slot.is_missed()).map(Slot::id).collect()
     }
 
     /// Tells when any worker came, went or became free.
@@ -66,7 +79,7 @@ impl Slots {
         self.0.bells.strange.subscribe()
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,15 +1,16 @@
 //! What all connections of a gateway share.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use muster_net::Strangers;
 use muster_session::{Transport, TransportError};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::pb::SentChange;
@@ -24,6 +25,10 @@ const MAX_STRANGERS: usize = 2048;
 /// Connections that were turned away and are held open for a moment, as stock workers expect it; more are closed at
 /// once.
 const MAX_DENIED: usize = 256;
+
+/// Workers that attach at the same time. More of them wait, logged in, which stock workers do for as long as it takes: so
+/// each one's way to an engine is short, however many come at once, and none is given up on the way.
+const MAX_ATTACHING: usize = 256;
 
 /// How long the connection that a worker has already may take to answer, when the worker seems to come a second time.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
@@ -65,6 +70,7 @@ struct Inner {
     strangers: Strangers,
     registrar: Registrar,
     denied: Arc<Semaphore>,
+    attaching: Arc<Semaphore>,
     refused: AtomicU64,
     state: Mutex<State>,
 }
@@ -73,8 +79,6 @@ struct Inner {
 struct State {
     /// By the worker's name.
     connections: HashMap<String, Connection>,
-    /// The last dial of each worker.
-    dials: HashMap<String, u64>,
     serial: u64,
     /// Who came last under a name.
     newest: HashMap<String, u64>,
@@ -98,6 +102,8 @@ pub(crate) struct Claim {
     gateway: Gateway,
     name: String,
     serial: u64,
+    /// Numbers for dials under this name.
+    dials: Range<u64>,
     pub(crate) pings: mpsc::Receiver<Ping>,
     /// Another connection has taken over.
     pub(crate) close: CancellationToken,
@@ -133,6 +139,7 @@ impl Gateway {
             strangers: Strangers::new(MAX_STRANGERS),
             registrar,
             denied: Arc::new(Semaphore::new(MAX_DENIED)),
+            attaching: Arc::new(Semaphore::new(MAX_ATTACHING)),
             refused: AtomicU64::new(0),
             state: Mutex::default(),
         }));
@@ -220,24 +227,21 @@ impl Gateway {
         self.0.denied.clone()
     }
 
-    /// The number of a worker's next dial: higher than any before, also than those of a `muster worker` of this name,
-    /// which begins with the seconds of its clock as well.
-    pub(crate) fn next_dial(&self, worker: &str) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let mut state = self.state();
-        let last = state.dials.entry(worker.to_owned()).or_default();
-        *last = now.max(*last + 1);
-        *last
+    /// The right to attach, until it is dropped.
+    pub(crate) async fn turn(&self) -> OwnedSemaphorePermit {
+        let turn = self.0.attaching.clone().acquire_owned().await;
+        turn.expect("nobody closes this semaphore")
     }
 
     /// Makes the caller the connection of this worker, in the whole cluster; answers what it may still run.
     pub(crate) async fn claim(&self, name: &str) -> Result<(Claim, Vec<Ghost>), Turned> {
-        let claim = self.claim_here(name).await?;
+        let mut claim = self.claim_here(name).await?;
         let taken = tokio::select! {
             taken = self.0.registrar.take(name) => taken?,
             () = claim.close.cancelled() => return Err(Turned::Late),
         };
-        Ok((claim, taken))
+        claim.dials = taken.dials;
+        Ok((claim, taken.ghosts))
     }
 
     /// Makes the caller the connection of this worker here. One that is there already is pinged: it stays when it answers
@@ -279,11 +283,26 @@ impl Gateway {
         let connection = Connection { serial, pings, close: close.clone(), over: over.clone() };
         state.connections.insert(name.to_owned(), connection);
         metrics::gauge!("muster_stock_workers_connected").increment(1.0);
-        Claim { gateway: self.clone(), name: name.to_owned(), serial, pings: receiver, close, over }
+        Claim {
+            gateway: self.clone(),
+            name: name.to_owned(),
+            serial,
+            dials: Range::default(),
+            pings: receiver,
+            close,
+            over,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// The number of the next dial under this name; `None` when all that were given out are used up.
+    pub(crate) fn next_dial(&mut self) -> Option<u64> {
+        self.dials.next()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the gateways of a cluster agree on: whose connection a worker's is, and what it may still run.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub enum Standing {
     Taken {
         /// What an earlier connection may have left running.
         ghosts: Vec<Ghost>,
+        /// Numbers for the dials under its name: higher than those of whoever dialled before.
+        dials: Range<u64>,
     },
     /// Another gateway has it, and was told.
     Waits,
@@ -106,6 +109,14 @@ pub(crate) struct Registrar {
     words: mpsc::Sender<Word>,
 }
 
+/// A worker that is this gateway's.
+pub(crate) struct Taken {
+    /// What an earlier connection may have left running.
+    pub(crate) ghosts: Vec<Ghost>,
+    /// Numbers for the dials under its name.
+    pub(crate) dials: Range<u64>,
+}
+
 /// Why a worker is not let in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotHere {
@@ -129,7 +140,7 @@ impl Registrar {
     }
 
     /// Takes a worker for this gateway, as soon as any other one has let go of it.
-    pub(crate) async fn take(&self, worker: &str) -> Result<Vec<Ghost>, NotHere> {
+    pub(crate) async fn take(&self, worker: &str) -> Result<Taken, NotHere> {
         let since = tokio::time::Instant::now();
         let mut is_first = true;
         loop {
@@ -137,7 +148,7 @@ impl Registrar {
             let arrival = Arrival { worker: worker.to_owned(), is_first, insists };
             is_first = false;
             match self.ask(arrival).await.map_err(NotHere::Database)? {
-                Standing::Taken { ghosts } => return Ok(ghosts),
+                Standing::Taken { ghosts, dials } => return Ok(Taken { ghosts, dials }),
                 Standing::Waits => tokio::time::sleep(LOOK_AGAIN).await,
                 Standing::Busy => return Err(NotHere::Busy),
                 Standing::Late => return Err(NotHere::Late),

@@ -7,7 +7,7 @@ use muster_core::{
     invariants::{debug_check, epoch_rises, write_is_fenced},
 };
 
-use crate::{Error, Result, Row, Tx, names::found_next_time, params};
+use crate::{Error, Result, Row, Tx, Value, dialect::expand_list, names::found_next_time, params};
 
 /// Names a run and the right to write about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,22 +153,23 @@ pub async fn keys_of_owner(tx: &Tx, owner: MasterId) -> Result<Vec<RunKey>> {
         .collect()
 }
 
-/// The runs on a worker that another master than `owner` has, by build.
-pub async fn of_worker_elsewhere(tx: &Tx, worker: WorkerId, owner: MasterId) -> Result<Vec<RunRow>> {
+/// The runs on workers that another master than `owner` has, by build.
+pub async fn of_workers_elsewhere(tx: &Tx, workers: &[WorkerId], owner: MasterId) -> Result<Vec<RunRow>> {
     let query = "SELECT r.buildid, r.owner, r.epoch, r.workerid, b.builderid, b.buildrequestid, b.number, r.snapshotid, \
-                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.workerid = ? AND r.owner <> ? \
-                 ORDER BY r.buildid";
-    tx.query(query, params![worker, owner]).await?.iter().map(from_row).collect()
+                 r.plan FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE r.owner <> ? \
+                 AND r.workerid IN (??) ORDER BY r.buildid";
+    of_workers(tx, query, params![owner], workers).await?.iter().map(from_row).collect()
 }
 
-/// The rights to write about what runs on a worker, whoever has them.
-pub async fn keys_on(tx: &Tx, worker: WorkerId) -> Result<Vec<RunKey>> {
-    let query = "SELECT buildid, owner, epoch FROM muster_runs WHERE workerid = ? ORDER BY buildid";
-    let rows = tx.query(query, params![worker]).await?;
+/// The rights to write about what runs on workers, whoever has them.
+pub async fn keys_on(tx: &Tx, workers: &[WorkerId]) -> Result<Vec<(WorkerId, RunKey)>> {
+    let query =
+        "SELECT workerid, buildid, owner, epoch FROM muster_runs WHERE workerid IN (??) ORDER BY buildid";
+    let rows = of_workers(tx, query, params![], workers).await?;
     rows.iter()
         .map(|row| {
-            let (build, owner) = (BuildId(row.int(0)?), MasterId(row.int(1)?));
-            Ok(RunKey { build, owner, epoch: Epoch(row.int(2)?) })
+            let (build, owner) = (BuildId(row.int(1)?), MasterId(row.int(2)?));
+            Ok((WorkerId(row.int(0)?), RunKey { build, owner, epoch: Epoch(row.int(3)?) }))
         })
         .collect()
 }
@@ -179,6 +180,14 @@ pub async fn over_among(tx: &Tx, builds: &[BuildId]) -> Result<Vec<BuildId>> {
     let rows = tx.query_among(query, builds.iter().map(|build| (*build).into()).collect()).await?;
     let running = rows.iter().map(|row| row.int(0)).collect::<Result<HashSet<i64>>>()?;
     Ok(builds.iter().copied().filter(|build| !running.contains(&build.0)).collect())
+}
+
+async fn of_workers(tx: &Tx, query: &str, mut values: Vec<Value>, workers: &[WorkerId]) -> Result<Vec<Row>> {
+    if workers.is_empty() {
+        return Ok(Vec::new());
+    }
+    values.extend(workers.iter().map(|worker| Value::from(*worker)));
+    tx.query(&expand_list(query, workers.len()), values).await
 }
 
 fn from_row(row: &Row) -> Result<RunRow> {

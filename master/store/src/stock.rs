@@ -140,6 +140,17 @@ pub async fn note(tx: &Tx, worker: WorkerId, gateway: &str, commands: &str) -> R
     Ok(mine)
 }
 
+/// Of these workers those whose last life is over for good, by boot id: its gateway does not act any more, or no longer has
+/// the connection.
+pub async fn lost_lives(tx: &Tx, workers: &[WorkerId]) -> Result<Vec<(WorkerId, String)>> {
+    let query = "SELECT l.workerid, l.boot_id FROM muster_stock_lives l \
+                 LEFT JOIN muster_masters m ON m.incarnation = l.gateway AND m.state NOT IN ('stopped', 'expired') \
+                 LEFT JOIN muster_stock_connections c ON c.workerid = l.workerid AND c.holder = l.gateway \
+                 WHERE (m.masterid IS NULL OR c.workerid IS NULL) AND l.workerid IN (??)";
+    let rows = tx.query(&expand_list(query, workers.len()), ids(workers)).await?;
+    rows.iter().map(|row| Ok((WorkerId(row.int(0)?), row.text(1)?))).collect()
+}
+
 /// Notes which snapshot a master has in force.
 pub async fn set_in_force(tx: &Tx, master: MasterId, snapshot: i64) -> Result<()> {
     let upsert = "INSERT INTO muster_in_force (masterid, snapshotid) VALUES (?, ?) \

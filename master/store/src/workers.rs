@@ -1,8 +1,15 @@
 //! Workers: who is configured where, who is connected, who may build.
 
+use std::collections::HashMap;
+
 use muster_core::{BuilderId, MasterId, WorkerId};
 
-use crate::{Result, Tx, names::found_next_time, params};
+use crate::{
+    Result, Row, Tx, Value,
+    dialect::{expand_list, expand_rows},
+    names::found_next_time,
+    params,
+};
 
 /// The worker of this name; makes its row when absent.
 pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
@@ -26,14 +33,33 @@ pub async fn configure(tx: &Tx, master: MasterId, worker: WorkerId, builders: &[
     Ok(())
 }
 
-/// Notes that a worker is connected, and what it told about itself.
-pub async fn connected(tx: &Tx, master: MasterId, worker: WorkerId, info: &str) -> Result<()> {
-    let insert = "INSERT INTO connected_workers (masterid, workerid) VALUES (?, ?) ON CONFLICT DO NOTHING";
-    tx.execute(insert, params![master, worker]).await?;
-    tx.execute("UPDATE workers SET info = ?, graceful = 0 WHERE id = ?", params![info, worker]).await?;
+/// Notes that workers are connected, and what each told about itself (JSON).
+pub async fn connected(tx: &Tx, master: MasterId, workers: &[(WorkerId, String)]) -> Result<()> {
+    let ids: Vec<WorkerId> = workers.iter().map(|(worker, _)| *worker).collect();
+    let insert = "INSERT INTO connected_workers (masterid, workerid) VALUES (??) ON CONFLICT DO NOTHING";
+    let pairs = ids.iter().flat_map(|worker| params![master, *worker]).collect();
+    rows(tx, insert, "(?, ?)", pairs).await?;
+    tell_info(tx, workers).await?;
     // The next absence begins anew, however short this connection is.
-    tx.execute("DELETE FROM muster_absent_workers WHERE workerid = ?", params![worker]).await?;
+    about(tx, "DELETE FROM muster_absent_workers WHERE workerid IN (??)", params![], &ids).await?;
     Ok(())
+}
+
+/// Writes only what is new: most workers come back as they were.
+async fn tell_info(tx: &Tx, workers: &[(WorkerId, String)]) -> Result<()> {
+    let ids: Vec<WorkerId> = workers.iter().map(|(worker, _)| *worker).collect();
+    let query = expand_list("SELECT id, info FROM workers WHERE graceful = 0 AND id IN (??)", ids.len());
+    let known = tx.query(&query, self::ids(&ids)).await?;
+    let known: HashMap<WorkerId, String> =
+        known.iter().map(|row| Ok((WorkerId(row.int(0)?), row.text(1)?))).collect::<Result<_>>()?;
+    let news = || workers.iter().filter(|(worker, info)| known.get(worker) != Some(info));
+    let ids: Vec<WorkerId> = news().map(|(worker, _)| *worker).collect();
+    let cases = " WHEN ? THEN ?".repeat(ids.len());
+    // SQL: as many marks as there are workers.
+    let update =
+        format!("UPDATE workers SET graceful = 0, info = CASE id{cases} ELSE info END WHERE id IN (??)");
+    let values = news().flat_map(|(worker, info)| params![*worker, info]).collect();
+    about(tx, &update, values, &ids).await.map(drop)
 }
 
 /// Notes that a worker is gone.
@@ -62,37 +88,119 @@ pub async fn barred(tx: &Tx) -> Result<Vec<WorkerId>> {
     rows.iter().map(|row| row.int(0).map(WorkerId)).collect()
 }
 
-/// Whether a dial of a worker wins its session: the outcome of [`win_session`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dial {
-    /// The session is ours.
-    Won,
-    /// A later dial of the same life was here already.
-    Lost,
+/// A worker's dial for its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Who dials.
+    pub worker: WorkerId,
+    /// The life of its process.
+    pub boot_id: String,
+    /// Higher than that of any dial before, over all lives. From 1.
+    pub dial_no: i64,
+    /// The incarnation of the gateway that dials for a stock worker.
+    pub gateway: Option<String>,
 }
 
-/// Takes a worker's session by compare-and-set: the highest dial of a life wins, and a new life always does.
-pub async fn win_session(
-    tx: &Tx,
-    worker: WorkerId,
-    boot_id: &str,
+/// Whether a dial of a worker wins its session: the outcome of [`win_sessions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialOutcome {
+    /// The session is ours.
+    Won,
+    /// A later dial was here already.
+    Lost {
+        /// Its number, or that of the last one that was given out.
+        highest: i64,
+    },
+}
+
+/// A session's row, locked.
+struct Session {
     dial_no: i64,
-    holder: MasterId,
-) -> Result<Dial> {
-    let query = "SELECT boot_id, dial_no FROM muster_sessions WHERE workerid = ? FOR UPDATE";
-    let Some(row) = tx.query_opt(query, params![worker]).await? else {
-        let insert =
-            "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (?, ?, ?, ?, 1)";
-        found_next_time(tx, tx.execute(insert, params![worker, boot_id, dial_no, holder]).await).await?;
-        return Ok(Dial::Won);
-    };
-    let new_life = row.text(0)? != boot_id;
-    if !new_life && row.int(1)? >= dial_no {
-        return Ok(Dial::Lost);
+    epoch: i64,
+}
+
+/// Takes workers' sessions by compare-and-set: only a dial with a higher number than any before it wins, also that of a
+/// new life. Each worker stands there once; the outcomes are in the same order.
+pub async fn win_sessions(tx: &Tx, dials: &[Dial], holder: MasterId) -> Result<Vec<DialOutcome>> {
+    let workers: Vec<WorkerId> = dials.iter().map(|dial| dial.worker).collect();
+    let sessions = lock_sessions(tx, &workers).await?;
+    let mut outcomes = Vec::with_capacity(dials.len());
+    let (mut won, mut lives) = (Vec::new(), Vec::new());
+    for dial in dials {
+        let Session { dial_no: highest, epoch } = sessions[&dial.worker];
+        if dial.dial_no <= highest {
+            outcomes.push(DialOutcome::Lost { highest });
+            continue;
+        }
+        outcomes.push(DialOutcome::Won);
+        won.extend(params![dial.worker, &dial.boot_id, dial.dial_no, holder, epoch + 1]);
+        if let Some(gateway) = &dial.gateway {
+            lives.extend(params![dial.worker, &dial.boot_id, gateway]);
+        }
     }
-    let update = "UPDATE muster_sessions SET boot_id = ?, dial_no = ?, holder = ?, epoch = epoch + 1 WHERE workerid = ?";
-    tx.execute(update, params![boot_id, dial_no, holder, worker]).await?;
-    Ok(Dial::Won)
+    let upsert = "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (??) \
+                  ON CONFLICT (workerid) DO UPDATE SET boot_id = excluded.boot_id, dial_no = excluded.dial_no, \
+                  holder = excluded.holder, epoch = excluded.epoch";
+    rows(tx, upsert, "(?, ?, ?, ?, ?)", won).await?;
+    let upsert = "INSERT INTO muster_stock_lives (workerid, boot_id, gateway) VALUES (??) \
+                  ON CONFLICT (workerid) DO UPDATE SET boot_id = excluded.boot_id, gateway = excluded.gateway";
+    rows(tx, upsert, "(?, ?, ?)", lives).await?;
+    Ok(outcomes)
+}
+
+/// Gives out `count` dial numbers for each of these workers, to who dials for them: all dials before have lower ones.
+/// Answers the number before the first, by worker.
+pub async fn reserve_dials(tx: &Tx, workers: &[WorkerId], count: i64) -> Result<HashMap<WorkerId, i64>> {
+    let sessions = lock_sessions(tx, workers).await?;
+    let update = "UPDATE muster_sessions SET dial_no = dial_no + ? WHERE workerid IN (??)";
+    about(tx, update, params![count], workers).await?;
+    Ok(sessions.into_iter().map(|(worker, session)| (worker, session.dial_no + count)).collect())
+}
+
+/// Locks the sessions of workers, in the order of their ids; makes those that are missing, for nobody.
+async fn lock_sessions(tx: &Tx, workers: &[WorkerId]) -> Result<HashMap<WorkerId, Session>> {
+    let found = locked_sessions(tx, workers).await?;
+    let missing: Vec<Value> =
+        workers.iter().filter(|worker| !found.contains_key(worker)).map(|worker| (*worker).into()).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let insert = "INSERT INTO muster_sessions (workerid, boot_id, dial_no, holder, epoch) VALUES (??) \
+                  ON CONFLICT DO NOTHING";
+    rows(tx, insert, "(?, '', 0, 0, 0)", missing).await?;
+    locked_sessions(tx, workers).await
+}
+
+async fn locked_sessions(tx: &Tx, workers: &[WorkerId]) -> Result<HashMap<WorkerId, Session>> {
+    let query = "SELECT workerid, dial_no, epoch FROM muster_sessions WHERE workerid IN (??) \
+                 ORDER BY workerid FOR UPDATE";
+    let rows = tx.query(&expand_list(query, workers.len()), ids(workers)).await?;
+    let session =
+        |row: &Row| Ok((WorkerId(row.int(0)?), Session { dial_no: row.int(1)?, epoch: row.int(2)? }));
+    rows.iter().map(session).collect()
+}
+
+fn ids(workers: &[WorkerId]) -> Vec<Value> {
+    workers.iter().map(|worker| (*worker).into()).collect()
+}
+
+/// Executes a statement about a list of workers, after its other parameters.
+async fn about(tx: &Tx, statement: &str, mut values: Vec<Value>, workers: &[WorkerId]) -> Result<u64> {
+    if workers.is_empty() {
+        return Ok(0);
+    }
+    values.extend(ids(workers));
+    tx.execute(&expand_list(statement, workers.len()), values).await
+}
+
+/// Executes a statement with as many rows as `values` are for.
+async fn rows(tx: &Tx, statement: &str, row: &str, values: Vec<Value>) -> Result<()> {
+    let marks = row.matches('?').count();
+    debug_assert_eq!(values.len() % marks, 0);
+    if values.is_empty() {
+        return Ok(());
+    }
+    tx.execute(&expand_rows(statement, row, values.len() / marks), values).await.map(drop)
 }
 
 /// Forgets who has which worker: the next dial of each wins.

@@ -40,7 +40,7 @@ pub async fn absences_follow_the_connections(ground: &Ground) {
         });
         assert_eq!(told.await, first, "it is told once");
     }
-    tx(db, |tx| async move { workers::connected(&tx, master, worker, "{}").await }).await;
+    tx(db, |tx| async move { workers::connected(&tx, master, &[(worker, "{}".to_owned())]).await }).await;
     assert!(!is_stale(ground).await, "to connect ends an absence");
     assert!(open(ground).await.iter().all(|absence| absence.worker != worker));
     tx(db, |tx| async move { workers::disconnected(&tx, master, worker).await }).await;

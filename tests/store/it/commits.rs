@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use muster_bus::{Bus, Received};
 use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, Roles, StepUrl, WorkerId};
-use muster_data::{BuilderSetup, Data, Life, NewBuildset, NewRun, RunPart, RunWrite, Setup, Start, Started};
+use muster_data::{
+    BuilderSetup, Data, Life, NewBuildset, NewRun, RunPart, RunWrite, Setup, Start, Started, WorkerDial,
+};
 use muster_store::{
     Error, Result,
     builders::BuilderInfo,
@@ -57,7 +59,8 @@ impl World {
         let ids = data.configure(master, &setup).await.unwrap();
         let (builder, worker) = (ids.builders["b"], ids.workers["w"]);
         let boot = format!("{:032x}", fastrand::u128(..));
-        data.worker_dials(master, worker, &boot, 1, &Default::default()).await.unwrap();
+        let dial = WorkerDial { worker, boot_id: boot, dial_no: 1, gateway: None, info: Default::default() };
+        data.workers_dial(master, &[dial]).await.unwrap();
         World { data, master, builder, worker, snapshot: ids.snapshot }
     }
 

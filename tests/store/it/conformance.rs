@@ -4,7 +4,7 @@ use muster_core::{
     BuildId, LogKind, MasterId, Properties, Property, Results, StepUrl, Timestamp, hash::name_hash,
 };
 use muster_store::{
-    Error, Result, builders, builds,
+    Db, Error, Result, builders, builds,
     buildsets::{self, BuildsetRow},
     changes::{self, ChangeRow},
     chunks::{self, Compression},
@@ -18,7 +18,7 @@ use muster_store::{
     sourcestamps::{self, NewPatch, NewSourceStamp},
     state::{self, StateKey},
     steps, views,
-    workers::{self, Dial},
+    workers::{self, Dial, DialOutcome},
 };
 use muster_store_tests::data::{self, NOW, claim, tx};
 
@@ -108,13 +108,17 @@ async fn workers_come_and_go(ground: &Ground) {
     let master = data::masters(db, 1).await[0];
     let (builders, worker) = data::builders(db, master, 2).await;
     tx(db, |tx| async move {
-        workers::connected(&tx, master, worker, r#"{"version": "1"}"#).await?;
-        workers::connected(&tx, master, worker, r#"{"version": "2"}"#).await
+        workers::set_graceful(&tx, worker).await?;
+        workers::connected(&tx, master, &[(worker, r#"{"version": "1"}"#.to_owned())]).await?;
+        let both = [r#"{"version": "2"}"#, "{}"].map(str::to_owned);
+        let second = workers::find_or_create(&tx, "a second one").await?;
+        workers::connected(&tx, master, &[worker, second].into_iter().zip(both).collect::<Vec<_>>()).await
     })
     .await;
     tx(db, |tx| async move { workers::set_paused(&tx, worker, true, Some("maintenance")).await }).await;
     let seen = tx(db, |tx| async move { query::workers::by_id(&tx, worker).await }).await.unwrap();
     assert_eq!(seen.info["version"], "2");
+    assert!(!seen.graceful, "it has come anew");
     assert_eq!((seen.paused, seen.pause_reason.as_deref()), (true, Some("maintenance")));
     assert_eq!(seen.connected_to, [master]);
     assert_eq!(seen.configured_on, [(master, builders[0]), (master, builders[1])]);
@@ -130,17 +134,25 @@ async fn sessions_are_won_by_the_highest_dial(ground: &Ground) {
     let db = &ground.db;
     let master = data::masters(db, 1).await[0];
     let worker = tx(db, |tx| async move { workers::find_or_create(&tx, "dialler").await }).await;
-    for (boot, dial, outcome) in [
-        ("one", 1, Dial::Won),
-        ("one", 3, Dial::Won),
-        ("one", 3, Dial::Lost),
-        ("one", 2, Dial::Lost),
-        ("two", 1, Dial::Won),
-    ] {
-        let seen =
-            tx(db, |tx| async move { workers::win_session(&tx, worker, boot, dial, master).await }).await;
-        assert_eq!(seen, outcome, "{boot} {dial}");
+    let other = tx(db, |tx| async move { workers::find_or_create(&tx, "other dialler").await }).await;
+    let dial = |worker, boot: &str, dial_no| Dial { worker, boot_id: boot.into(), dial_no, gateway: None };
+    let (won, lost) = (DialOutcome::Won, |highest| DialOutcome::Lost { highest });
+    let rounds =
+        [("one", 1, won), ("one", 3, won), ("one", 3, lost(3)), ("one", 2, lost(3)), ("two", 4, won)];
+    for (boot, dial_no, outcome) in rounds {
+        assert_eq!(win(db, &[dial(worker, boot, dial_no)], master).await, [outcome], "{boot} {dial_no}");
     }
+    // Several at once, of which one is new, and one comes from an earlier life.
+    let dials = [dial(other, "three", 1), dial(worker, "one", 4)];
+    assert_eq!(win(db, &dials, master).await, [won, lost(4)]);
+    // Who reserves numbers has those above all that were seen.
+    let given = tx(db, |tx| async move { workers::reserve_dials(&tx, &[worker, other], 10).await }).await;
+    assert_eq!(given, [(worker, 14), (other, 11)].into());
+    assert_eq!(win(db, &[dial(worker, "two", 14), dial(other, "three", 12)], master).await, [lost(14), won]);
+}
+
+async fn win(db: &Db, dials: &[Dial], master: MasterId) -> Vec<DialOutcome> {
+    tx(db, |tx| async move { workers::win_sessions(&tx, dials, master).await }).await
 }
 
 async fn change(ground: &Ground, revision: &str) -> muster_core::ChangeId {

@@ -1,7 +1,7 @@
 //! Orders of people and programs: any master accepts one, the owner carries it out.
 
 use muster_bus::{Event, Origin};
-use muster_core::{BuildId, Claim, MasterId, RequestId, Results, WorkerId};
+use muster_core::{BuildId, Claim, MasterId, RequestId, Results, Worker, WorkerId};
 use muster_store::{Error, Result, Tx, builds, buildsets, control, masters, query, runs, workers};
 use serde_json::{Value, json};
 
@@ -261,6 +261,13 @@ async fn rebuild_set(tx: &Tx, build: BuildId) -> Result<Option<NewBuildset>> {
 /// An event about a worker.
 pub(crate) async fn worker_event(tx: &Tx, worker: WorkerId, what: &str) -> Result<Event> {
     let stored = query::workers::by_id(tx, worker).await?;
-    let payload = stored.map_or(Value::Null, |worker| resources::worker(&worker));
-    Ok(Event::new([format!("workers/{worker}/{what}")], payload))
+    Ok(match &stored {
+        Some(stored) => event_about(stored, what),
+        None => Event::new([format!("workers/{worker}/{what}")], Value::Null),
+    })
+}
+
+/// The same about one that was read.
+pub(crate) fn event_about(worker: &Worker, what: &str) -> Event {
+    Event::new([format!("workers/{}/{what}", worker.id)], resources::worker(worker))
 }

@@ -14,9 +14,8 @@ use muster_store::{
     runs::{JournalRow, RunKey, RunRow},
     workers,
 };
-use serde_json::{Map, Value};
 
-use super::{buildsets::request_event, control::worker_event};
+use super::buildsets::request_event;
 use crate::{Data, now};
 
 /// A build to be started, as the distributor decided.
@@ -40,20 +39,6 @@ pub struct Started {
     pub key: RunKey,
     pub request: RequestId,
     pub number: i64,
-}
-
-/// What a worker's dial came to.
-#[derive(Clone, Debug)]
-pub enum Dialled {
-    /// The session is here now.
-    Won {
-        /// Builds on this worker that another master had.
-        moved: Vec<RunRow>,
-        /// All runs on this worker: they are this master's now.
-        runs: Vec<RunKey>,
-    },
-    /// A later dial of the same life was here already.
-    Lost,
 }
 
 /// Something that a run's owner writes. Steps are addressed by their number, logs by name: the owner is the only
@@ -147,44 +132,6 @@ impl Data {
             adopt(&tx, runs, me).await
         });
         adopted.await.map(|committed| committed.into_inner())
-    }
-
-    /// A worker dials this master. If the dial wins the session, the builds on that worker come along: a build follows
-    /// its worker, and its former owner is fenced.
-    pub async fn worker_dials(
-        &self,
-        master: MasterId,
-        worker: WorkerId,
-        boot_id: &str,
-        dial_no: i64,
-        info: &Map<String, Value>,
-    ) -> Result<Dialled> {
-        self.may_act()?;
-        let committed = self.db().tx("worker_dials", |tx| async move {
-            let dial = workers::win_session(&tx, worker, boot_id, dial_no, master).await?;
-            if dial == workers::Dial::Lost {
-                return Ok((Dialled::Lost, Vec::new()));
-            }
-            workers::connected(&tx, master, worker, &muster_store::json_text(info)?).await?;
-            let elsewhere = runs::of_worker_elsewhere(&tx, worker, master).await?;
-            let moved = adopt(&tx, elsewhere, master).await?;
-            let runs = runs::keys_on(&tx, worker).await?;
-            Ok::<_, Error>((
-                Dialled::Won { moved, runs },
-                vec![worker_event(&tx, worker, "connected").await?],
-            ))
-        });
-        Ok(self.tell(committed.await?))
-    }
-
-    /// A worker's connection is gone.
-    pub async fn worker_is_gone(&self, master: MasterId, worker: WorkerId) -> Result<()> {
-        let committed = self.db().tx("worker_is_gone", |tx| async move {
-            workers::disconnected(&tx, master, worker).await?;
-            Ok::<_, Error>(((), vec![worker_event(&tx, worker, "disconnected").await?]))
-        });
-        self.tell(committed.await?);
-        Ok(())
     }
 }
 

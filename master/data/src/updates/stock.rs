@@ -1,11 +1,12 @@
 //! Stock workers' connections: gateways agree on them here.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use muster_core::{Timestamp, WorkerId};
 use muster_store::{
     Error, Result, runs,
     stock::{self, Connection},
+    workers,
 };
 
 use crate::{Data, now};
@@ -13,6 +14,10 @@ use crate::{Data, now};
 /// How long after its last sign of life a master's builders count for the union that stock workers are told: a
 /// worker that deletes left-over directories must not lose those of a master that is being moved or mended.
 const BUILDERS_KEPT: i64 = 7 * 24 * 3600;
+
+/// Dials that a gateway may make for one connection of a stock worker: one for each engine that it is led to, at most one
+/// a second for twelve days. Then the connection is closed, and the worker comes anew.
+const DIALS: i64 = 1 << 20;
 
 /// A stock worker that has come to a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +33,13 @@ pub struct StockArrival {
 /// How it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StockStanding {
-    /// It is this gateway's; with the JSON of what may still run on it.
-    Taken(String),
+    /// It is this gateway's.
+    Taken {
+        /// The JSON of what may still run on it.
+        commands: String,
+        /// Numbers for the dials under its name, until it is lost again.
+        dials: Range<i64>,
+    },
     /// Another gateway was asked for its word.
     Waits,
     /// The other one keeps it.
@@ -58,11 +68,11 @@ impl Data {
         gateway: &str,
         arrivals: &[StockArrival],
     ) -> Result<Vec<StockStanding>> {
-        let mut workers: Vec<WorkerId> = arrivals.iter().map(|arrival| arrival.worker).collect();
-        workers.sort_unstable();
-        let workers = &workers;
+        let mut ids: Vec<WorkerId> = arrivals.iter().map(|arrival| arrival.worker).collect();
+        ids.sort_unstable();
+        let ids = &ids;
         let settled = self.db().tx("stock_workers_arrive", |tx| async move {
-            let rows = stock::lock(&tx, workers).await?;
+            let rows = stock::lock(&tx, ids).await?;
             let foreign =
                 rows.iter().any(|row| row.holder.as_deref().is_some_and(|holder| holder != gateway));
             let live = if foreign { stock::live_incarnations(&tx).await? } else { Default::default() };
@@ -75,18 +85,27 @@ impl Data {
                 })
                 .collect();
             let with = |wanted: Verdict| -> Vec<WorkerId> {
-                workers
-                    .iter()
+                ids.iter()
                     .copied()
                     .filter(|id| verdicts.get(id).is_some_and(|found| found.0 == wanted))
                     .collect()
             };
-            stock::take(&tx, &with(Verdict::Take), gateway).await?;
-            stock::displace(&tx, &with(Verdict::Displace), gateway).await?;
+            let (mut taken, displaced) = (with(Verdict::Take), with(Verdict::Displace));
+            stock::take(&tx, &taken, gateway).await?;
+            stock::displace(&tx, &displaced, gateway).await?;
             stock::challenge(&tx, &with(Verdict::Challenge), gateway).await?;
+            taken.extend(displaced);
+            // After the lock of the connection: a dial of whoever had it before has a lower number, however late it comes.
+            let dials = workers::reserve_dials(&tx, &taken, DIALS).await?;
+            let dials = |worker: &WorkerId| {
+                let last = dials.get(worker).copied().unwrap_or_default();
+                last + 1..last + DIALS
+            };
             let standing = |arrival: &StockArrival| match verdicts.get(&arrival.worker) {
                 None => StockStanding::Unknown,
-                Some((Verdict::Take | Verdict::Displace, row)) => StockStanding::Taken(row.commands.clone()),
+                Some((Verdict::Take | Verdict::Displace, row)) => {
+                    StockStanding::Taken { commands: row.commands.clone(), dials: dials(&row.worker) }
+                }
                 Some((Verdict::Challenge | Verdict::Wait, _)) => StockStanding::Waits,
                 Some((Verdict::Busy, _)) => StockStanding::Busy,
                 Some((Verdict::Late, _)) => StockStanding::Late,
@@ -129,6 +148,12 @@ impl Data {
             .db()
             .tx("stock_worker_runs", |tx| async move { stock::note(&tx, worker, gateway, commands).await });
         noted.await.map(|committed| committed.into_inner())
+    }
+
+    /// Of these workers those whose last life as a stock worker is over for good, by boot id: nothing comes of its commands
+    /// any more.
+    pub async fn lost_stock_lives(&self, workers: &[WorkerId]) -> Result<Vec<(WorkerId, String)>> {
+        self.db().read("lost_stock_lives", |tx| async move { stock::lost_lives(&tx, workers).await }).await
     }
 
     /// The numbers of the snapshots that any master of the cluster has in force.

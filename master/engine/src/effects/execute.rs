@@ -19,7 +19,7 @@ use super::{
     logs::{LogRef, marked, marker},
     transfer::{Sink, Source, Transfer, feed},
 };
-use crate::sessions::{CommandNews, Gone, StartError};
+use crate::session_news::{CommandNews, Gone, StartError};
 
 /// Looks at a command's lines while it runs. Its state is a fold over them: small, and stored with the command, so that
 /// another master goes on with it.
@@ -134,7 +134,7 @@ impl StepContext<'_> {
             let former = resumed.then_some(id);
             if resumed {
                 // A transfer can't go on in the middle: its first part is on the master that is gone.
-                self.connected().await?;
+                self.back(&state.boot).await?;
                 state = CommandState { attempt: state.attempt + 1, ..CommandState::new(state.boot) };
                 id = self.command_id(&row, &state);
             }
@@ -187,6 +187,16 @@ impl StepContext<'_> {
         let mut stop = self.core.stop.clone();
         tokio::select! {
             boot = self.core.slot.wait_connected() => boot.map_err(retry),
+            () = ordered(&mut stop) => Err(StepEnd::Cancelled),
+            () = self.core.leaving.cancelled() => Err(self.leave()),
+        }
+    }
+
+    /// The same for one of its lives, to go on with what it did there.
+    async fn back(&self, boot: &BootId) -> Result<(), StepEnd> {
+        let mut stop = self.core.stop.clone();
+        tokio::select! {
+            back = self.core.slot.wait_back(boot) => back.map_err(retry),
             () = ordered(&mut stop) => Err(StepEnd::Cancelled),
             () = self.core.leaving.cancelled() => Err(self.leave()),
         }
@@ -261,10 +271,8 @@ impl StepContext<'_> {
         if self.core.leaving.is_cancelled() {
             return Halt::Leaving.into();
         }
-        let connected = self.core.slot.wait_connected().await;
-        retry(match connected {
-            Ok(boot) if boot == running.state.boot => Gone::Forgotten,
-            Ok(_) => Gone::Restarted,
+        retry(match self.core.slot.wait_back(&running.state.boot).await {
+            Ok(()) => Gone::Forgotten,
             Err(gone) => gone,
         })
     }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io};
 
 use muster_core::WorkerId;
 use muster_session::{
-    Command, Identity, MasterEvents, Opening, Password, Passwords, Spool, Terms, Transport, WorkerEvent,
-    WorkerEvents, WorkerLink, open,
+    Command, Identity, MasterEvents, Opening, Password, Passwords, Spool, Terms, Transport, UpdateBody,
+    WorkerEvent, WorkerEvents, WorkerLink, open,
 };
 
 use super::*;

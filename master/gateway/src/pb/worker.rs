@@ -14,6 +14,9 @@ use crate::stock::{Answer, Breach, BuilderDir, News, Stock, Ticket};
 use crate::translate::{StockCommand, Transfer};
 use crate::value::Value;
 
+/// Characters of the reason that a worker is told for an interrupt.
+const MAX_REASON: usize = 1000;
+
 /// What a call of this side was about.
 #[derive(Debug)]
 enum About {
@@ -371,6 +374,8 @@ impl Stock for PbWorker {
         let Some(running) = self.running.get_mut(&id) else { return Ok(()) };
         running.more.clear();
         let Some(builder) = self.builders.get(&running.builder) else { return Ok(()) };
+        // Of people's words a worker needs only the beginning, and one string has a limit.
+        let why: String = why.chars().take(MAX_REASON).collect();
         let args = vec![Value::from(id.to_string()), why.into()];
         let about = About::Nothing("interruptCommand");
         Ok(self.broker.call(builder.object, "interruptCommand", args, Value::Dict(Vec::new()), about)?)

@@ -7,6 +7,7 @@ pub mod client;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use client::{Heard, PASSWORD, PbClient};
@@ -30,12 +31,20 @@ pub struct Session {
     pub dial_no: u64,
 }
 
-/// A cluster of one gateway.
-struct OneGateway;
+/// A cluster of one gateway. It counts arrivals.
+#[derive(Default)]
+struct OneGateway(AtomicU64);
+
+/// Dials of one arrival.
+const DIALS: u64 = 1000;
 
 impl Registry for OneGateway {
     fn arrive(&self, arrivals: Vec<Arrival>) -> Reply<Vec<Standing>> {
-        let taken = arrivals.iter().map(|_| Standing::Taken { ghosts: Vec::new() }).collect();
+        let dials = || {
+            let first = 1 + DIALS * self.0.fetch_add(1, Ordering::Relaxed);
+            first..first + DIALS
+        };
+        let taken = arrivals.iter().map(|_| Standing::Taken { ghosts: Vec::new(), dials: dials() }).collect();
         async { Ok(taken) }.boxed()
     }
 
@@ -88,7 +97,7 @@ impl Port {
         let stop = CancellationToken::new();
         let around = Surroundings {
             roster: followed,
-            registry: Arc::new(OneGateway),
+            registry: Arc::new(OneGateway::default()),
             engine: Arc::new(move |_| {
                 let (ours, theirs) = Transport::pair();
                 tokio::spawn(take(theirs, send_session.clone()));

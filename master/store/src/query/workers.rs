@@ -53,6 +53,12 @@ pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Worker>> {
     Ok(workers)
 }
 
+/// These workers, by their ids.
+pub async fn by_ids(tx: &Tx, ids: &[WorkerId]) -> Result<Vec<Worker>> {
+    let ids = ids.iter().map(|id| (*id).into()).collect();
+    list(tx, &Select::all().and(Column::new("workerid", "id"), super::Op::In, ids)).await
+}
+
 /// One worker.
 pub async fn by_id(tx: &Tx, id: WorkerId) -> Result<Option<Worker>> {
     let select = Select::all().only("id = ?", params![id]);

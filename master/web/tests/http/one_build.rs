@@ -6,7 +6,7 @@ use std::{
 };
 
 use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, StepUrl, WorkerId};
-use muster_data::{NewBuildset, NewRun, RunWrite, SourceOf, now};
+use muster_data::{NewBuildset, NewRun, RunWrite, SourceOf, WorkerDial, now};
 use muster_store::chunks::{Compression, make};
 use serde_json::{Value, json};
 
@@ -52,7 +52,14 @@ fn recorded() -> Shapes {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_tells_what_buildbots_told() {
     let server = Server::golden().await;
-    server.data.worker_dials(MasterId(1), WorkerId(2), "boot", 1, &Default::default()).await.unwrap();
+    let dial = WorkerDial {
+        worker: WorkerId(2),
+        boot_id: "boot".into(),
+        dial_no: 1,
+        gateway: None,
+        info: Default::default(),
+    };
+    server.data.workers_dial(MasterId(1), &[dial]).await.unwrap();
     let mut socket = connect(&server).await;
     for parts in 2..=7 {
         let path = vec!["*"; parts].join("/");

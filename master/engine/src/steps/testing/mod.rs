@@ -13,7 +13,7 @@ use muster_core::{
 };
 use muster_data::{
     BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf,
-    Start,
+    Start, WorkerDial,
 };
 use muster_session::BootId;
 use muster_store::{
@@ -168,7 +168,14 @@ impl World {
             plan: "{}".into(),
             properties: properties.clone(),
         };
-        data.worker_dials(master, worker_id, "boot", 1, &Default::default()).await.unwrap();
+        let dial = WorkerDial {
+            worker: worker_id,
+            boot_id: "boot".into(),
+            dial_no: 1,
+            gateway: None,
+            info: Default::default(),
+        };
+        data.workers_dial(master, &[dial]).await.unwrap();
         let key = data.start_runs(master, &[run]).await.unwrap()[0].key;
         let sources = data.db().read("sources", |tx| async move {
             let sets = query::buildsets::list(&tx, &query::Select::all()).await?;

@@ -96,10 +96,11 @@ impl Registry for ClusterRegistry {
 
 fn translated(standing: StockStanding) -> Result<Standing, String> {
     Ok(match standing {
-        StockStanding::Taken(commands) => Standing::Taken {
+        StockStanding::Taken { commands, dials } => Standing::Taken {
             ghosts: serde_json::from_str(&commands).map_err(|error| {
                 format!("what is stored about the worker's commands can't be read: {error}")
             })?,
+            dials: dials.start.unsigned_abs()..dials.end.unsigned_abs(),
         },
         StockStanding::Waits => Standing::Waits,
         StockStanding::Busy => Standing::Busy,
