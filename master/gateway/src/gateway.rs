@@ -84,6 +84,8 @@ struct State {
     newest: HashMap<String, u64>,
     /// Connections that are being asked for another gateway.
     asked: HashSet<String>,
+    /// This gateway ends: workers are to go to another one.
+    goes: bool,
 }
 
 /// A worker's connection, as others reach it.
@@ -117,6 +119,8 @@ pub(crate) enum Turned {
     Busy,
     #[error("a later connection of this worker has come")]
     Late,
+    #[error("this gateway ends; another one takes the worker")]
+    Goes,
     #[error(transparent)]
     NotHere(#[from] NotHere),
 }
@@ -192,6 +196,16 @@ impl Gateway {
         self.state().asked.remove(&name);
     }
 
+    /// This gateway ends: from now on it takes nobody, and workers that don't build go, to another gateway. Answers how
+    /// many of those that build are still here.
+    pub fn send_away(&self, building: &HashSet<String>) -> usize {
+        let mut state = self.state();
+        state.goes = true;
+        let idle = state.connections.iter().filter(|(name, _)| !building.contains(*name));
+        idle.for_each(|(_, connection)| connection.close.cancel());
+        state.connections.keys().filter(|name| building.contains(*name)).count()
+    }
+
     /// Workers that are connected.
     pub fn connected(&self) -> usize {
         self.state().connections.len()
@@ -257,6 +271,9 @@ impl Gateway {
         loop {
             let (pings, close, over) = {
                 let mut state = self.state();
+                if state.goes {
+                    return Err(Turned::Goes);
+                }
                 if state.newest.get(name) != Some(&serial) {
                     return Err(Turned::Late);
                 }

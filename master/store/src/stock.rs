@@ -86,6 +86,13 @@ pub async fn challenge(tx: &Tx, workers: &[WorkerId], gateway: &str) -> Result<(
     about(tx, update, params![gateway], workers).await.map(drop)
 }
 
+/// The names of workers that a gateway has and on which builds run.
+pub async fn building(tx: &Tx, gateway: &str) -> Result<HashSet<String>> {
+    let query = "SELECT DISTINCT w.name FROM muster_stock_connections s JOIN workers w ON w.id = s.workerid \
+                 JOIN muster_runs r ON r.workerid = s.workerid WHERE s.holder = ?";
+    tx.query(query, params![gateway]).await?.iter().map(|row| row.text(0)).collect()
+}
+
 /// The workers that a gateway has are not connected any more.
 pub async fn leave(tx: &Tx, workers: &[WorkerId], gateway: &str) -> Result<()> {
     let update = "UPDATE muster_stock_connections SET holder = NULL WHERE holder = ? AND workerid IN (??)";

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use muster_tests::stock::Protocol;
 use muster_tests::{Results, until};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::{Cluster, Member};
@@ -83,6 +84,25 @@ fn a_build_ends_with_its_gateway_and_is_tried_again_at_once() {
     let results: Vec<_> =
         engine.rest.builds_of(request).iter().map(|build| build["results"].clone()).collect();
     assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)]);
+}
+
+#[test]
+fn a_gateway_that_goes_lets_its_builds_finish_and_sends_idle_workers_away() {
+    let cluster = Cluster::new();
+    let mut gateway = cluster.member("gateway", "gateway", "");
+    let engine = cluster.member("engine", "web,scheduler,engine", "");
+    let _building = cluster.worker("building", Protocol::Pb, &gateway, &[]);
+    engine.rest.wait_for_worker("w1");
+    let request = engine.rest.force("count", json!({}));
+    let build = engine.rest.running_build(request);
+    engine.rest.wait_for_line(build, "count", "line 2");
+    gateway.process().signal(Signal::TERM);
+    gateway.process().wait_for("this master is handing-off now");
+    cluster.site.write("gate", "");
+    until("the gateway has gone", || (!gateway.process().is_running()).then_some(()));
+    let built = engine.rest.builds_of(request);
+    let results: Vec<_> = built.iter().map(|build| build["results"].clone()).collect();
+    assert_eq!(results, [json!(Results::Success as i64)], "{}", gateway.process().said());
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Stock workers' connections: gateways agree on them here.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use muster_core::{Timestamp, WorkerId};
 use muster_store::{
@@ -148,6 +151,13 @@ impl Data {
             .db()
             .tx("stock_worker_runs", |tx| async move { stock::note(&tx, worker, gateway, commands).await });
         noted.await.map(|committed| committed.into_inner())
+    }
+
+    /// The names of workers whose connections a gateway has and on which builds run.
+    pub async fn stock_workers_building(&self, gateway: &str) -> Result<HashSet<String>> {
+        self.db()
+            .read("stock_workers_building", |tx| async move { stock::building(&tx, gateway).await })
+            .await
     }
 
     /// Of these workers those whose last life as a stock worker is over for good, by boot id: nothing comes of its commands

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use muster_core::{MasterId, TopicFilter};
 use muster_data::{Data, MasterOrder};
 use muster_engine::{Engine, Going};
+use muster_gateway::Gateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ const HAND_OFF: Duration = Duration::from_secs(5);
 const SEND_AGAIN: Duration = Duration::from_secs(3);
 /// How often it is looked what is left.
 const POLL: Duration = Duration::from_millis(50);
+/// How often a gateway alone looks in the database which of its workers build.
+const LOOK_AT_BUILDS: Duration = Duration::from_millis(250);
 /// How long builds that are given up may take to write that down.
 const GIVE_UP: Duration = Duration::from_secs(5);
 /// How long the database may take to hear of a new phase. It is for people to see; nothing waits for it.
@@ -84,6 +87,7 @@ pub struct Drain {
     pub master: MasterId,
     pub incarnation: String,
     pub engine: Option<Engine>,
+    pub gateway: Option<Gateway>,
     /// Schedulers and change sources.
     pub singletons: Tasks,
     pub phase: watch::Sender<Phase>,
@@ -126,7 +130,10 @@ impl Drain {
     async fn hand_over(&self) {
         let began = Instant::now();
         self.enter(Phase::HandingOff).await;
-        let Some(engine) = &self.engine else { return self.singletons.stop().await };
+        let Some(engine) = &self.engine else {
+            self.singletons.stop().await;
+            return self.let_stock_workers_finish(Some(began)).await;
+        };
         engine.go(Going::HandingOff);
         self.singletons.stop().await;
         let (mut sent, mut others) = (None::<Instant>, false);
@@ -161,6 +168,39 @@ impl Drain {
         self.singletons.stop().await;
         while self.engine.as_ref().is_some_and(|engine| engine.load().total() > 0) {
             tokio::time::sleep(POLL).await;
+        }
+        if self.engine.is_none() {
+            self.let_stock_workers_finish(None).await;
+        }
+    }
+
+    /// Builds of other masters' engines run on the workers of a gateway alone, and end with its sockets. So workers
+    /// without a build go to another gateway, and the others may finish: until the deadline of a hand-over that `began`.
+    async fn let_stock_workers_finish(&self, began: Option<Instant>) {
+        let Some(gateway) = &self.gateway else { return };
+        loop {
+            // When the database doesn't answer, nobody is known to be idle; the deadline holds all the same.
+            let left = match self.data.stock_workers_building(&self.incarnation).await {
+                Ok(building) => gateway.send_away(&building),
+                Err(error) => {
+                    tracing::debug!(%error, "can't look which stock workers build");
+                    gateway.connected()
+                }
+            };
+            if left == 0 {
+                return;
+            }
+            let waited = began.map_or(Duration::ZERO, |began| began.elapsed());
+            if waited >= HAND_OFF {
+                self.enter(Phase::Finishing).await;
+            }
+            if waited >= self.patience {
+                let seconds = self.patience.as_secs();
+                return tracing::warn!(
+                    "{left} stock workers are not done after {seconds} s; what they build will be built again"
+                );
+            }
+            tokio::time::sleep(LOOK_AT_BUILDS).await;
         }
     }
 

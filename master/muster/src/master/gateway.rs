@@ -41,9 +41,13 @@ pub struct Around<'a> {
 }
 
 /// Starts the gateway on its listeners; without any there is nothing to start.
-pub async fn start(listeners: Vec<GatewayListener>, around: Around<'_>, services: &Tasks) -> Result<()> {
+pub async fn start(
+    listeners: Vec<GatewayListener>,
+    around: Around<'_>,
+    services: &Tasks,
+) -> Result<Option<Gateway>> {
     if listeners.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let Around { basedir, incarnation, engine, data, host, active } = around;
     let mut union = Union::new(data.clone());
@@ -81,7 +85,7 @@ pub async fn start(listeners: Vec<GatewayListener>, around: Around<'_>, services
             Ok(())
         });
     }
-    Ok(())
+    Ok(Some(gateway))
 }
 
 fn dial_elsewhere(data: Data, services: &Tasks) -> Dial {

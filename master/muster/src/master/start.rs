@@ -154,7 +154,7 @@ impl Ready {
             host: &host,
             active: in_force,
         };
-        gateway::start(listeners.stock, around, &services).await?;
+        let gateway = gateway::start(listeners.stock, around, &services).await?;
         if let Some(engine) = engine.clone() {
             spawn_engine(engine, listeners.sessions, &services);
         }
@@ -170,7 +170,8 @@ impl Ready {
         spawn_web(listeners.web, listeners.probe, &data, &snapshot, &going, &services, &lease)?;
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
-        let drain = Drain { data, master: id, incarnation, engine, singletons, phase, going, patience };
+        let drain =
+            Drain { data, master: id, incarnation, engine, gateway, singletons, phase, going, patience };
         Ok(RunningMaster { drain, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
     }
 }
