@@ -61,7 +61,7 @@ async fn look(data: &Data, host: &Host, snapshot: &Snapshot) -> Result<()> {
             let last = last_connection(absence.since);
             let missing = data.worker_is_missing(&absence, &last, &worker.notify_on_missing).await?;
             if let Some((missing, claimed)) = missing {
-                report(host, snapshot, &missing).await;
+                report(data, host, snapshot, &missing).await;
                 data.missing_worker_is_reported(&claimed).await?;
             }
         }
@@ -84,7 +84,7 @@ fn last_connection(at: Timestamp) -> String {
     time.strftime("%a %b %e %H:%M:%S %Y").to_string()
 }
 
-async fn report(host: &Host, snapshot: &Snapshot, missing: &MissingWorker) {
+async fn report(data: &Data, host: &Host, snapshot: &Snapshot, missing: &MissingWorker) {
     tracing::warn!(
         worker = missing.worker.name,
         last_connection = missing.last_connection,
@@ -97,6 +97,8 @@ async fn report(host: &Host, snapshot: &Snapshot, missing: &MissingWorker) {
     for reporter in snapshot.reporters.iter().filter(|reporter| tells_about(reporter, &missing.worker.name)) {
         let ReporterKind::Mail(config) = &reporter.kind;
         let mail = mail::about_missing(snapshot, config, missing);
+        // Another master may be about to tell instead of one that has lost its lease.
+        data.trust().held().await;
         match mail::send(host, config, mail).await {
             Ok(recipients) => {
                 metrics::counter!("muster_reports_sent_total").increment(1);
