@@ -78,7 +78,8 @@ impl Engine {
 
     /// Sends the workers that are connected to other engines; their builds follow them. `false`: there are no others.
     pub async fn send_workers_away(&self, reason: &str) -> bool {
-        let others = self.others().await;
+        // Not what was read lately: an engine that has just come may be the only other one.
+        let others = self.read_others().await;
         if others.is_empty() {
             return false;
         }
@@ -100,12 +101,17 @@ impl Engine {
         }
     }
 
-    /// Where other engines take workers.
+    /// Where other engines take workers, as far as it was read lately.
     pub(crate) async fn others(&self) -> Vec<String> {
         let known = self.0.others.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, others)) = known.filter(|(at, _)| at.elapsed() < OTHERS_LAST) {
             return others;
         }
+        self.read_others().await
+    }
+
+    /// The same, as it is now.
+    async fn read_others(&self) -> Vec<String> {
         match self.data().live_engines().await {
             Ok(engines) => {
                 let others = engines.into_iter().filter(|engine| engine.master != self.master());
