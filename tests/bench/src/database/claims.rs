@@ -24,7 +24,7 @@ pub const MASTERS: [usize; 3] = [1, 2, 8];
 /// Requests that are claimed together, in ours and in the bare form: as many as `next-batch10` of the bare figures takes.
 const BATCH: usize = 10;
 /// Pending requests for one figure: more than are claimed in the span.
-const PENDING: usize = 60_000;
+const PENDING: usize = 120_000;
 /// Requests for all figures.
 pub const ALL: usize = MASTERS.len() * 4 * PENDING;
 

@@ -11,8 +11,22 @@ use muster_store_tests::{MariaDb, Postgres, Server};
 
 use ground::Ground;
 
-/// Measures everything.
+/// What is measured, by name; `MUSTER_BENCH_DATABASE` names the only one that is wanted.
+const MEASUREMENTS: [(&str, fn()); 3] =
+    [("claims", claims_and_queries), ("builds", builds::on_postgres), ("log", logs::on_postgres)];
+
+/// Measures everything, or the one.
 pub fn measure() {
+    let wanted = std::env::var("MUSTER_BENCH_DATABASE").ok();
+    for (name, measure) in MEASUREMENTS {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            eprintln!("database: {name} ...");
+            measure();
+        }
+    }
+}
+
+fn claims_and_queries() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     eprintln!("claims and queries on PostgreSQL ...");
     let server = Postgres::start_with(&[]);
@@ -35,9 +49,4 @@ pub fn measure() {
     ground.fill_mariadb(&server, 25_000);
     runtime.block_on(queries::next_among_many(&ground, "MariaDB"));
     drop((ground, server));
-
-    eprintln!("builds on PostgreSQL ...");
-    builds::on_postgres();
-    eprintln!("a log of 100 MB on PostgreSQL ...");
-    logs::on_postgres();
 }
