@@ -4,7 +4,12 @@ use std::collections::HashSet;
 
 use muster_core::{MasterId, Timestamp, WorkerId};
 
-use crate::{Result, Row, Tx, Value, dialect::expand_list, params};
+use crate::{
+    Result, Row, Tx,
+    dialect::expand_list,
+    params,
+    workers::{about, ids},
+};
 
 /// A worker's row, locked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,19 +50,6 @@ fn connection(row: &Row) -> Result<Connection> {
         refused: row.opt_text(3)?,
         commands: row.text(4)?,
     })
-}
-
-fn ids(workers: &[WorkerId]) -> Vec<Value> {
-    workers.iter().map(|worker| (*worker).into()).collect()
-}
-
-/// Executes a statement about a list of workers, after its other parameters.
-async fn about(tx: &Tx, statement: &str, mut values: Vec<Value>, workers: &[WorkerId]) -> Result<u64> {
-    if workers.is_empty() {
-        return Ok(0);
-    }
-    values.extend(ids(workers));
-    tx.execute(&expand_list(statement, workers.len()), values).await
 }
 
 /// The incarnations of masters that act.

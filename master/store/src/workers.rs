@@ -180,12 +180,17 @@ async fn locked_sessions(tx: &Tx, workers: &[WorkerId]) -> Result<HashMap<Worker
     rows.iter().map(session).collect()
 }
 
-fn ids(workers: &[WorkerId]) -> Vec<Value> {
+pub(crate) fn ids(workers: &[WorkerId]) -> Vec<Value> {
     workers.iter().map(|worker| (*worker).into()).collect()
 }
 
 /// Executes a statement about a list of workers, after its other parameters.
-async fn about(tx: &Tx, statement: &str, mut values: Vec<Value>, workers: &[WorkerId]) -> Result<u64> {
+pub(crate) async fn about(
+    tx: &Tx,
+    statement: &str,
+    mut values: Vec<Value>,
+    workers: &[WorkerId],
+) -> Result<u64> {
     if workers.is_empty() {
         return Ok(0);
     }
