@@ -25,6 +25,8 @@ const HAND_OFF: Duration = Duration::from_secs(5);
 const SEND_AGAIN: Duration = Duration::from_secs(3);
 /// How often it is looked what is left.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the database may take to say which workers build: a transaction is tried again for longer than a drain lasts.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How often a gateway alone looks in the database which of its workers build.
 const LOOK_AT_BUILDS: Duration = Duration::from_millis(250);
 /// How long builds that are given up may take to write that down.
@@ -180,12 +182,14 @@ impl Drain {
         let Some(gateway) = &self.gateway else { return };
         loop {
             // When the database doesn't answer, nobody is known to be idle; the deadline holds all the same.
-            let left = match self.data.stock_workers_building(&self.incarnation).await {
-                Ok(building) => gateway.send_away(&building),
-                Err(error) => {
+            let building = self.data.stock_workers_building(&self.incarnation);
+            let left = match tokio::time::timeout(ANSWER, building).await {
+                Ok(Ok(building)) => gateway.send_away(&building),
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "can't look which stock workers build");
                     gateway.connected()
                 }
+                Err(_) => gateway.connected(),
             };
             if left == 0 {
                 return;
