@@ -113,13 +113,21 @@ async fn carry_out(engine: &Engine) -> muster_store::Result<()> {
     for (build, reason) in engine.data().open_stops().await? {
         engine.0.runs.stop(build, &reason);
     }
+    let mut is_elsewhere = false;
     for (worker, at_once) in engine.data().open_worker_orders().await? {
-        let Some(slot) = engine.slots().by_id(worker) else { continue };
+        // Whoever has the worker carries its order out, and nobody else strikes it.
+        let Some(slot) = engine.slots().by_id(worker).filter(Slot::is_connected) else {
+            is_elsewhere = true;
+            continue;
+        };
         slot.leave();
         if at_once {
             slot.shut_down();
             engine.data().worker_order_done(worker).await?;
         }
+    }
+    if is_elsewhere {
+        engine.data().drop_stale_worker_orders().await?;
     }
     Ok(())
 }

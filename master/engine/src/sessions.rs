@@ -77,6 +77,10 @@ struct State {
 }
 
 impl State {
+    fn is_connected(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.connected)
+    }
+
     /// Whether a later dial of the same life has come here since.
     fn is_outdated(&self, boot: &BootId, dial_no: u64) -> bool {
         self.dial.as_ref().is_some_and(|(known, latest)| known == boot && dial_no < *latest)
@@ -143,10 +147,15 @@ impl Slot {
         self.state().info.clone()
     }
 
+    /// Whether its session is here, with a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state().is_connected()
+    }
+
     /// Whether it can be given a build now, as far as its connection goes.
     pub(crate) fn is_ready(&self) -> bool {
         let state = self.state();
-        !state.leaving && state.life.as_ref().is_some_and(|life| life.connected)
+        !state.leaving && state.is_connected()
     }
 
     /// Whether this is the present life of its process.
@@ -154,10 +163,10 @@ impl Slot {
         self.state().life.as_ref().is_some_and(|life| life.boot == *boot)
     }
 
-    /// Whether it is told to go, and no build runs on it any more.
+    /// Whether it is told to go, and no build runs on it any more. Without its session this engine doesn't know.
     pub(crate) fn may_go(&self) -> bool {
         let state = self.state();
-        state.leaving && state.builds.is_empty()
+        state.leaving && state.is_connected() && state.builds.is_empty()
     }
 
     /// Whether its commands end with this process.

@@ -53,6 +53,16 @@ pub async fn done(tx: &Tx, target: &'static str, targetid: i64) -> Result<()> {
     Ok(())
 }
 
+/// Strikes the orders for workers that were given before `given` and have nobody to carry them out: the worker is connected to
+/// no master and has no build.
+pub async fn drop_stale_of_workers(tx: &Tx, given: Timestamp) -> Result<()> {
+    let delete = "DELETE FROM muster_control WHERE target = 'worker' AND created_at < ? \
+                  AND targetid NOT IN (SELECT workerid FROM connected_workers) \
+                  AND targetid NOT IN (SELECT workerid FROM muster_runs)";
+    tx.execute(delete, params![given]).await?;
+    Ok(())
+}
+
 /// Strikes the orders for builds that are over.
 pub async fn builds_are_over(tx: &Tx, builds: &[muster_core::BuildId]) -> Result<()> {
     let delete = "DELETE FROM muster_control WHERE target = 'build' AND targetid IN (??)";

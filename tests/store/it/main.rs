@@ -11,4 +11,5 @@ mod engines;
 mod outages;
 mod refusals;
 mod schema;
+mod stock;
 mod takeover;

@@ -1,7 +1,7 @@
 //! Orders of people and programs: any master accepts one, the owner carries it out.
 
 use muster_bus::{Event, Origin};
-use muster_core::{BuildId, Claim, MasterId, RequestId, Results, Worker, WorkerId};
+use muster_core::{BuildId, Claim, MasterId, RequestId, Results, Timestamp, Worker, WorkerId};
 use muster_store::{Error, Result, Tx, builds, buildsets, control, masters, query, runs, workers};
 use serde_json::{Value, json};
 
@@ -10,6 +10,9 @@ use crate::{AddedBuildset, Data, NewBuildset, SourceOf, now, resources};
 
 /// Marks events about orders of which there is a row already: what only tells of one must not become a second one.
 pub(super) const KEPT: &str = "muster_kept";
+
+/// Seconds that an order waits for a worker that is away: as long as an engine waits for one whose connection broke.
+const ORDER_WAITS: i64 = 60;
 
 /// What a worker can be told by a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +170,16 @@ impl Data {
             .into_iter()
             .map(|order| (WorkerId(order.targetid), order.action == "kill"))
             .collect())
+    }
+
+    /// Strikes the orders for workers that have been away for longer than a reconnection takes: Buildbot's masters forget
+    /// them at once, and a worker that is started days later is not to be sent away for them.
+    pub async fn drop_stale_worker_orders(&self) -> Result<()> {
+        let given = Timestamp(now().0 - ORDER_WAITS);
+        let dropped = self.db().tx("drop_stale_worker_orders", |tx| async move {
+            control::drop_stale_of_workers(&tx, given).await
+        });
+        dropped.await.map(|committed| committed.into_inner())
     }
 
     /// Strikes the orders for a worker: carried out.
