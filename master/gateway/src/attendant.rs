@@ -33,6 +33,9 @@ const MIN_KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long the session's farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long a worker that was told to end may stay; stock ones take 0.2 s.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How often a socket that is not read, because the spools are full, is looked at.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,8 @@ pub(crate) enum End {
     Breach(#[from] Breach),
     #[error("the worker did not get ready within {ATTACH_TIMEOUT:?}")]
     Slow,
+    #[error("the worker did not end although it was told to")]
+    Stays,
     #[error("no master takes the worker: {0}")]
     Refused(String),
     #[error("a newer connection of this worker took over")]
@@ -59,6 +64,17 @@ pub(crate) enum End {
     Dialled,
     #[error("the master stops")]
     Stopped,
+}
+
+impl End {
+    /// Whether it broke a rule, or nobody wants it.
+    fn is_the_workers_fault(&self) -> bool {
+        match self {
+            End::Breach(_) | End::Slow | End::Stays | End::Refused(_) | End::Unknown => true,
+            End::Socket(error) => error.kind() == io::ErrorKind::InvalidData,
+            End::Closed | End::Replaced | End::TakenOver | End::Dialled | End::Stopped => false,
+        }
+    }
 }
 
 /// How a conversation ended, and with which engine it was.
@@ -89,6 +105,8 @@ pub(crate) struct Attendant<S> {
     backoff: Backoff,
     pings: Vec<Ping>,
     wants_shutdown: bool,
+    /// It was told to end: until when it may stay.
+    leaves_until: Option<Instant>,
 }
 
 /// How far the attach has come.
@@ -156,6 +174,7 @@ impl<S: Stock> Attendant<S> {
             backoff: Backoff::default(),
             pings: Vec::new(),
             wants_shutdown: false,
+            leaves_until: None,
         }
     }
 
@@ -166,12 +185,11 @@ impl<S: Stock> Attendant<S> {
             Err(end) => end,
         };
         let (worker, peer) = (&self.name, &self.wire.peer);
-        match end {
-            End::Breach(_) | End::Slow | End::Refused(_) | End::Unknown => {
-                self.gateway.count_refusal();
-                tracing::warn!(worker, peer, "the connection of a stock worker is closed: {end}");
-            }
-            _ => tracing::info!(worker, peer, "the connection of a stock worker ended: {end}"),
+        if end.is_the_workers_fault() {
+            self.gateway.count_refusal();
+            tracing::warn!(worker, peer, "the connection of a stock worker is closed: {end}");
+        } else {
+            tracing::info!(worker, peer, "the connection of a stock worker ended: {end}");
         }
         self.link.finish(&end.to_string());
         if let Some(conversation) = self.conversation.take() {
@@ -193,6 +211,7 @@ impl<S: Stock> Attendant<S> {
                 () = stop.cancelled() => return Err(End::Stopped),
                 () = self.claim.close.cancelled() => return Err(End::Replaced),
                 () = at(attach_until) => return Err(End::Slow),
+                () = at(self.leaves_until) => return Err(End::Stays),
                 () = at(self.dial_at) => self.dial()?,
                 () = tokio::time::sleep(FULL_PAUSE), if is_full => {}
                 written = self.wire.outbox.drain(), if !self.wire.outbox.is_empty() => written?,
@@ -278,6 +297,9 @@ impl<S: Stock> Attendant<S> {
             if self.wants_shutdown {
                 self.wants_shutdown = !self.link.request_shutdown();
             }
+        }
+        if matches!(event, WorkerEvent::Shutdown) {
+            self.leaves_until.get_or_insert(Instant::now() + LEAVE_TIMEOUT);
         }
         Ok(self.player.ordered(event, &mut self.stock)?)
     }

@@ -12,7 +12,7 @@ use crate::banana::MAX_STRING;
 use crate::ghosts::{Ghosts, TakenOver};
 use crate::spool::WorkerSpool;
 use crate::stock::{Answer, Breach, News, Stock, Ticket};
-use crate::translate::{StockCommand, Transfer, Translated, stock_command, translate};
+use crate::translate::{StockCommand, Transfer, Translated, shortened, stock_command, translate};
 use crate::value::Value;
 
 /// Bytes of text in one update; half a frame of a session, as text may grow when it is cut into lines.
@@ -35,6 +35,8 @@ struct Held {
     orders: u64,
     splitters: BTreeMap<Stream, LineSplitter>,
     veils: Vec<(String, String)>,
+    /// The names of the files that are followed.
+    logfiles: Vec<String>,
     /// Bytes for the worker: their order's number, and what is left of them.
     chunks: VecDeque<(u64, Vec<u8>)>,
     eof: bool,
@@ -54,6 +56,7 @@ impl Held {
             orders: order,
             splitters: BTreeMap::new(),
             veils: command.veils.clone(),
+            logfiles: command.logfiles.clone(),
             chunks: VecDeque::new(),
             eof: false,
             is_download: command.transfer == Transfer::Download,
@@ -79,6 +82,14 @@ impl Held {
             self.chunks.pop_front();
         }
         Some((part, consumed.then_some(number)))
+    }
+
+    /// Nobody wants text of other files: each would become a log.
+    fn is_asked_for(&self, stream: &Stream) -> bool {
+        match stream {
+            Stream::Log(name) => self.logfiles.contains(name),
+            Stream::Stdout | Stream::Stderr | Stream::Header => true,
+        }
     }
 
     /// Headers show command lines; secrets in them are covered for protocols that can't cover them.
@@ -287,6 +298,9 @@ impl Player {
             match translated {
                 Translated::Text(stream, text) => {
                     let Some(held) = self.commands.get_mut(&id) else { return Ok(()) };
+                    if !held.is_asked_for(&stream) {
+                        continue;
+                    }
                     let text = held.cover(&stream, text);
                     let lines = held.splitters.entry(stream.clone()).or_default().push(&text);
                     gather(&mut outputs, stream, lines);
@@ -317,7 +331,7 @@ impl Player {
         }
         self.offer_output(id, outputs, stock)?;
         self.link.acknowledge(id, orders);
-        self.offer(id, UpdateBody::Complete { error }, stock)?;
+        self.offer(id, UpdateBody::Complete { error: error.map(shortened) }, stock)?;
         if let Some(held) = self.commands.get_mut(&id) {
             held.ended = true;
             held.chunks.clear();

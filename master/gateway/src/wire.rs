@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future, sink};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Bytes that are read at once, by way of the stack: an idle worker has no buffer.
@@ -72,10 +73,24 @@ impl Wire {
                 Ok(Message::Binary(bytes)) => Some(Ok(bytes.into())),
                 // Text has no meaning here; the others are WebSocket's own.
                 Ok(_) => None,
-                Err(error) => Some(Err(io::Error::other(error))),
+                Err(error) => Some(Err(receiving(error))),
             })
         });
         Wire { incoming: Box::pin(incoming), outbox: Outbox::new(Box::pin(outgoing), false), peer }
+    }
+}
+
+/// [`io::ErrorKind::InvalidData`] tells that the peer broke a rule; otherwise only the connection broke.
+fn receiving(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::ConnectionClosed => {
+            io::Error::new(io::ErrorKind::ConnectionReset, error)
+        }
+        Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_) => {
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        }
+        other => io::Error::other(other),
     }
 }
 

@@ -384,7 +384,13 @@ impl Stock for MsgpackWorker {
         self.request("print", [("message", words.into())], About::Ping)
     }
 
+    /// Its commands would outlive it, and a second copy would run beside them one day. What they still tell is not heard: they
+    /// are lost with the worker, as over PB.
     fn shut_down(&mut self) -> Result<(), Breach> {
+        for id in std::mem::take(&mut self.running).into_keys() {
+            let fields = [("command_id", Value::from(id)), ("why", "the worker is told to end".into())];
+            self.request("interrupt_command", fields, About::Nothing("interrupt_command"))?;
+        }
         self.request("shutdown", [], About::Nothing("shutdown"))
     }
 }

@@ -180,7 +180,7 @@ impl PbWorker {
     fn answered(&mut self, about: About, result: Result<Value, Failure>) -> Result<(), Breach> {
         match (about, result) {
             (About::Info, Ok(info)) => {
-                self.info = Some(worker_info(&info));
+                self.info = Some(worker_info(&info)?);
                 self.send_builders()
             }
             (About::Info, Err(failure)) => {
@@ -223,7 +223,10 @@ impl PbWorker {
 
     fn builders_known(&mut self, sent: Vec<BuilderDir>, objects: &Value) -> Result<(), Breach> {
         for BuilderDir { name, dir } in sent {
-            let Some(Value::Theirs(object)) = objects.get(&name) else { continue };
+            let Some(Value::Theirs(object)) = objects.get(&name) else {
+                let error = format!("its answer has no builder {name:?}");
+                return Err(Breach::Refuses { what: "its list of builders", error });
+            };
             let new = || Builder { dir: String::new(), object: *object, running: None, build: None };
             let builder = self.builders.entry(name).or_insert_with(new);
             builder.dir = dir;
@@ -413,10 +416,13 @@ fn fields(updates: &Value) -> Vec<(String, Value)> {
 }
 
 /// What a worker tells about itself, without its environment: there are secrets in it.
-fn worker_info(info: &Value) -> WorkerInfo {
-    let Value::Dict(pairs) = info else { return WorkerInfo::new() };
+fn worker_info(info: &Value) -> Result<WorkerInfo, Breach> {
+    let Value::Dict(pairs) = info else {
+        let error = "its answer is no dictionary".to_owned();
+        return Err(Breach::Refuses { what: "to tell about itself", error });
+    };
     let known = pairs.iter().filter_map(|(key, value)| Some((key.as_text()?, value.to_json())));
-    known.filter(|(key, _)| key != "environ").collect()
+    Ok(known.filter(|(key, _)| key != "environ").collect())
 }
 
 /// One command for each directory that is to be made; any other command as it is.

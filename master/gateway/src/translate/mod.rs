@@ -4,4 +4,4 @@ mod orders;
 mod updates;
 
 pub(crate) use orders::{StockCommand, Transfer, stock_command};
-pub(crate) use updates::{Translated, translate};
+pub(crate) use updates::{Translated, shortened, translate};

@@ -34,6 +34,8 @@ pub(crate) struct StockCommand {
     pub(crate) transfer: Transfer,
     /// What is run, and what may be shown of it.
     pub(crate) veils: Vec<(String, String)>,
+    /// Names of the files that are followed.
+    pub(crate) logfiles: Vec<String>,
     /// Seconds that the command may live on after it was told to end.
     pub(crate) lingers: f64,
 }
@@ -46,11 +48,13 @@ pub(crate) fn stock_command(order: &StartCommand) -> StockCommand {
         args: Vec::new(),
         transfer: Transfer::None,
         veils: Vec::new(),
+        logfiles: Vec::new(),
         lingers: 0.0,
     };
     stock.args = match &order.command {
         Command::Shell(shell) => {
             stock.veils = veils(&shell.command);
+            stock.logfiles = shell.logfiles.keys().cloned().collect();
             stock.lingers = shell.sigterm_time.unwrap_or(0.0);
             shell_args(shell)
         }

@@ -8,6 +8,9 @@ use crate::value::Value;
 /// Bytes of names in one list of files; a longer list comes in several parts.
 const FILES_PART: usize = 256 * 1024;
 
+/// Bytes of a reason, and of the failure that ends a command. Real ones are a screen long; a frame of a session is the limit.
+const MAX_WORDS: usize = 64 * 1024;
+
 /// One field of an update.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Translated {
@@ -26,7 +29,9 @@ pub(crate) fn translate(key: &str, value: &Value) -> Vec<Translated> {
         "log" => log(value),
         "rc" => value.as_int().map(|rc| Translated::Body(UpdateBody::Rc(rc))),
         "elapsed" => value.as_float().map(|seconds| Translated::Body(UpdateBody::Elapsed(seconds))),
-        "failure_reason" => value.as_text().map(|reason| Translated::Body(UpdateBody::FailureReason(reason))),
+        "failure_reason" => {
+            value.as_text().map(|reason| Translated::Body(UpdateBody::FailureReason(shortened(reason))))
+        }
         "stat" => stat(value),
         "files" => return files(value),
         _ => None,
@@ -35,6 +40,13 @@ pub(crate) fn translate(key: &str, value: &Value) -> Vec<Translated> {
         tracing::debug!(key, "a stock worker's update means nothing here");
     }
     one.into_iter().collect()
+}
+
+/// The beginning of text that is too long.
+pub(crate) fn shortened(mut text: String) -> String {
+    let end = (0..=MAX_WORDS.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 /// Plain text over PB; text, line offsets and times over msgpack.
@@ -52,9 +64,9 @@ fn log(value: &Value) -> Option<Translated> {
 }
 
 fn stat(value: &Value) -> Option<Translated> {
-    let numbers: Vec<i64> =
-        value.elements()?.iter().map(|number| number.as_float().map_or(0, |_| whole(number))).collect();
-    let stat = <[i64; 10]>::try_from(numbers).ok()?;
+    let numbers: Option<Vec<i64>> =
+        value.elements()?.iter().map(|number| number.as_float().map(|_| whole(number))).collect();
+    let stat = <[i64; 10]>::try_from(numbers?).ok()?;
     Some(Translated::Body(UpdateBody::Stat(stat)))
 }
 
@@ -67,7 +79,8 @@ fn files(value: &Value) -> Vec<Translated> {
     let Some(names) = value.elements() else { return Vec::new() };
     let mut parts = vec![Vec::new()];
     let mut bytes = 0;
-    for name in names.iter().filter_map(Value::as_text) {
+    // No file has a longer name.
+    for name in names.iter().filter_map(Value::as_text).filter(|name| name.len() <= FILES_PART) {
         bytes += name.len();
         if bytes > FILES_PART {
             parts.push(Vec::new());

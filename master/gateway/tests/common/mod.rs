@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+#[allow(unused_imports, reason = "each test binary uses its part")]
 pub use client::{Heard, PASSWORD, PbClient};
 use futures_util::FutureExt;
 use muster_core::Epoch;
