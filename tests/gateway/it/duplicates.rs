@@ -64,7 +64,7 @@ builder("alone", sh(
 "#;
 
 /// Leads connections from one address to another, as a load balancer does, until the test ends.
-fn forward(from: std::net::SocketAddr, to: std::net::SocketAddr) -> std::thread::JoinHandle<()> {
+pub fn forward(from: std::net::SocketAddr, to: std::net::SocketAddr) -> std::thread::JoinHandle<()> {
     let listener = std::net::TcpListener::bind(from).unwrap();
     std::thread::spawn(move || {
         for client in listener.incoming() {

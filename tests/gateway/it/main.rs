@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;
+mod commands;
+mod dead;
 mod duplicates;
 mod idle;
+mod orders;
 mod outlive;
 mod ports;
 mod union;

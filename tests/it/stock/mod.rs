@@ -1,11 +1,15 @@
 //! Stock workers of two releases, over both protocols, and the stock `sendchange`.
 
+mod nonsense;
+mod orders;
+mod three;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use muster_tests::rest::id;
 use muster_tests::stock::{Protocol, Release, StockWorker, buildbot};
-use muster_tests::{Master, Rest, Results, Site, until};
+use muster_tests::{Master, Rest, Results, Site, Worker, until};
 use rustix::process::Signal;
 use serde_json::json;
 
