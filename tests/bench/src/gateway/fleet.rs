@@ -156,7 +156,8 @@ fn start(peer: &mut Peer, args: &[Value], seen: &Mutex<Seen>) -> io::Result<Opti
 /// Sends as much as the window allows; whether everything is sent and confirmed.
 fn go_on(peer: &mut Peer, log: &mut Log, seen: &Mutex<Seen>) -> bool {
     while log.left > 0 && log.unconfirmed < WINDOW {
-        let text = text(log.line, log.left.min(UPDATE));
+        let whole_lines = UPDATE - UPDATE % log.line;
+        let text = text(log.line, log.left.min(whole_lines));
         log.left -= text.len();
         log.unconfirmed += 1;
         update(peer, log.command, "stdout", lines_of(text));

@@ -5,7 +5,8 @@ mod pb;
 
 use std::time::{Duration, Instant};
 
-use muster_tests::{Postgres, Process, Rest, Site, binary, process, until};
+use muster_tests::rest::id;
+use muster_tests::{Postgres, Process, Rest, Results, Site, binary, http, process, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
@@ -19,6 +20,9 @@ const SIZES: [usize; 3] = [1_000, 5_000, 10_000];
 const LOG: (usize, usize) = (100_000_000, 100);
 /// Workers that are attached while the database is away, and for how long it is.
 const OUTAGE: (usize, Duration) = (600, Duration::from_secs(60));
+/// Builds that have just begun when the database goes, and the bytes and line length of the log of each.
+const SHORT_BUILDS: usize = 100;
+const SHORT_LOG: (usize, usize) = (100_000, 100);
 /// Files that this process and the master may have open: a socket for each worker, and some more.
 const FILES: u64 = 16_000;
 
@@ -119,12 +123,17 @@ fn configuration(url: &str, workers: usize, web: u16, pb: u16) -> String {
 c["db"] = {{"db_url": "{url}"}}
 names = [f"w{{number}}" for number in range({workers})]
 c["workers"] = [worker.Worker(name, "pw", max_builds=1) for name in names]
-log = steps.ShellCommand(command=["sim", "log", "{bytes}", "{line}"])
-c["builders"] = [util.BuilderConfig(name="log", workernames=names, factory=util.BuildFactory([log]))]
-c["schedulers"] = [schedulers.ForceScheduler(name="force-log", builderNames=["log"])]
+c["builders"], c["schedulers"], c["collapseRequests"] = [], [], False
+for name, bytes, line in (("log", {bytes}, {line}), ("short", {short_bytes}, {short_line})):
+    log = steps.ShellCommand(name="log", command=["sim", "log", str(bytes), str(line)])
+    factory = util.BuildFactory([log])
+    c["builders"].append(util.BuilderConfig(name=name, workernames=names, factory=factory))
+    c["schedulers"].append(schedulers.ForceScheduler(name="force-" + name, builderNames=[name]))
 "#,
         bytes = LOG.0,
-        line = LOG.1
+        line = LOG.1,
+        short_bytes = SHORT_LOG.0,
+        short_line = SHORT_LOG.1,
     );
     contender::configuration(&protocols, web) + &more
 }
@@ -177,15 +186,18 @@ fn log(engine: &str, database: Option<&Postgres>) {
     );
 }
 
-/// The database is away for a minute, with workers attached and a log running as fast as it can.
+/// The database is away for a minute, with workers attached, a log running as fast as it can, and builds that have just begun.
 fn outage(database: &mut Postgres) {
     let (workers, away) = OUTAGE;
     let master = Master::start(Some(database), workers);
     let fleet = PbFleet::start(master.pb, workers);
     until("the workers", || fleet.seen(|seen| seen.attached == workers).then_some(()));
     let before = usage::memory(master.process.id());
-    let request = format!("buildrequests/{}", master.rest.force("log", json!({})));
-    until("the build", || (master.rest.one(&request)["claimed"] == json!(true)).then_some(()));
+    let long = master.rest.force("log", json!({}));
+    until("the build", || {
+        (master.rest.one(&format!("buildrequests/{long}"))["claimed"] == json!(true)).then_some(())
+    });
+    let short: Vec<i64> = (0..SHORT_BUILDS).map(|_| master.rest.force("short", json!({}))).collect();
     database.kill();
     let mut peak = before;
     let gone = Instant::now();
@@ -196,18 +208,32 @@ fn outage(database: &mut Postgres) {
     let sent = fleet.seen(|seen| seen.log_confirmed.is_some());
     database.launch();
     let back = Instant::now();
-    until("the end of the build", || {
+    let open = "buildrequests?complete=false&limit=1";
+    until("the end of all builds", || {
         peak = peak.max(usage::memory(master.process.id()));
-        let builds = master.rest.try_get(&request).ok()?;
-        (builds["buildrequests"][0]["complete"] == json!(true)).then_some(())
+        master.rest.try_get(open).ok()?["buildrequests"].as_array()?.is_empty().then_some(())
     });
+    let took = back.elapsed();
+    is_whole(master.rest, long, LOG);
+    short.iter().for_each(|request| is_whole(master.rest, *request, SHORT_LOG));
     let lost = fleet.seen(|seen| seen.lost);
     println!(
-        "PostgreSQL away for {} s, {workers} PB workers attached, a log of {} MB running: memory {before:.0} -> at most \
-         {peak:.0} MiB; all of the log was {} meanwhile; the build was complete {:.1} s after its return; {lost} workers lost",
+        "PostgreSQL away for {} s, {workers} PB workers attached, a log of {} MB and {SHORT_BUILDS} builds running: memory \
+         {before:.0} -> at most {peak:.0} MiB; all of the log was {} meanwhile; all builds were complete {:.1} s after its \
+         return, each built once with its whole log; {lost} workers lost",
         away.as_secs(),
         LOG.0 / 1_000_000,
         if sent { "taken from the worker" } else { "not taken" },
-        back.elapsed().as_secs_f64(),
+        took.as_secs_f64(),
     );
+}
+
+/// The request was built once, well, and with every line of its log.
+fn is_whole(rest: Rest, request: i64, (bytes, line): (usize, usize)) {
+    let build = rest.built(request, Results::Success);
+    let step = id(&rest.step(build, "log"), "stepid");
+    let log = id(&rest.one(&format!("steps/{step}/logs")), "logid");
+    let raw = http::request(rest.0, "GET", &format!("/api/v2/logs/{log}/raw"), None).unwrap().body;
+    let lines = String::from_utf8(raw).unwrap().lines().filter(|text| text.ends_with("xxx")).count();
+    assert_eq!(lines, bytes / line, "lines of build {build}");
 }
