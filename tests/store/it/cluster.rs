@@ -9,8 +9,13 @@ use muster_store_tests::data::{self, NOW, tx};
 
 use crate::engines::Ground;
 
+pub async fn leases_and_schedulers_have_one_owner(ground: &Ground) {
+    masters_hold_leases(ground).await;
+    schedulers_have_one_owner(ground).await;
+}
+
 /// Leases are held by one life of a master, which says what it does and where its workers come.
-pub async fn masters_hold_leases(ground: &Ground) {
+async fn masters_hold_leases(ground: &Ground) {
     let db = &ground.db;
     let first = data::masters(db, 1).await[0];
     let life = masters::Life {
@@ -32,7 +37,7 @@ pub async fn masters_hold_leases(ground: &Ground) {
 }
 
 /// A scheduler and a change source have one owner, in one epoch; the one before can't write any more.
-pub async fn schedulers_have_one_owner(ground: &Ground) {
+async fn schedulers_have_one_owner(ground: &Ground) {
     let db = &ground.db;
     let masters = data::masters(db, 2).await;
     let (one, two) = (masters[0], masters[1]);

@@ -9,6 +9,13 @@ use crate::engines::Ground;
 const ONE: &str = "a gateway";
 const TWO: &str = "another gateway";
 
+pub async fn stock_workers_have_one_connection_and_one_life(ground: &Ground) {
+    lives_end_with_their_connection_or_gateway(ground).await;
+    own_workers_are_never_lost(ground).await;
+    gateways_settle_whose_a_worker_is(ground).await;
+    stale_orders_for_workers_are_dropped(ground).await;
+}
+
 /// A master with a lease, whose incarnation is `gateway`.
 async fn gateway(db: &Db, master: MasterId, gateway: &str) {
     let life = masters::Life {
@@ -58,7 +65,7 @@ async fn lost(db: &Db, all: &[WorkerId]) -> Vec<(WorkerId, String)> {
 }
 
 /// A life is over once its gateway has let go of the connection, lost it to another one, or is dead itself.
-pub async fn lives_end_with_their_connection_or_gateway(ground: &Ground) {
+async fn lives_end_with_their_connection_or_gateway(ground: &Ground) {
     let db = &ground.db;
     let both: [MasterId; 2] = data::masters(db, 2).await.try_into().unwrap();
     gateway(db, both[0], ONE).await;
@@ -85,7 +92,7 @@ pub async fn lives_end_with_their_connection_or_gateway(ground: &Ground) {
 }
 
 /// Muster's own workers come without a gateway: their commands survive masters.
-pub async fn own_workers_are_never_lost(ground: &Ground) {
+async fn own_workers_are_never_lost(ground: &Ground) {
     let db = &ground.db;
     let master = data::masters(db, 1).await[0];
     let own = tx(db, |tx| async move { workers::find_or_create(&tx, "own").await }).await;
@@ -94,7 +101,7 @@ pub async fn own_workers_are_never_lost(ground: &Ground) {
 }
 
 /// Who wants a worker asks for it in its row, and whoever has it answers there.
-pub async fn gateways_settle_whose_a_worker_is(ground: &Ground) {
+async fn gateways_settle_whose_a_worker_is(ground: &Ground) {
     let db = &ground.db;
     let all @ [kept, given, taken] = connected(db, "wanted").await;
     let wanted = async |gateway| tx(db, |tx| async move { stock::wanted(&tx, gateway).await }).await;
@@ -135,7 +142,7 @@ pub async fn gateways_settle_whose_a_worker_is(ground: &Ground) {
 }
 
 /// An order for a worker that has been away for long is nobody's.
-pub async fn stale_orders_for_workers_are_dropped(ground: &Ground) {
+async fn stale_orders_for_workers_are_dropped(ground: &Ground) {
     let db = &ground.db;
     let master = data::masters(db, 1).await[0];
     let [away, here, ..] = connected::<2>(db, "ordered").await;
