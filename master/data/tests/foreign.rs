@@ -43,7 +43,8 @@ async fn an_order_of_buildbot_becomes_one_row_when_it_is_about_us() {
     assert_eq!(open(&data, "build").await, [] as [i64; 0], "its own master has heard of it");
 
     let ours = data.db().tx("run", |tx| async move {
-        runs::insert(&tx, BUILD, MasterId(7), WorkerId(1), 1, "{}", muster_data::now()).await
+        let run = runs::NewRun { build: BUILD, worker: WorkerId(1), snapshot: 1, plan: "{}" };
+        runs::insert(&tx, MasterId(7), &[run], muster_data::now()).await
     });
     ours.await.unwrap().into_inner();
     let mut heard = data.bus().subscribe();

@@ -1,33 +1,57 @@
 //! Builds: their numbers, states and properties.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use muster_core::{
     Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Timestamp, WorkerId,
 };
 
 use crate::{Result, Row, Tx, json_text, names::found_next_time, params};
 
-/// Inserts a running build under the builder's next number; answers its id and number.
+/// A build to be.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct NewBuild {
+    pub builder: BuilderId,
+    pub request: RequestId,
+    pub worker: WorkerId,
+}
+
+/// Inserts running builds, each under its builder's next number; answers their ids and numbers, in their order.
 ///
-/// The builder's row is locked until the commit, so that numbers have neither gaps nor clashes among our masters. With
+/// The builders' rows are locked until the commit, so that numbers have neither gaps nor clashes among our masters. With
 /// Python masters, which lock nothing, the unique key on (builder, number) is the judge; a clash runs the transaction
 /// again.
 pub async fn insert(
     tx: &Tx,
-    builder: BuilderId,
-    request: RequestId,
-    worker: WorkerId,
+    builds: &[NewBuild],
     master: MasterId,
     now: Timestamp,
-) -> Result<(BuildId, i64)> {
-    tx.query("SELECT id FROM builders WHERE id = ? FOR UPDATE", params![builder]).await?;
-    let query = "SELECT COALESCE(MAX(number), 0) + 1 FROM builds WHERE builderid = ?";
-    let number = tx.query_opt(query, params![builder]).await?.map_or(Ok(1), |row| row.int(0))?;
+) -> Result<Vec<(BuildId, i64)>> {
+    let mut next = next_numbers(tx, builds.iter().map(|build| build.builder).collect()).await?;
     let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
-                  state_string) VALUES (?, ?, ?, ?, ?, ?, 0, 'created')";
-    let id =
-        found_next_time(tx, tx.insert(insert, params![number, builder, request, worker, master, now]).await)
-            .await?;
-    Ok((BuildId(id), number))
+                  state_string) VALUES (??)";
+    let (mut numbers, mut rows) = (Vec::with_capacity(builds.len()), Vec::with_capacity(builds.len()));
+    for NewBuild { builder, request, worker } in builds {
+        let number = next.entry(*builder).or_insert(1);
+        rows.push(params![*number, *builder, *request, *worker, master, now]);
+        numbers.push(*number);
+        *number += 1;
+    }
+    let made = tx.insert_rows_with_ids(insert, "(?, ?, ?, ?, ?, ?, 0, 'created')", rows).await;
+    let ids = found_next_time(tx, made).await?;
+    Ok(ids.into_iter().map(BuildId).zip(numbers).collect())
+}
+
+/// The number of the next build of each of these builders, which are locked, in the order of their ids.
+async fn next_numbers(tx: &Tx, builders: BTreeSet<BuilderId>) -> Result<BTreeMap<BuilderId, i64>> {
+    let list = || builders.iter().map(|builder| (*builder).into()).collect();
+    tx.query_among("SELECT id FROM builders WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
+    // Asked after the lock is there: before, the last number may have been another one.
+    let query = "SELECT x.id, (SELECT COALESCE(MAX(b.number), 0) + 1 FROM builds b WHERE b.builderid = x.id) \
+                 FROM builders x WHERE x.id IN (??)";
+    let rows = tx.query_among(query, list()).await?;
+    rows.iter().map(|row| Ok((BuilderId(row.int(0)?), row.int(1)?))).collect()
 }
 
 /// One build.
@@ -93,13 +117,16 @@ pub async fn set_properties<'a>(
     Ok(())
 }
 
-/// Inserts the properties of a new build.
-pub async fn insert_properties(tx: &Tx, id: BuildId, properties: &Properties) -> Result<()> {
+/// Inserts the properties of new builds.
+pub async fn insert_properties(tx: &Tx, builds: &[(BuildId, Properties)]) -> Result<()> {
     let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (??)";
-    let row = |(name, property): (&str, &Property)| {
-        Ok(params![id, name, json_text(property.value())?, property.source()])
-    };
-    tx.insert_rows(insert, "(?, ?, ?, ?)", properties.iter().map(row).collect::<Result<_>>()?).await
+    let mut rows = Vec::new();
+    for (build, properties) in builds {
+        for (name, property) in properties.iter() {
+            rows.push(params![*build, name, json_text(property.value())?, property.source()]);
+        }
+    }
+    tx.insert_rows(insert, "(?, ?, ?, ?)", rows).await
 }
 
 /// The properties of a build, as of its last finished step.

@@ -32,20 +32,24 @@ pub struct RunRow {
     pub plan: String,
 }
 
-/// Makes the row of a build that starts, in epoch 1.
-pub async fn insert(
-    tx: &Tx,
-    build: BuildId,
-    owner: MasterId,
-    worker: WorkerId,
-    snapshot: i64,
-    plan: &str,
-    now: Timestamp,
-) -> Result<RunKey> {
-    let insert = "INSERT INTO muster_runs (buildid, owner, epoch, workerid, snapshotid, plan, started_at) \
-                  VALUES (?, ?, 1, ?, ?, ?, ?)";
-    tx.later(insert, params![build, owner, worker, snapshot, plan, now]).await?;
-    Ok(RunKey { build, owner, epoch: Epoch(1) })
+/// A run to be.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct NewRun<'a> {
+    pub build: BuildId,
+    pub worker: WorkerId,
+    pub snapshot: i64,
+    /// JSON.
+    pub plan: &'a str,
+}
+
+/// Makes the rows of builds that start, in epoch 1.
+pub async fn insert(tx: &Tx, owner: MasterId, runs: &[NewRun<'_>], now: Timestamp) -> Result<Vec<RunKey>> {
+    let insert =
+        "INSERT INTO muster_runs (buildid, owner, epoch, workerid, snapshotid, plan, started_at) VALUES (??)";
+    let row = |run: &NewRun<'_>| params![run.build, owner, run.worker, run.snapshot, run.plan, now];
+    tx.insert_rows(insert, "(?, ?, 1, ?, ?, ?, ?)", runs.iter().map(row).collect()).await?;
+    Ok(runs.iter().map(|run| RunKey { build: run.build, owner, epoch: Epoch(1) }).collect())
 }
 
 /// The fence: locks the owner's row, and fails when the run has another owner or epoch (rule 2).

@@ -1,12 +1,12 @@
 //! Workers: who is configured where, who is connected, who may build.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use muster_core::{BuilderId, MasterId, WorkerId};
 
 use crate::{
     Result, Row, Tx, Value,
-    dialect::{expand_list, expand_rows},
+    dialect::{expand_list, expand_rows, padded},
     names::found_next_time,
     params,
 };
@@ -215,11 +215,15 @@ pub async fn forget_sessions(tx: &Tx) -> Result<()> {
     Ok(())
 }
 
-/// Whether a worker's session is with this master, and stays there until the transaction ends: a dial to another master
-/// comes before it or waits, so that it sees what is started on the worker here. A worker that is paused or asked to go
-/// counts as elsewhere.
-pub async fn may_start(tx: &Tx, worker: WorkerId, master: MasterId) -> Result<bool> {
-    let query = "SELECT 1 FROM muster_sessions s JOIN workers w ON w.id = s.workerid \
-                 WHERE s.workerid = ? AND s.holder = ? AND w.paused = 0 AND w.graceful = 0 FOR UPDATE";
-    Ok(tx.query_opt(query, params![worker, master]).await?.is_some())
+/// Those of the workers whose session is with this master, and stays there until the transaction ends: a dial to another
+/// master comes before it or waits, so that it sees what is started on the worker here. A worker that is paused or asked
+/// to go counts as elsewhere.
+pub async fn may_start(tx: &Tx, workers: &[WorkerId], master: MasterId) -> Result<BTreeSet<WorkerId>> {
+    let query = "SELECT s.workerid FROM muster_sessions s JOIN workers w ON w.id = s.workerid \
+                 WHERE s.holder = ? AND w.paused = 0 AND w.graceful = 0 AND s.workerid IN (??) \
+                 ORDER BY s.workerid FOR UPDATE";
+    let workers = padded(ids(workers));
+    let query = expand_list(query, workers.len());
+    let rows = tx.query(&query, params![master].into_iter().chain(workers).collect()).await?;
+    rows.iter().map(|row| row.int(0).map(WorkerId)).collect()
 }

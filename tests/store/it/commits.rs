@@ -16,7 +16,7 @@ use muster_store::{
     runs::{self, JournalRow},
     steps,
 };
-use muster_store_tests::data::{NOW, tx};
+use muster_store_tests::data::{self, NOW, tx};
 
 use crate::engines::{Ground, on_every_engine};
 
@@ -320,7 +320,7 @@ async fn what_is_sent_late_is_part_of_its_transaction(ground: &Ground) {
     assert_eq!(looked.unwrap(), [row("99")], "and so does a look afterwards");
     let twice = ground.db.tx("twice", |tx| async move {
         runs::drop_journals(&tx, &[(build, 7)]).await?;
-        runs::insert(&tx, build, master, worker, snapshot, "[]", NOW).await
+        data::run(&tx, build, master, worker, snapshot).await
     });
     assert!(matches!(twice.await, Err(Error::Unique(_))));
     let left = tx(&ground.db, |tx| async move { runs::journal_of(&tx, build, 7).await }).await;

@@ -350,7 +350,7 @@ async fn orphans_of_dead_masters_are_freed(ground: &Ground) {
         buildsets::claim(&tx, orphan, claim(dead)).await?;
         buildsets::claim(&tx, building, claim(dead)).await?;
         buildsets::claim(&tx, cared, claim(alive)).await?;
-        builds::insert(&tx, builder, building, worker, dead, NOW).await
+        data::build(&tx, builder, building, worker, dead).await
     })
     .await;
     let freed = tx(db, |tx| async move { buildsets::unclaim_orphans(&tx).await }).await;
@@ -398,7 +398,7 @@ async fn build(ground: &Ground) -> (BuildId, MasterId) {
     let request = data::requests(db, &builders, 1).await[0];
     let builder = builders[0];
     let (build, _) =
-        tx(db, |tx| async move { builds::insert(&tx, builder, request, worker, master, NOW).await }).await;
+        tx(db, |tx| async move { data::build(&tx, builder, request, worker, master).await }).await;
     (build, master)
 }
 
@@ -443,7 +443,7 @@ async fn properties_keep_their_json(ground: &Ground) {
     properties.set("n", 3, "Step");
     tx(db, |tx| {
         let properties = properties.clone();
-        async move { builds::insert_properties(&tx, build, &properties).await }
+        async move { builds::insert_properties(&tx, &[(build, properties.clone())]).await }
     })
     .await;
     let changed = Property(serde_json::json!(4), "Later".to_owned());
@@ -634,7 +634,7 @@ async fn runs_are_fenced_by_owner_and_epoch(ground: &Ground) {
         tx(db, |tx| async move { runs::snapshot(&tx, id).await }).await.as_deref(),
         Some("{\"a\": \"😀\"}")
     );
-    let old = tx(db, |tx| async move { runs::insert(&tx, build, master, worker, id, "[]", NOW).await }).await;
+    let old = tx(db, |tx| async move { data::run(&tx, build, master, worker, id).await }).await;
     tx(db, |tx| async move { runs::fence(&tx, &old).await }).await;
     tx(db, |tx| async move { runs::fence(&tx, &old).await }).await;
     let new = tx(db, |tx| async move { runs::adopt(&tx, &old, MasterId(77)).await }).await;

@@ -6,15 +6,10 @@ use futures_util::future::join_all;
 use muster_bus::Bus;
 use muster_core::{BuilderId, MasterId, RequestId, Roles, WorkerId};
 use muster_data::{Data, LockWish, Start};
-use muster_store::{
-    Db, DbUrl, Error, Result, builders, builds, buildsets,
-    masters::Life,
-    query,
-    runs::{self, RunKey},
-};
+use muster_store::{Db, DbUrl, Error, Result, builders, buildsets, masters::Life, query, runs::RunKey};
 use muster_store_tests::{
     MariaDb, Postgres, Server,
-    data::{self, NOW, claim, tx},
+    data::{self, claim, tx},
 };
 use proptest::{
     prelude::*,
@@ -113,7 +108,7 @@ async fn choose_and_take(db: &Db, master: MasterId, builders: &[BuilderId], batc
     let mut all = Vec::new();
     while !nothing_waits(db, builders).await {
         let waiting: Result<Vec<_>> =
-            db.read("look", |tx| async move { buildsets::pending(&tx, builders, batch as i64).await }).await;
+            db.read("look", |tx| async move { buildsets::pending(&tx, builders, batch).await }).await;
         let set: Arc<[RequestId]> = waiting.unwrap().iter().map(|pending| pending.id).collect();
         let taken = db.tx("take", |tx| {
             let set = set.clone();
@@ -146,7 +141,7 @@ async fn number_builds(cluster: &Cluster) {
             let master = *master;
             let started = db
                 .tx("start", |tx| async move {
-                    let (_, number) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
+                    let (_, number) = data::build(&tx, builder, request, worker, master).await?;
                     if turn % 4 == 3 { Err(Error::Data("changed its mind".to_owned())) } else { Ok(number) }
                 })
                 .await;
@@ -271,8 +266,8 @@ async fn lock_is_held_by_one(url: &DbUrl) {
             let (builder, worker) = (cluster.builders[0], cluster.worker);
             runs.push(
                 tx(&cluster.dbs[0], |tx| async move {
-                    let (build, _) = builds::insert(&tx, builder, request, worker, *master, NOW).await?;
-                    runs::insert(&tx, build, *master, worker, 1, "{}", NOW).await
+                    let (build, _) = data::build(&tx, builder, request, worker, *master).await?;
+                    data::run(&tx, build, *master, worker, 1).await
                 })
                 .await,
             );

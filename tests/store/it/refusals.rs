@@ -6,7 +6,7 @@ use muster_store::{Db, DbUrl, builds};
 use muster_store_tests::{
     MariaDb, Postgres, Server,
     buildbot::Buildbot,
-    data::{self, NOW, tx},
+    data::{self, tx},
 };
 use muster_tests::{Authority, template::run};
 
@@ -230,7 +230,7 @@ async fn state_of_a_build(db: &Db, state: &'static str) -> String {
     let request = data::requests(db, &builders, 1).await[0];
     let builder = builders[0];
     tx(db, |tx| async move {
-        let (build, _) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
+        let (build, _) = data::build(&tx, builder, request, worker, master).await?;
         let mut row = builds::by_id(&tx, build).await?.unwrap();
         row.state_string = state.to_owned();
         builds::update(&tx, &row).await?;

@@ -57,9 +57,9 @@ async fn write_history(db: &Db) -> BuildId {
             let buildset = buildsets::insert(&tx, &reason, &properties, &[source], NOW).await?;
             let request = buildsets::insert_request(&tx, buildset, builder, 3, false, NOW).await?;
             assert!(buildsets::claim(&tx, request, claim(master)).await?);
-            let (build, _) = builds::insert(&tx, builder, request, worker, master, NOW).await?;
-            builds::insert_properties(&tx, build, &properties).await?;
-            runs::insert(&tx, build, master, worker, 1, "[]", NOW).await?;
+            let (build, _) = data::build(&tx, builder, request, worker, master).await?;
+            builds::insert_properties(&tx, &[(build, properties.clone())]).await?;
+            data::run(&tx, build, master, worker, 1).await?;
             let mut step = data::step(&tx, build, "compile").await?;
             for method in METHODS {
                 let mut log = data::log(&tx, step.id, method, LogKind::Text).await?;

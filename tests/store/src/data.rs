@@ -7,9 +7,11 @@ use muster_core::{
 use muster_store::{
     Db, Error, Result, Tx,
     builders::{self, BuilderInfo},
+    builds::{self, NewBuild},
     buildsets::{self, BuildsetRow},
     chunks::Chunk,
     masters,
+    runs::{self, NewRun, RunKey},
     steps::{self, Placed},
     workers,
 };
@@ -55,6 +57,30 @@ pub async fn builders(db: &Db, master: MasterId, count: usize) -> (Vec<BuilderId
         Ok((all, worker))
     })
     .await
+}
+
+/// One running build of `master`: its id and number.
+pub async fn build(
+    tx: &Tx,
+    builder: BuilderId,
+    request: RequestId,
+    worker: WorkerId,
+    master: MasterId,
+) -> Result<(BuildId, i64)> {
+    let build = NewBuild { builder, request, worker };
+    builds::insert(tx, &[build], master, NOW).await.map(|made| made[0])
+}
+
+/// The run of a build.
+pub async fn run(
+    tx: &Tx,
+    build: BuildId,
+    master: MasterId,
+    worker: WorkerId,
+    snapshot: i64,
+) -> Result<RunKey> {
+    let run = NewRun { build, worker, snapshot, plan: "[]" };
+    runs::insert(tx, master, &[run], NOW).await.map(|made| made[0])
 }
 
 /// `count` pending requests, on each of the builders in turn, in one buildset.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_bus::Event;
 use muster_core::{
-    BuildId, BuildRequest, BuilderId, BuildsetId, Claim, MasterId, Properties, RequestId, Results,
+    BuildId, BuildRequest, BuilderId, Buildset, BuildsetId, Claim, MasterId, Properties, RequestId, Results,
     SourceStampId, Timestamp,
     collapse::{self, Candidate},
 };
@@ -128,7 +128,7 @@ pub(crate) async fn insert(
     };
     let id = buildsets::insert(tx, &row, &set.properties, &sources, now).await?;
     let mut requests = Vec::with_capacity(set.builders.len());
-    let mut events = vec![new_buildset_event(tx, id, &set.scheduler).await?];
+    let mut events = vec![new_buildset_event(tx, id, set, sources, now).await?];
     for builder in &set.builders {
         let request = buildsets::insert_request(tx, id, *builder, set.priority, set.waited_for, now).await?;
         requests.push((*builder, request));
@@ -137,7 +137,19 @@ pub(crate) async fn insert(
         if let Some(master) = policy.master.filter(|_| policy.builders.get(builder) == Some(&true)) {
             events.extend(collapse_into(tx, *builder, *request, master, now).await?);
         }
-        events.push(request_event(tx, *request, "new").await?);
+        let new = BuildRequest {
+            id: *request,
+            buildset: id,
+            builder: *builder,
+            priority: set.priority,
+            claim: None,
+            submitted_at: now,
+            complete: false,
+            complete_at: None,
+            results: None,
+            waited_for: set.waited_for,
+        };
+        events.push(request_event_of(&new, "new"));
     }
     if requests.is_empty() && buildsets::complete_if_done(tx, id, now).await? {
         events.push(complete_buildset_event(tx, id).await?);
@@ -224,11 +236,31 @@ pub(crate) fn request_event_of(request: &BuildRequest, what: &str) -> Event {
 }
 
 /// A new buildset has the scheduler's name and no relationship (`compat/message-bus.md`, "Payloads").
-async fn new_buildset_event(tx: &Tx, id: BuildsetId, scheduler: &str) -> Result<Event> {
-    let mut payload = buildset_payload(tx, id).await?;
+async fn new_buildset_event(
+    tx: &Tx,
+    id: BuildsetId,
+    set: &NewBuildset,
+    sources: Vec<SourceStampId>,
+    now: Timestamp,
+) -> Result<Event> {
+    let ids: Vec<i64> = sources.iter().map(|source| source.0).collect();
+    let known = query::sourcestamps::by_ids(tx, &ids).await?;
+    let row = Buildset {
+        id,
+        external_idstring: set.external_idstring.clone(),
+        reason: set.reason.clone(),
+        submitted_at: now,
+        complete_at: None,
+        results: None,
+        parent_build: set.parent.as_ref().map(|(build, _)| *build),
+        parent_relationship: None,
+        rebuilt_build: set.rebuilt_build,
+        sourcestamps: sources.iter().filter_map(|source| known.get(source).cloned()).collect(),
+    };
+    let mut payload = resources::buildset(&row);
     if let Value::Object(fields) = &mut payload {
         fields.shift_remove("parent_relationship");
-        fields.insert("scheduler".to_owned(), scheduler.into());
+        fields.insert("scheduler".to_owned(), set.scheduler.as_str().into());
     }
     Ok(Event::new([format!("buildsets/{id}/new")], payload))
 }

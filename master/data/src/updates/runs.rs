@@ -8,14 +8,16 @@ use muster_core::{
     WorkerId,
 };
 use muster_store::{
-    Error, Result, Tx, builds, buildsets,
+    Result, Tx,
+    builds::{self, NewBuild},
+    buildsets,
     chunks::Chunk,
-    runs,
-    runs::{JournalRow, RunKey, RunRow},
+    query,
+    runs::{self, JournalRow, RunKey, RunRow},
     workers,
 };
 
-use super::buildsets::request_event;
+use super::buildsets::request_event_of;
 use crate::{Data, now};
 
 /// A build to be started, as the distributor decided.
@@ -111,16 +113,7 @@ impl Data {
     /// left out.
     pub async fn start_runs(&self, master: MasterId, wanted: &[NewRun]) -> Result<Vec<Started>> {
         self.may_act()?;
-        let committed = self.db().tx("start_runs", |tx| async move {
-            let (mut started, mut events) = (Vec::new(), Vec::new());
-            for run in wanted {
-                if let Some((run, told)) = start(&tx, master, run).await? {
-                    started.push(run);
-                    events.extend(told);
-                }
-            }
-            Ok::<_, Error>((started, events))
-        });
+        let committed = self.db().tx("start_runs", |tx| async move { start(&tx, master, wanted).await });
         Ok(self.tell(committed.await?))
     }
 
@@ -145,21 +138,41 @@ pub(super) async fn adopt(tx: &Tx, mut runs: Vec<RunRow>, me: MasterId) -> Resul
     Ok(runs)
 }
 
-async fn start(tx: &Tx, master: MasterId, run: &NewRun) -> Result<Option<(Started, Vec<Event>)>> {
+async fn start(tx: &Tx, master: MasterId, wanted: &[NewRun]) -> Result<(Vec<Started>, Vec<Event>)> {
     let now = now();
-    // Another master may have the worker's session by now, or somebody has paused it.
-    if !workers::may_start(tx, run.worker, master).await? {
-        return Ok(None);
+    // Another master may have a worker's session by now, or somebody has paused it.
+    let workers: Vec<WorkerId> = wanted.iter().map(|run| run.worker).collect();
+    let workers = workers::may_start(tx, &workers, master).await?;
+    let wanted: Vec<&NewRun> = wanted.iter().filter(|run| workers.contains(&run.worker)).collect();
+    let requests: Vec<RequestId> = wanted.iter().map(|run| run.request).collect();
+    let claimed = buildsets::claim_free(tx, &requests, Claim { master, at: now }).await?;
+    let wanted: Vec<&NewRun> = wanted.into_iter().filter(|run| claimed.contains(&run.request)).collect();
+    if wanted.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
     }
-    if !buildsets::claim(tx, run.request, Claim { master, at: now }).await? {
-        return Ok(None);
+    let new =
+        wanted.iter().map(|run| NewBuild { builder: run.builder, request: run.request, worker: run.worker });
+    let builds = builds::insert(tx, &new.collect::<Vec<_>>(), master, now).await?;
+    let (mut properties, mut rows) = (Vec::new(), Vec::new());
+    for (run, (build, number)) in wanted.iter().zip(&builds) {
+        let mut of_build = run.properties.clone();
+        of_build.set("buildnumber", *number, "Build");
+        properties.push((*build, of_build));
+        rows.push(runs::NewRun {
+            build: *build,
+            worker: run.worker,
+            snapshot: run.snapshot,
+            plan: &run.plan,
+        });
     }
-    let (build, number) = builds::insert(tx, run.builder, run.request, run.worker, master, now).await?;
-    let mut properties = run.properties.clone();
-    properties.set("buildnumber", number, "Build");
-    builds::insert_properties(tx, build, &properties).await?;
-    let key = runs::insert(tx, build, master, run.worker, run.snapshot, &run.plan, now).await?;
-    buildsets::audit(tx, run.request).await?;
-    let events = vec![request_event(tx, run.request, "claimed").await?];
-    Ok(Some((Started { key, request: run.request, number }, events)))
+    builds::insert_properties(tx, &properties).await?;
+    let keys = runs::insert(tx, master, &rows, now).await?;
+    for request in &claimed {
+        buildsets::audit(tx, *request).await?;
+    }
+    let requests = query::requests::by_ids(tx, &claimed).await?;
+    let events = requests.values().map(|request| request_event_of(request, "claimed")).collect();
+    let started = keys.into_iter().zip(&wanted).zip(builds);
+    let started = started.map(|((key, run), (_, number))| Started { key, request: run.request, number });
+    Ok((started.collect(), events))
 }

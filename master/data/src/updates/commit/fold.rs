@@ -337,14 +337,19 @@ impl<'a> Fold<'a> {
         for (build, plan) in self.plans.iter().filter(|(build, _)| !over.contains(build)) {
             runs::set_plan(tx, *build, plan).await?;
         }
-        let journal: Vec<(BuildId, &JournalRow)> =
-            self.journal.iter().map(|(key, row)| (key.0, *row)).collect();
-        let journal: Vec<_> = journal.into_iter().filter(|(build, _)| !over.contains(build)).collect();
-        runs::journal_all(tx, &journal).await?;
         // What belongs to steps of builds that are over goes with these.
-        let ended: Vec<StepKey> =
+        let ended: BTreeSet<StepKey> =
             self.ended_steps.iter().filter(|(build, _)| !over.contains(build)).copied().collect();
-        runs::drop_journals(tx, &ended).await?;
+        let journal = self
+            .journal
+            .iter()
+            .filter(|((build, step, _), _)| !over.contains(build) && !ended.contains(&(*build, *step)));
+        let journal: Vec<(BuildId, &JournalRow)> = journal.map(|(key, row)| (key.0, *row)).collect();
+        runs::journal_all(tx, &journal).await?;
+        // A step that has begun only now has nothing there.
+        let was_known = |key: &&StepKey| self.steps.get(*key).is_none_or(|step| step.state != State::New);
+        let with_journal: Vec<StepKey> = ended.iter().filter(was_known).copied().collect();
+        runs::drop_journals(tx, &with_journal).await?;
         for (build, step) in &ended {
             locks::release_step(tx, *build, i64::from(*step)).await?;
         }
