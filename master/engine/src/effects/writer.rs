@@ -16,6 +16,7 @@ use std::{
 use futures_util::future::join_all;
 use muster_core::RequestId;
 use muster_data::{Data, RunPart, RunWrite};
+use muster_session::wire;
 use muster_store::{Error, chunks::Compression, runs::RunKey};
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -36,8 +37,9 @@ const MAX_OF_RUN: usize = 2 << 20;
 const MAX_WAITING: usize = 16 << 20;
 /// Text in one commit, before compression: a server takes a few MB in some tens of milliseconds.
 const MAX_OF_GROUP: usize = 4 << 20;
-/// While a commit is under way, so much text is worth being compressed ahead.
-const PACK_AHEAD: usize = 256 << 10;
+/// So much text is worth a commit of its own, and being compressed ahead while one is under way. A worker sends no more
+/// than a window without acknowledgement: this has to be well below it, or the two would wait for each other's timers.
+const WORTH_A_COMMIT: usize = wire::WINDOW / 4;
 /// Runs in one commit: it bounds how long their rows are locked, and the length of statements.
 const MAX_RUNS: usize = 64;
 /// Waits between attempts while the database refuses: first and longest.
@@ -324,9 +326,9 @@ impl State {
         }
         let now = Instant::now();
         match self.under_way {
-            0 if self.urgent || closed || self.waiting >= MAX_OF_GROUP => Some(now),
+            0 if self.urgent || closed || self.waiting >= WORTH_A_COMMIT => Some(now),
             0 => Some(self.since.map_or(now, |since| since + GATHER_TIME)),
-            1 if self.waiting >= PACK_AHEAD => Some(now),
+            1 if self.waiting >= WORTH_A_COMMIT => Some(now),
             _ => None,
         }
     }
