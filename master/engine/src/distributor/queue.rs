@@ -45,9 +45,9 @@ pub(super) struct Queue {
 
 /// The pending requests of builders that could build, best first.
 pub(super) async fn pending(data: &Data, builders: &[BuilderId]) -> Result<Vec<Pending>> {
-    let read = data.db().look("pending_requests", |tx| async move {
-        buildsets::pending(&tx, builders, CONSIDERED as i64).await
-    });
+    let read = data
+        .db()
+        .look("pending_requests", |tx| async move { buildsets::pending(&tx, builders, CONSIDERED).await });
     read.await
 }
 
@@ -86,7 +86,7 @@ impl Queue {
                 let builders = able(&barred);
                 let requests = match builders.as_slice() {
                     [] => Vec::new(),
-                    builders => buildsets::pending(&tx, builders, CONSIDERED as i64).await?,
+                    builders => buildsets::pending(&tx, builders, CONSIDERED).await?,
                 };
                 Ok::<_, Error>((requests, barred, builders))
             });
