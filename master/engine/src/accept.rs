@@ -197,11 +197,12 @@ impl Engine {
         Some(LetIn { slot, link, opening, bound })
     }
 
-    /// Leads a worker's connection to its end.
+    /// Leads a worker's connection to its end. What is done only before and after is boxed: this future lives as long as
+    /// the connection.
     async fn serve(&self, LetIn { slot, link, opening, bound }: LetIn) {
         let heartbeat = if bound { HEARTBEAT_WITHIN } else { HEARTBEAT };
         let terms = Terms {
-            peers: self.others().await,
+            peers: Box::pin(self.others()).await,
             heartbeat_ms: heartbeat.as_millis() as u64,
             ..Terms::new(self.0.generation, Epoch(1))
         };
@@ -211,7 +212,7 @@ impl Engine {
         // A worker that came back as another process is not gone.
         if !link.is_connected()
             && slot.lives(link.boot_id())
-            && let Err(error) = self.data().worker_is_gone(self.master(), slot.id()).await
+            && let Err(error) = Box::pin(self.data().worker_is_gone(self.master(), slot.id())).await
         {
             tracing::error!(worker = slot.name(), %error, "can't note that the worker is gone");
         }

@@ -14,7 +14,8 @@ use std::{
 use muster_core::{BuildId, CommandId, Epoch, WorkerId};
 use muster_session::wire::GATEWAY;
 use muster_session::{
-    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, StartCommand, WorkerInfo,
+    BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, PackedInfo, StartCommand,
+    WorkerInfo,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -65,7 +66,7 @@ struct State {
     /// The last dial that won the session here: its life and number.
     dial: Option<(BootId, u64)>,
     away_since: Option<Instant>,
-    info: WorkerInfo,
+    info: PackedInfo,
     /// Where the news of each running command go.
     streams: HashMap<CommandId, Listener>,
     /// Builds that run on this worker here.
@@ -144,7 +145,7 @@ impl Slot {
     }
 
     pub(crate) fn info(&self) -> WorkerInfo {
-        self.state().info.clone()
+        self.state().info.unpack()
     }
 
     /// Whether its session is here, with a connection.
@@ -308,7 +309,7 @@ impl Slot {
         bound: bool,
     ) -> (MasterLink, Option<MasterEvents>) {
         let mut state = self.state();
-        state.info = info.clone();
+        state.info = PackedInfo::new(info);
         if let Some(life) = state.life.as_ref().filter(|life| life.boot == *boot) {
             return (life.link.clone(), None);
         }

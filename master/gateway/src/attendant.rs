@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use muster_session::wire::GATEWAY;
 use muster_session::{
-    Backoff, BootId, Disconnect, Identity, Password, RefusalCode, TransportError, WorkerEvent, WorkerEvents,
-    WorkerInfo, WorkerLink,
+    Backoff, BootId, Disconnect, Identity, PackedInfo, Password, RefusalCode, TransportError, WorkerEvent,
+    WorkerEvents, WorkerLink,
 };
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
@@ -114,25 +114,10 @@ enum Stage {
     Attaching {
         until: Instant,
     },
-    /// It is ready, and no engine has taken it yet.
-    Offered(Told),
+    /// It is ready, and no engine has taken it yet. What it told about itself is for the next dial.
+    Offered(PackedInfo),
     /// An engine has.
-    Taken(Told),
-}
-
-/// What a worker told about itself, for the next dial. As text: in memory it would be several times as large, for as long as
-/// the worker is connected.
-struct Told(Box<[u8]>);
-
-impl Told {
-    fn new(info: &WorkerInfo) -> Result<Told, Breach> {
-        let text = serde_json::to_vec(info).map_err(|error| Breach::Malformed(error.to_string()))?;
-        Ok(Told(text.into()))
-    }
-
-    fn info(&self) -> Result<WorkerInfo, Breach> {
-        serde_json::from_slice(&self.0).map_err(|error| Breach::Malformed(error.to_string()))
-    }
+    Taken(PackedInfo),
 }
 
 impl<S: Stock> Attendant<S> {
@@ -179,7 +164,7 @@ impl<S: Stock> Attendant<S> {
     }
 
     /// Attends the worker until its connection ends; tells the log how.
-    pub(crate) async fn attend(mut self, stop: CancellationToken) {
+    pub(crate) async fn attend(&mut self, stop: CancellationToken) {
         let end = match self.serve(stop).await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -228,7 +213,7 @@ impl<S: Stock> Attendant<S> {
                     self.conversation = None;
                     self.parted(end)?;
                 }
-                Some(ping) = self.claim.pings.recv() => {
+                Some(ping) = self.claim.pings.next() => {
                     self.pings.push(ping);
                     self.stock.ping("master got a duplicate connection")?;
                 }
@@ -245,7 +230,7 @@ impl<S: Stock> Attendant<S> {
                 News::Ready { mut info, settle } => {
                     info.insert(GATEWAY.to_owned(), self.gateway.around().name.clone().into());
                     self.dial_at = Some(Instant::now() + settle);
-                    self.stage = Stage::Offered(Told::new(&info)?);
+                    self.stage = Stage::Offered(PackedInfo::new(&info));
                     if !settle.is_zero() {
                         self.turn = None;
                     }
@@ -273,7 +258,7 @@ impl<S: Stock> Attendant<S> {
     fn dial(&mut self) -> Result<(), End> {
         self.dial_at = None;
         let (Stage::Offered(told) | Stage::Taken(told)) = &self.stage else { return Ok(()) };
-        let (link, spool, info) = (self.link.clone(), self.spool.clone(), told.info()?);
+        let (link, spool, info) = (self.link.clone(), self.spool.clone(), told.unpack());
         let dial_no = self.claim.next_dial().ok_or(End::Dialled)?;
         let (dial, last) = (self.gateway.around().engine.clone(), self.engine.take());
         self.conversation = Some(Box::pin(async move {
@@ -288,7 +273,7 @@ impl<S: Stock> Attendant<S> {
         if let WorkerEvent::Connected { .. } = event {
             self.backoff.reset();
             if let Stage::Offered(told) = &mut self.stage {
-                self.stage = Stage::Taken(Told(std::mem::take(&mut told.0)));
+                self.stage = Stage::Taken(std::mem::take(told));
                 self.turn = None;
                 self.player.is_taken();
                 self.stock.accepted()?;

@@ -191,7 +191,9 @@ impl Door {
                 };
                 let (stock, ghosts) = stock(&gateway, left)?;
                 let attendant = Attendant::new(gateway, name, worker, stock, wire, (claim, turn), ghosts);
-                Ok(Some(Box::pin(attendant.attend(stop))))
+                // Boxed by itself: a future that takes it as an argument would have room for it twice.
+                let mut attendant = Box::new(attendant);
+                Ok(Some(Box::pin(async move { attendant.attend(stop).await })))
             }
             Err(turned) => {
                 gateway.count_refusal();

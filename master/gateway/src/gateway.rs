@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_channel::mpsc;
+use futures_util::{SinkExt, future::BoxFuture};
 use muster_net::Strangers;
 use muster_session::{Transport, TransportError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::pb::SentChange;
@@ -181,8 +182,8 @@ impl Gateway {
     }
 
     /// Tells another gateway whether a worker's connection here stays.
-    async fn answer_for(self, name: String, pings: mpsc::Sender<Ping>, close: CancellationToken) {
-        let answer = ask(&pings).await;
+    async fn answer_for(self, name: String, mut pings: mpsc::Sender<Ping>, close: CancellationToken) {
+        let answer = ask(&mut pings).await;
         tracing::info!(
             worker = name,
             ?answer,
@@ -269,7 +270,7 @@ impl Gateway {
             serial
         };
         loop {
-            let (pings, close, over) = {
+            let (mut pings, close, over) = {
                 let mut state = self.state();
                 if state.goes {
                     return Err(Turned::Goes);
@@ -282,7 +283,7 @@ impl Gateway {
                 };
                 (old.pings.clone(), old.close.clone(), old.over.clone())
             };
-            let answer = ask(&pings).await;
+            let answer = ask(&mut pings).await;
             tracing::info!(worker = name, ?answer, "a second connection of this worker has come");
             if answer == Some(true) {
                 return Err(Turned::Busy);
@@ -341,7 +342,7 @@ impl Drop for Claim {
 }
 
 /// Asks a connection for a sign of life: `true` when commands run on it, `None` when it is silent.
-async fn ask(pings: &mpsc::Sender<Ping>) -> Option<bool> {
+async fn ask(pings: &mut mpsc::Sender<Ping>) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let ping = async {
         pings.send(answer).await.ok()?;

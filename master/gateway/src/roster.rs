@@ -1,6 +1,7 @@
 //! Who may come in, as the configuration in force says.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::stock::BuilderDir;
@@ -21,7 +22,7 @@ pub struct StockWorker {
     pub password: String,
     /// Every builder that any master of the cluster may run on it: a worker that deletes left-over directories
     /// deletes what is not named here.
-    pub builders: Vec<BuilderDir>,
+    pub builders: Arc<[BuilderDir]>,
     /// How often it is asked for a sign of life.
     pub keepalive: Duration,
 }

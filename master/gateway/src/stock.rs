@@ -1,5 +1,6 @@
 //! What both stock protocols have in common, seen from a session: orders in, news out, no I/O.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::CommandId;
@@ -88,7 +89,7 @@ pub(crate) trait Stock: Send {
     fn accepted(&mut self) -> Result<(), Breach>;
 
     /// The builders that it serves are these from now on.
-    fn configure(&mut self, builders: &[BuilderDir]) -> Result<(), Breach>;
+    fn configure(&mut self, builders: &Arc<[BuilderDir]>) -> Result<(), Breach>;
 
     /// Starts a command, as soon as none of the same builder runs.
     fn start(&mut self, id: CommandId, command: StockCommand) -> Result<(), Breach>;

@@ -2,16 +2,19 @@
 //! machine behind a lock.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::error::Disconnect;
 use crate::transport::{Incoming, Outgoing, Transport};
 
-/// Events that wait for their consumer; with more of them the socket is not read. Each holds at most one frame.
+/// Events that wait for their consumer, and one more of each connection; with more of them the socket is not read. Each
+/// holds at most one frame.
 pub(crate) const EVENT_QUEUE: usize = 32;
 
 /// How long farewell and closing may take; the peer finds out without them too.
@@ -80,13 +83,14 @@ impl<M: Machine> Shared<M> {
     }
 
     /// Hands every waiting event to the consumer. An event leaves the machine only when there is room for it, and
-    /// under the lock: so none is lost when this is cancelled, and two connections keep their order.
-    async fn deliver(&self) -> Result<(), Disconnect> {
+    /// under the lock: so none is lost when this is cancelled, and two connections keep their order. `events` is the
+    /// connection's own way to the queue.
+    async fn deliver(&self, events: &mut mpsc::Sender<Box<M::Event>>) -> Result<(), Disconnect> {
         while self.read(M::has_events) {
-            let permit = self.events.reserve().await.map_err(|_| Disconnect::NoReceiver)?;
+            poll_fn(|context| events.poll_ready(context)).await.map_err(|_| Disconnect::NoReceiver)?;
             let mut machine = self.lock();
             if let Some(event) = machine.poll_event() {
-                permit.send(Box::new(event));
+                events.start_send(Box::new(event)).map_err(|_| Disconnect::NoReceiver)?;
             }
         }
         Ok(())
@@ -115,15 +119,16 @@ where
 {
     let mut hang_up = HangUp { shared, serial, reason: "its task was dropped".into() };
     let Transport { mut incoming, mut outgoing, .. } = transport;
+    let mut events = shared.events.clone();
     let end = tokio::select! {
         end = write(shared, serial, &mut outgoing, next_frame) => end,
-        end = read(shared, serial, &mut incoming) => end,
+        end = read(shared, serial, &mut incoming, &mut events) => end,
         end = watch_time(shared, serial) => end,
     };
     hang_up.reason = end.to_string();
     part(&mut outgoing, &end, M::farewell(&hang_up.reason)).await;
     drop(hang_up);
-    match shared.deliver().await {
+    match shared.deliver(&mut events).await {
         Ok(()) => end,
         Err(no_receiver) => no_receiver,
     }
@@ -191,9 +196,14 @@ where
     outcome.err().unwrap_or(Disconnect::Closed)
 }
 
-async fn read<M: Machine>(shared: &Shared<M>, serial: u64, incoming: &mut Incoming) -> Disconnect {
+async fn read<M: Machine>(
+    shared: &Shared<M>,
+    serial: u64,
+    incoming: &mut Incoming,
+    events: &mut mpsc::Sender<Box<M::Event>>,
+) -> Disconnect {
     loop {
-        if let Err(end) = shared.deliver().await {
+        if let Err(end) = shared.deliver(events).await {
             return end;
         }
         let frame = match incoming.next().await {

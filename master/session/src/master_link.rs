@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_channel::mpsc;
+use futures_util::StreamExt;
 use muster_core::{BuildId, CommandId, Epoch};
-use tokio::sync::mpsc;
 
 use crate::command::StartCommand;
 use crate::error::{Disconnect, OrderError};
@@ -22,7 +23,7 @@ pub struct MasterEvents(mpsc::Receiver<Box<MasterEvent>>);
 impl MasterEvents {
     /// The next event; `None` once every [`MasterLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<MasterEvent> {
-        self.0.recv().await.map(|event| *event)
+        self.0.next().await.map(|event| *event)
     }
 }
 

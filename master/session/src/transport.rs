@@ -84,13 +84,6 @@ impl Transport {
 }
 
 fn memory_channel() -> (Outgoing, Incoming) {
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(MEMORY_QUEUE);
-    let outgoing = futures_util::sink::unfold(sender, |sender, frame: Vec<u8>| async move {
-        sender.send(frame).await.map_err(|_| TransportError::Gone)?;
-        Ok(sender)
-    });
-    let incoming = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|frame| (Ok(frame), receiver))
-    });
-    (Box::pin(outgoing), Box::pin(incoming))
+    let (sender, receiver) = futures_channel::mpsc::channel(MEMORY_QUEUE);
+    (Box::pin(sender.sink_map_err(|_| TransportError::Gone)), Box::pin(receiver.map(Ok)))
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use futures_channel::mpsc;
+use futures_util::StreamExt;
 use muster_core::CommandId;
-use tokio::sync::mpsc;
 
 use crate::auth::Nonce;
 use crate::command::UpdateBody;
@@ -31,7 +32,7 @@ pub struct WorkerEvents(mpsc::Receiver<Box<WorkerEvent>>);
 impl WorkerEvents {
     /// The next event; `None` once every [`WorkerLink`] is gone and all events were taken. Safe to cancel.
     pub async fn next(&mut self) -> Option<WorkerEvent> {
-        self.0.recv().await.map(|event| *event)
+        self.0.next().await.map(|event| *event)
     }
 }
 

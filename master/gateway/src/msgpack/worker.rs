@@ -1,6 +1,7 @@
 //! A stock worker over msgpack: attach, directories of builders, commands, transfers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::CommandId;
@@ -42,7 +43,7 @@ pub(crate) struct MsgpackWorker {
     info: WorkerInfo,
     deletes_leftovers: bool,
     ready: bool,
-    builders: Vec<BuilderDir>,
+    builders: Arc<[BuilderDir]>,
     /// Commands of an earlier connection, which may still run.
     ghosts: Vec<Ghost>,
     ghosts_left: usize,
@@ -69,7 +70,7 @@ enum Chore {
 impl MsgpackWorker {
     /// Begins the attach. `chores` names what the gateway itself asks for, and must never come again.
     pub(crate) fn new(
-        builders: Vec<BuilderDir>,
+        builders: Arc<[BuilderDir]>,
         ghosts: Vec<Ghost>,
         chores: String,
     ) -> Result<MsgpackWorker, Breach> {
@@ -350,11 +351,11 @@ impl Stock for MsgpackWorker {
         Ok(())
     }
 
-    fn configure(&mut self, builders: &[BuilderDir]) -> Result<(), Breach> {
-        if self.builders == builders {
+    fn configure(&mut self, builders: &Arc<[BuilderDir]>) -> Result<(), Breach> {
+        if self.builders == *builders {
             return Ok(());
         }
-        self.builders = builders.to_vec();
+        self.builders = builders.clone();
         if self.ready && self.chores.is_empty() { self.look_around() } else { Ok(()) }
     }
 

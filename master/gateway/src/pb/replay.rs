@@ -123,7 +123,7 @@ impl Master {
         downloads.insert(1, "line one\nline two é\n".as_bytes().to_vec());
         downloads.insert(2, (0..100).collect());
         Master {
-            worker: PbWorker::new(login, who, builders).unwrap(),
+            worker: PbWorker::new(login, who, builders.into()).unwrap(),
             downloads,
             uploaded: Vec::new(),
             times: None,
@@ -204,7 +204,7 @@ fn the_recorded_worker_gets_the_recorded_answers() {
         assert_eq!(name, "w-pb");
         Some(Account::Worker(StockWorker {
             password: "pbpass".into(),
-            builders: Vec::new(),
+            builders: [].into(),
             keepalive: std::time::Duration::from_secs(3600),
         }))
     };

@@ -1,6 +1,7 @@
 //! A stock worker over PB: attach, builders, commands, transfers (`compat/worker-protocol.md` 1.6).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_core::{BuildId, CommandId};
@@ -44,9 +45,9 @@ pub(crate) struct PbWorker {
     login: Option<u64>,
     info: Option<WorkerInfo>,
     ready: bool,
-    wanted: Vec<BuilderDir>,
-    /// By name.
-    builders: BTreeMap<String, Builder>,
+    wanted: Arc<[BuilderDir]>,
+    /// By name. Boxed: a map of few has room for many.
+    builders: BTreeMap<String, Box<Builder>>,
     /// Commands that wait for their builder.
     queue: VecDeque<(CommandId, StockCommand)>,
     running: HashMap<CommandId, Running>,
@@ -74,7 +75,7 @@ struct Running {
 
 impl PbWorker {
     /// Begins the attach.
-    pub(crate) fn new(login: Login, who: &LoggedIn, builders: Vec<BuilderDir>) -> Result<PbWorker, Breach> {
+    pub(crate) fn new(login: Login, who: &LoggedIn, builders: Arc<[BuilderDir]>) -> Result<PbWorker, Breach> {
         let Some(bot) = who.mind else {
             return Err(Breach::Malformed("a worker without an object of its own".into()));
         };
@@ -209,7 +210,7 @@ impl PbWorker {
     /// The list is the whole truth for the worker, and it kills what runs for others: builders that left the
     /// configuration stay until the next connection, so that their builds can end.
     fn send_builders(&mut self) -> Result<(), Breach> {
-        let mut list = self.wanted.clone();
+        let mut list = self.wanted.to_vec();
         let is_wanted = |name: &String| self.wanted.iter().any(|wanted| wanted.name == *name);
         let left = self.builders.iter().filter(|(name, _)| !is_wanted(name));
         list.extend(left.map(|(name, builder)| BuilderDir { name: name.clone(), dir: builder.dir.clone() }));
@@ -227,7 +228,8 @@ impl PbWorker {
                 let error = format!("its answer has no builder {name:?}");
                 return Err(Breach::Refuses { what: "its list of builders", error });
             };
-            let new = || Builder { dir: String::new(), object: *object, running: None, build: None };
+            let new =
+                || Box::new(Builder { dir: String::new(), object: *object, running: None, build: None });
             let builder = self.builders.entry(name).or_insert_with(new);
             builder.dir = dir;
             if builder.object != *object {
@@ -355,11 +357,11 @@ impl Stock for PbWorker {
         Ok(())
     }
 
-    fn configure(&mut self, builders: &[BuilderDir]) -> Result<(), Breach> {
-        if self.wanted == builders {
+    fn configure(&mut self, builders: &Arc<[BuilderDir]>) -> Result<(), Breach> {
+        if self.wanted == *builders {
             return Ok(());
         }
-        self.wanted = builders.to_vec();
+        self.wanted = builders.clone();
         if self.ready { self.send_builders() } else { Ok(()) }
     }
 

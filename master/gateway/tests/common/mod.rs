@@ -83,7 +83,11 @@ pub fn roster(workers: usize) -> Roster {
         let builders = vec![BuilderDir { name: "b".into(), dir: "b".into() }];
         (
             format!("w{number}"),
-            StockWorker { password: PASSWORD.into(), builders, keepalive: Duration::from_secs(3600) },
+            StockWorker {
+                password: PASSWORD.into(),
+                builders: builders.into(),
+                keepalive: Duration::from_secs(3600),
+            },
         )
     };
     Roster { workers: (0..workers).map(worker).collect(), change_sources: Vec::new() }
