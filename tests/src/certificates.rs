@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// A certificate authority and its files.
@@ -39,8 +42,18 @@ impl Authority {
 
     /// A certificate for a name.
     pub fn identity(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
+        self.sign(name, CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    /// One that ran out long ago. It takes the place of one for the same name, as a new one takes its place.
+    pub fn expired_identity(&self, name: &str) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 2, 1));
+        self.sign(name, params)
+    }
+
+    fn sign(&self, name: &str, mut params: CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
         // Under the name of its authority OpenSSL would take it for one that signed itself.
         params.distinguished_name = named(name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

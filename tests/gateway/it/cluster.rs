@@ -51,6 +51,8 @@ pub struct Cluster {
     // Processes end before their database.
     pub site: Site,
     pub postgres: Postgres,
+    /// The certificates that members trust, instead of the machine's.
+    pub trusted: Option<PathBuf>,
 }
 
 /// One master.
@@ -58,6 +60,7 @@ pub struct Member {
     name: &'static str,
     dir: PathBuf,
     roles: &'static str,
+    trusted: Option<PathBuf>,
     pub pb: SocketAddr,
     pub msgpack: SocketAddr,
     pub sessions: SocketAddr,
@@ -68,7 +71,7 @@ pub struct Member {
 
 impl Cluster {
     pub fn new() -> Cluster {
-        Cluster { postgres: Postgres::start(), site: Site::new() }
+        Cluster { postgres: Postgres::start(), site: Site::new(), trusted: None }
     }
 
     /// A master that runs; `config` is added to what all have.
@@ -91,8 +94,19 @@ impl Cluster {
         let created = process::run(create.arg(&dir), &self.site.path(&format!("{name}-create.log")));
         assert!(created.status.success(), "{}", created.said);
         std::fs::write(dir.join("master.cfg"), text).unwrap();
-        let mut member =
-            Member { name, dir, roles, pb, msgpack, sessions, rest: Rest(web), lives: 0, process: None };
+        let trusted = self.trusted.clone();
+        let mut member = Member {
+            name,
+            dir,
+            roles,
+            trusted,
+            pb,
+            msgpack,
+            sessions,
+            rest: Rest(web),
+            lives: 0,
+            process: None,
+        };
         member.start();
         member
     }
@@ -146,6 +160,7 @@ impl Member {
         self.lives += 1;
         let log = self.dir.with_file_name(format!("{}-{}.log", self.name, self.lives));
         let mut command = binary::command(&["master", "--roles", self.roles]);
+        command.envs(self.trusted.iter().map(|file| ("SSL_CERT_FILE", file)));
         let mut process = Process::start(command.arg(&self.dir), &log);
         process.wait_for("BuildMaster is running");
         self.process = Some(process);

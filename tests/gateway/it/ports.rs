@@ -1,7 +1,8 @@
 //! Stock workers over TLS, a local socket, IPv6, and several ports at once.
 
 use muster_tests::stock::{Protocol, Release, StockWorker};
-use muster_tests::{Authority, Process, Site, binary, until};
+use muster_tests::{Authority, Process, Results, Site, binary, until};
+use serde_json::json;
 
 use crate::cluster::Cluster;
 
@@ -65,4 +66,44 @@ fn workers_come_in_over_every_kind_of_port() {
                 .then_some(())
         });
     }
+}
+
+#[test]
+fn an_engine_whose_certificate_ran_out_gets_no_worker_until_it_has_another_one() {
+    let authority = Authority::new();
+    let cluster = Cluster { trusted: Some(authority.file()), ..Cluster::new() };
+    let address = Site::address().to_string();
+    let expired = authority.expired_identity(&address);
+    let sessions = Site::free_port();
+    let config = format!(
+        "c['workers'] = [worker.Worker(name, 'secret') for name in ('w1', 'own')]\n\
+         c['protocols']['session'] = {{'port': 'ssl:{sessions}:interface={address}:privateKey={key}:certKey={certificate}'}}\n",
+        key = expired.key.display(),
+        certificate = expired.certificate.display(),
+    );
+    let mut engine = cluster.member("engine", "web,scheduler,engine", &config);
+    engine.process().wait_for("ran out");
+    let mut gateway = cluster.member("gateway", "gateway", &config);
+    let mut worker = cluster.worker("worker", Protocol::Pb, &gateway, &[]);
+    let mut own =
+        binary::command(&["worker", "--name", "own", "--master", &format!("wss://{address}:{sessions}")]);
+    own.arg(cluster.site.path("own"))
+        .env("MUSTER_WORKER_PASSWORD", "secret")
+        .env("SSL_CERT_FILE", authority.file());
+    let mut own = Process::start(&mut own, &cluster.site.path("own.log"));
+    // Both say why, and neither ends.
+    own.wait_for("certificate expired");
+    gateway.process().wait_for("certificate expired");
+    assert!(own.is_running() && worker.process().is_running());
+    for name in ["own", "w1"] {
+        assert_eq!(engine.rest.one(&format!("workers/{name}"))["connected_to"], json!([]));
+    }
+
+    authority.identity(&address);
+    engine.kill();
+    engine.start();
+    engine.rest.wait_for_worker("own");
+    engine.rest.wait_for_worker("w1");
+    let request = engine.rest.force("quick", json!({}));
+    engine.rest.built(request, Results::Success);
 }

@@ -5,12 +5,11 @@ use muster_tests::until;
 
 use crate::cluster::Cluster;
 
-#[test]
-fn a_worker_keeps_the_directories_of_every_master() {
+fn keeps_the_directories_of_every_master(protocol: Protocol) {
     let cluster = Cluster::new();
     let one = cluster.member("one", "web,scheduler,engine,gateway", "builder('only-one', sh('true'))\n");
     let mut two = cluster.member("two", "web,scheduler,engine,gateway", "builder('only-two', sh('true'))\n");
-    let mut worker = cluster.worker("worker", Protocol::Pb, &one, &["--delete-leftover-dirs"]);
+    let mut worker = cluster.worker("worker", protocol, &one, &["--delete-leftover-dirs"]);
     one.rest.wait_for_worker("w1");
     for dir in ["only-one", "only-two", "quick"] {
         until(&format!("the directory {dir}"), || worker.dir().join(dir).is_dir().then_some(()));
@@ -23,4 +22,14 @@ fn a_worker_keeps_the_directories_of_every_master() {
     worker.start();
     until("the end of the left-over directory", || (!worker.dir().join("left-over").exists()).then_some(()));
     assert!(worker.dir().join("only-two/file").exists());
+}
+
+#[test]
+fn a_pb_worker_keeps_the_directories_of_every_master() {
+    keeps_the_directories_of_every_master(Protocol::Pb);
+}
+
+#[test]
+fn a_msgpack_worker_keeps_the_directories_of_every_master() {
+    keeps_the_directories_of_every_master(Protocol::Msgpack);
 }
