@@ -1,6 +1,7 @@
 //! Stock workers of two releases, over both protocols, and the stock `sendchange`.
 
 mod nonsense;
+mod options;
 mod orders;
 mod three;
 
