@@ -105,7 +105,7 @@ impl Engine {
         let active = self.active_receiver();
         Arc::new(move |name| {
             let active = active.borrow();
-            let worker = active.snapshot.worker(name)?;
+            let worker = active.worker(name)?;
             match worker.password.as_ref()? {
                 Renderable::Literal(Value::String(password)) => Some(Password::new(password)),
                 _ => {

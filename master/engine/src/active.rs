@@ -1,10 +1,13 @@
 //! The configuration in force, with the ids that its names have in the database.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use muster_config::{
     Host,
-    snapshot::{BuilderConfig, CollapseSetting, Snapshot},
+    snapshot::{BuilderConfig, CollapseSetting, Snapshot, WorkerConfig},
 };
 use muster_core::{BuilderId, MasterId, Role, Roles};
 use muster_data::{BuilderSetup, Configured, Data, Setup};
@@ -24,8 +27,19 @@ pub struct Active {
     pub setup: Arc<Setup>,
     /// Answers the configuration's callables, when there are any.
     pub host: Option<Host>,
-    /// JSON of each builder's plan, made once.
-    plans: BTreeMap<BuilderId, Arc<str>>,
+    builders: BTreeMap<BuilderId, Builder>,
+    /// Where each worker is in the snapshot: there may be thousands, and each is looked for again and again.
+    workers: HashMap<String, usize>,
+}
+
+/// What is asked about a builder all the time.
+struct Builder {
+    /// Where it is in the snapshot.
+    place: usize,
+    /// JSON of its plan, made once.
+    plan: Arc<str>,
+    /// The workers that may build for it.
+    workers: HashSet<String>,
 }
 
 impl Active {
@@ -35,11 +49,21 @@ impl Active {
 
     /// The builder with this id, if it is configured.
     pub(crate) fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {
-        self.snapshot.builders.iter().find(|builder| self.builder_id(&builder.name) == Some(id))
+        self.builders.get(&id).map(|builder| &self.snapshot.builders[builder.place])
+    }
+
+    /// The worker of this name, if it is configured.
+    pub(crate) fn worker(&self, name: &str) -> Option<&WorkerConfig> {
+        self.workers.get(name).map(|place| &self.snapshot.workers[*place])
+    }
+
+    /// Whether a worker may build for a builder.
+    pub(crate) fn may_build(&self, worker: &str, builder: BuilderId) -> bool {
+        self.builders.get(&builder).is_some_and(|builder| builder.workers.contains(worker))
     }
 
     pub(crate) fn plan(&self, builder: BuilderId) -> Option<Arc<str>> {
-        self.plans.get(&builder).cloned()
+        self.builders.get(&builder).map(|builder| builder.plan.clone())
     }
 }
 
@@ -64,14 +88,17 @@ pub async fn activate(
         snapshot: (digest.to_owned(), content),
     };
     let ids = data.configure(master, &setup).await?;
-    let mut plans = BTreeMap::new();
-    for builder in &snapshot.builders {
-        let plan = serde_json::to_string(&Plan::of(builder)).map_err(unserialisable)?;
+    let mut builders = BTreeMap::new();
+    for (place, builder) in snapshot.builders.iter().enumerate() {
+        let plan = serde_json::to_string(&Plan::of(builder)).map_err(unserialisable)?.into();
         if let Some(id) = ids.builders.get(&builder.name) {
-            plans.insert(*id, plan.into());
+            let workers = builder.worker_names.iter().cloned().collect();
+            builders.insert(*id, Builder { place, plan, workers });
         }
     }
-    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, plans })
+    let workers = snapshot.workers.iter().enumerate().map(|(place, worker)| (worker.name.clone(), place));
+    let workers = workers.collect();
+    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, builders, workers })
 }
 
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {

@@ -32,7 +32,7 @@ impl Look<'_> {
         while !self.leaving.is_cancelled() {
             let ready = self.ready_workers().await?;
             let Some(builder) = self.builder(id) else { break };
-            let candidates = self.candidates(id, builder, &ready);
+            let candidates = self.candidates(id, &ready);
             let mut pending = queue::pending(self.engine.data(), &[id]).await?;
             pending.retain(|request| self.engine.takes(request));
             let pending = self.in_order(pending);

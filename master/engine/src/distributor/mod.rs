@@ -175,18 +175,14 @@ impl Look<'_> {
 
     /// The builders that have a free worker among these, but for the barred ones.
     fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> Vec<BuilderId> {
-        let ready: Vec<Slot> = ready.iter().filter(|slot| !barred.contains(&slot.id())).cloned().collect();
-        let has_worker =
-            |id: BuilderId, builder: &BuilderConfig| !self.candidates(id, builder, &ready).is_empty();
-        self.builders().filter(|(id, builder)| has_worker(*id, builder)).map(|(id, _)| id).collect()
+        let could = |id: &BuilderId| {
+            ready.iter().any(|slot| !barred.contains(&slot.id()) && self.is_candidate(slot, *id))
+        };
+        self.builders().filter(could).collect()
     }
 
-    fn builders(&self) -> impl Iterator<Item = (BuilderId, &BuilderConfig)> {
-        self.active
-            .snapshot
-            .builders
-            .iter()
-            .filter_map(|builder| Some((self.active.builder_id(&builder.name)?, builder)))
+    fn builders(&self) -> impl Iterator<Item = BuilderId> {
+        self.active.snapshot.builders.iter().filter_map(|builder| self.active.builder_id(&builder.name))
     }
 
     fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {
@@ -194,16 +190,17 @@ impl Look<'_> {
     }
 
     /// The workers of a builder that could take a build of it now.
-    fn candidates(&self, id: BuilderId, builder: &BuilderConfig, ready: &[Slot]) -> Vec<Slot> {
-        let free = |slot: &&Slot| {
-            builder.worker_names.iter().any(|name| name == slot.name())
-                && self.engine.0.runs.reservations.has_room(id, slot.name(), self.max_builds(slot))
-        };
-        ready.iter().filter(free).cloned().collect()
+    fn candidates(&self, builder: BuilderId, ready: &[Slot]) -> Vec<Slot> {
+        ready.iter().filter(|slot| self.is_candidate(slot, builder)).cloned().collect()
+    }
+
+    fn is_candidate(&self, slot: &Slot, builder: BuilderId) -> bool {
+        self.active.may_build(slot.name(), builder)
+            && self.engine.0.runs.reservations.has_room(builder, slot.name(), self.max_builds(slot))
     }
 
     fn max_builds(&self, slot: &Slot) -> Option<u32> {
-        self.active.snapshot.worker(slot.name())?.max_builds
+        self.active.worker(slot.name())?.max_builds
     }
 
     /// Builders by their best request's priority, then its age, then their name; a builder's own requests by priority
@@ -232,7 +229,7 @@ impl Look<'_> {
         builder: &BuilderConfig,
         ready: &[Slot],
     ) -> muster_store::Result<Option<Match>> {
-        let mut candidates = self.candidates(pending.builder, builder, ready);
+        let mut candidates = self.candidates(pending.builder, ready);
         fastrand::shuffle(&mut candidates);
         for slot in candidates {
             if !self.locks_look_free(builder, &slot).await? {
@@ -252,7 +249,7 @@ impl Look<'_> {
     async fn locks_look_free(&self, builder: &BuilderConfig, slot: &Slot) -> muster_store::Result<bool> {
         let snapshot = &self.active.snapshot;
         let mut wishes = locks::wishes(snapshot, locks::known(&builder.locks), slot.name());
-        if let Some(worker) = snapshot.worker(slot.name()) {
+        if let Some(worker) = self.active.worker(slot.name()) {
             wishes.extend(locks::wishes(snapshot, locks::known(&worker.locks), slot.name()));
         }
         self.engine.data().locks_look_free(&wishes).await

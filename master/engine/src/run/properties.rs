@@ -69,7 +69,7 @@ pub(crate) fn assemble(active: &Active, builder: BuilderId, slot: &Slot, asked: 
         add(&mut properties, &builder.properties, "Builder");
         add_defaults(&mut properties, &builder.default_properties, "Builder");
     }
-    if let Some(worker) = snapshot.worker(slot.name()) {
+    if let Some(worker) = active.worker(slot.name()) {
         add(&mut properties, &worker.properties, "Worker");
         add_defaults(&mut properties, &worker.default_properties, "Worker");
     }
@@ -96,7 +96,7 @@ pub(crate) fn assemble(active: &Active, builder: BuilderId, slot: &Slot, asked: 
 /// The properties that a worker gives to its builds.
 pub(crate) fn of_worker(active: &Active, name: &str) -> Properties {
     let mut properties = Properties::new();
-    if let Some(worker) = active.snapshot.worker(name) {
+    if let Some(worker) = active.worker(name) {
         add(&mut properties, &worker.properties, "Worker");
         add_defaults(&mut properties, &worker.default_properties, "Worker");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_config::snapshot::{BuilderConfig, ChangeSourceConfig, ChangeSourceKind, Snapshot, WorkerConfig};
+use muster_config::snapshot::{ChangeSourceConfig, ChangeSourceKind, Snapshot, WorkerConfig};
 use muster_core::render::Renderable;
 use muster_data::Data;
 use muster_engine::Active;
@@ -85,13 +85,17 @@ pub async fn follow(
 }
 
 /// Every worker gets every builder that may run on it, at any master.
-fn roster<'a>(snapshot: &Snapshot, others: impl Iterator<Item = &'a Snapshot> + Clone) -> Roster {
+fn roster<'a>(snapshot: &'a Snapshot, others: impl Iterator<Item = &'a Snapshot>) -> Roster {
+    let mut builders: HashMap<&str, BTreeSet<BuilderDir>> = HashMap::new();
+    for builder in std::iter::once(snapshot).chain(others).flat_map(|snapshot| &snapshot.builders) {
+        let dir = BuilderDir { name: builder.name.clone(), dir: builder.worker_builddir.clone() };
+        for worker in &builder.worker_names {
+            builders.entry(worker).or_default().insert(dir.clone());
+        }
+    }
     let worker = |worker: &WorkerConfig| {
         let password = plain(worker.password.as_ref()?)?;
-        let builders: BTreeSet<BuilderDir> = builders_of(snapshot, &worker.name)
-            .chain(others.clone().flat_map(|other| builders_of(other, &worker.name)))
-            .collect();
-        let builders = builders.into_iter().collect();
+        let builders = builders.get(worker.name.as_str()).into_iter().flatten().cloned().collect();
         let keepalive = Duration::try_from_secs_f64(worker.keepalive_interval).unwrap_or(Duration::MAX);
         Some((worker.name.clone(), StockWorker { password, builders, keepalive }))
     };
@@ -99,15 +103,6 @@ fn roster<'a>(snapshot: &Snapshot, others: impl Iterator<Item = &'a Snapshot> + 
         workers: snapshot.workers.iter().filter_map(worker).collect(),
         change_sources: change_accounts(snapshot),
     }
-}
-
-fn builders_of(snapshot: &Snapshot, worker: &str) -> impl Iterator<Item = BuilderDir> {
-    let is_mine = move |builder: &&BuilderConfig| builder.worker_names.iter().any(|name| name == worker);
-    snapshot
-        .builders
-        .iter()
-        .filter(is_mine)
-        .map(|builder| BuilderDir { name: builder.name.clone(), dir: builder.worker_builddir.clone() })
 }
 
 /// Every account for changes whose password is plain text.
