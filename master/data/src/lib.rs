@@ -3,19 +3,20 @@
 //! REST, WebSocket, pages, bus payloads and the Python host see the same resources through the same queries, and
 //! change them through the same update methods. A transaction begins and ends here; its events leave after the commit.
 
+mod clock;
 pub mod read;
 pub mod resources;
 mod trust;
 mod updates;
 pub mod views;
 
+pub use clock::{now, simulate};
 pub use trust::{Moment, Trust};
 pub use updates::*;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use muster_bus::Bus;
-use muster_core::Timestamp;
 use muster_store::{Db, Error, Result};
 
 /// The waist. Clones are the same database and bus.
@@ -72,10 +73,4 @@ impl Data {
     fn collapse_policy(&self) -> CollapsePolicy {
         self.collapse.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// The present second, by this machine's clock.
-pub fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }

@@ -13,8 +13,9 @@ use std::{
 };
 
 use muster_core::lease::TRUST;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
+
+use crate::clock;
 
 /// How long a wait for trust sleeps at most before it looks again; renewals wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -28,9 +29,7 @@ pub struct Moment(u64);
 impl Moment {
     /// Now.
     pub fn now() -> Moment {
-        let time = clock_gettime(ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        Moment(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default())
+        Moment(clock::uptime())
     }
 
     /// So much later.

@@ -74,14 +74,25 @@ impl Engine {
         tracker: TaskTracker,
         shutdown: CancellationToken,
     ) {
+        self.accept_one(transport, tracker, shutdown, true).await;
+    }
+
+    /// The same for one that may also be a worker elsewhere, which outlives this process.
+    pub(crate) async fn accept_one(
+        self,
+        transport: Transport,
+        tracker: TaskTracker,
+        shutdown: CancellationToken,
+        bound: bool,
+    ) {
         let mut adopted = self.0.adopted.subscribe();
         let opening = async {
             // The engine itself holds the sender.
             let _ = adopted.wait_for(|adopted| *adopted).await;
             match muster_session::open(transport, &self.passwords()).await {
-                Ok(opening) => self.let_in(opening, &tracker, &shutdown, true).await,
+                Ok(opening) => self.let_in(opening, &tracker, &shutdown, bound).await,
                 Err(error) => {
-                    tracing::warn!(%error, "the gateway could not open a session");
+                    tracing::warn!(%error, "a session could not be opened");
                     None
                 }
             }

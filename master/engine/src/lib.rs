@@ -113,7 +113,7 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) -> muster_store::Result<()> {
         let leaving = self.0.leaving.clone();
         let _stops = leaving.clone().drop_guard();
-        self.adopt(&leaving).await?;
+        self.adopt(&leaving, &shutdown).await?;
         self.0.adopted.send_replace(true);
         let work = async {
             tokio::join!(

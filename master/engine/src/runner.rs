@@ -1,7 +1,7 @@
 //! The runs of this engine: begun, adopted, stopped, counted.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// The runs under way, and where orders to stop them go.
 #[derive(Default)]
 pub(crate) struct Runs {
-    handles: Mutex<HashMap<BuildId, Handle>>,
+    handles: Mutex<BTreeMap<BuildId, Handle>>,
     /// Places on workers.
     pub(crate) reservations: Reservations,
     tasks: TaskTracker,
@@ -140,7 +140,7 @@ impl Runs {
         self.tasks.wait().await;
     }
 
-    fn handles(&self) -> MutexGuard<'_, HashMap<BuildId, Handle>> {
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<BuildId, Handle>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -163,8 +163,21 @@ pub(crate) struct Begin {
 
 impl Engine {
     /// Takes up the builds that an earlier life of this master left behind.
-    pub(crate) async fn adopt(&self, leaving: &CancellationToken) -> muster_store::Result<()> {
-        let left = self.data().adopt_runs(self.master(), self.master()).await?;
+    pub(crate) async fn adopt(
+        &self,
+        leaving: &CancellationToken,
+        shutdown: &CancellationToken,
+    ) -> muster_store::Result<()> {
+        let left = loop {
+            match self.data().adopt_runs(self.master(), self.master()).await {
+                // The database hung since the lease was taken: the next renewal lets this master go on.
+                Err(Error::Untrusted) => tokio::select! {
+                    () = self.data().trust().held() => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                },
+                left => break left?,
+            }
+        };
         self.take_up(left, leaving).await;
         Ok(())
     }

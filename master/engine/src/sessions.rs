@@ -6,7 +6,7 @@
 //! therefore kept until the database has said that its run is over ([`Slot::strangers`]).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -68,9 +68,9 @@ struct State {
     away_since: Option<Instant>,
     info: PackedInfo,
     /// Where the news of each running command go.
-    streams: HashMap<CommandId, Listener>,
+    streams: BTreeMap<CommandId, Listener>,
     /// Builds that run on this worker here.
-    builds: HashSet<BuildId>,
+    builds: BTreeSet<BuildId>,
     /// A life that is over for good, although its worker has not come back as another one yet.
     lost: Option<BootId>,
     /// Its operator asked it to go.
@@ -127,7 +127,7 @@ struct Life {
     /// Its commands end with this process: a stock worker, whose connection is held here.
     bound: bool,
     /// Commands it holds that no run has asked for yet.
-    unclaimed: HashMap<CommandId, CommandState>,
+    unclaimed: BTreeMap<CommandId, CommandState>,
 }
 
 impl Slot {
@@ -290,7 +290,7 @@ impl Slot {
     pub(crate) fn strangers(&self) -> Vec<BuildId> {
         let state = self.state();
         let held = state.life.iter().flat_map(|life| life.unclaimed.keys());
-        let strange: HashSet<BuildId> =
+        let strange: BTreeSet<BuildId> =
             held.map(|id| id.build).filter(|build| !state.builds.contains(build)).collect();
         strange.into_iter().collect()
     }
@@ -324,7 +324,7 @@ impl Slot {
             grace: if info.contains_key(GATEWAY) { GATEWAY_GRACE } else { GRACE },
             over: false,
             bound,
-            unclaimed: HashMap::new(),
+            unclaimed: BTreeMap::new(),
         });
         (link, Some(events))
     }

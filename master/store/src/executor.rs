@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -68,7 +68,11 @@ struct Inner {
     engine: Engine,
     statements: Statements,
     stats: Mutex<BTreeMap<&'static str, TxStats>>,
+    pace: OnceLock<Pace>,
 }
+
+/// How much longer the way to the database takes, or back from it.
+type Pace = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Db {
     /// Connects without a look at the schema.
@@ -76,12 +80,27 @@ impl Db {
         let engine = Engine::new(url, create)?;
         engine.probe().await?;
         let statements = Statements::new(engine.dialect());
-        Ok(Db(Arc::new(Inner { engine, statements, stats: Mutex::default() })))
+        let (stats, pace) = (Mutex::default(), OnceLock::new());
+        Ok(Db(Arc::new(Inner { engine, statements, stats, pace })))
     }
 
     /// Which kind of engine this is.
     pub fn dialect(&self) -> Dialect {
         self.0.engine.dialect()
+    }
+
+    /// Lets every transaction wait before it begins, and once more when it has ended, for as long as `pace` says each time. So a
+    /// simulation has a server far away, where others act between a commit and its answer; SQLite answers at once.
+    pub fn slow_down(&self, pace: impl Fn() -> Duration + Send + Sync + 'static) {
+        // Whoever comes second shares the first one's pace.
+        let _ = self.0.pace.set(Box::new(pace));
+    }
+
+    async fn travel(&self) {
+        let wait = self.0.pace.get().map(|pace| pace()).filter(|wait| !wait.is_zero());
+        if let Some(wait) = wait {
+            Box::pin(tokio::time::sleep(wait)).await;
+        }
     }
 
     /// Runs `body` in one writing transaction. `name` is static: statistics, retries and spans are told by it.
@@ -101,6 +120,7 @@ impl Db {
     {
         let mut attempts = Attempts::new(self.0.engine.reconnect_timeout());
         loop {
+            self.travel().await;
             let failed = match self.0.engine.begin(Mode::Write).await {
                 Ok(connection) => {
                     // The body is called here and not in a function of its own: a future that borrowed it could not be
@@ -115,6 +135,7 @@ impl Db {
             let failed = match failed {
                 Ok(value) => {
                     self.record(name, &attempts);
+                    self.travel().await;
                     return Ok(Committed(value));
                 }
                 Err(Failed::ForGood(error)) => return Err(error),
@@ -158,12 +179,14 @@ impl Db {
         F: FnOnce(Tx) -> Fut,
         Fut: Future<Output = std::result::Result<T, E>>,
     {
+        self.travel().await;
         let connection = self.0.engine.begin(mode).await?;
         let tx = Tx::new(name, self.0.clone(), connection);
         let shared = tx.shared.clone();
         let outcome = body(tx).await;
         let (connection, _) = shared.take(name).await?;
         connection.rollback().await;
+        self.travel().await;
         outcome
     }
 

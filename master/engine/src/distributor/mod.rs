@@ -71,7 +71,7 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         let due = queue.due();
         let news_are_due = async {
             match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
+                Some(due) => tokio::time::sleep_until(due).await,
                 None => std::future::pending().await,
             }
         };

@@ -4,10 +4,7 @@
 //! read is used up first; the claim tells what is pending no longer. News make it be read again, but never so often
 //! that the database would do nothing else.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use muster_core::{BuilderId, RequestId, WorkerId};
 use muster_data::Data;
@@ -16,6 +13,7 @@ use muster_store::{
     buildsets::{self, Pending},
     workers,
 };
+use tokio::time::Instant;
 
 use super::LOOK_AGAIN;
 

@@ -1,7 +1,7 @@
 //! A simulated worker: it dials, carries out commands, loses its connection, is killed and comes back.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,6 +13,11 @@ use muster_session::{
     command::{Output, Stream},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::{
+    network::{Line, State},
+    trace::Trace,
+};
 
 /// Lines of a command.
 const LINES: usize = 5;
@@ -29,8 +34,10 @@ pub(super) struct Truth {
 pub(super) struct SimulatedWorker {
     pub(super) name: String,
     truth: Arc<Truth>,
+    trace: Trace,
     dials: u64,
     life: Life,
+    line: Option<Line>,
 }
 
 struct Life {
@@ -43,7 +50,7 @@ struct Life {
 }
 
 #[derive(Default)]
-struct MemorySpool(Mutex<HashMap<(CommandId, u64), UpdateBody>>);
+struct MemorySpool(Mutex<BTreeMap<(CommandId, u64), UpdateBody>>);
 
 impl Spool for MemorySpool {
     fn load(&self, command: CommandId, number: u64) -> io::Result<UpdateBody> {
@@ -53,19 +60,28 @@ impl Spool for MemorySpool {
 }
 
 impl SimulatedWorker {
-    pub(super) fn new(name: &str, truth: &Arc<Truth>, seed: u64) -> SimulatedWorker {
-        let life = begin_life(name, truth, seed);
-        SimulatedWorker { name: name.to_owned(), truth: truth.clone(), dials: 0, life }
+    pub(super) fn new(name: &str, truth: &Arc<Truth>, trace: &Trace, seed: u64) -> SimulatedWorker {
+        let life = begin_life(name, truth, trace, seed);
+        let (truth, trace) = (truth.clone(), trace.clone());
+        SimulatedWorker { name: name.to_owned(), truth, trace, dials: 0, life, line: None }
     }
 
     /// Ends the process, and starts it again.
     pub(super) fn restart(&mut self, seed: u64) {
         self.life.killed.cancel();
-        self.life = begin_life(&self.name, &self.truth, seed);
+        self.life = begin_life(&self.name, &self.truth, &self.trace, seed);
     }
 
-    pub(super) fn cut(&self) {
+    /// Ends its connection in good order.
+    pub(super) fn hang_up(&self) {
         self.life.cut.cancel();
+    }
+
+    /// Changes what its connection does.
+    pub(super) fn disturb(&self, state: State) {
+        if let Some(line) = &self.line {
+            line.become_(state);
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -73,11 +89,13 @@ impl SimulatedWorker {
     }
 
     /// Dials; the other end of the connection is for a master.
-    pub(super) fn dial(&mut self) -> Transport {
+    pub(super) fn dial(&mut self, random: &mut fastrand::Rng) -> Transport {
         self.life.cut.cancel();
         self.life.cut = self.life.killed.child_token();
         self.dials += 1;
-        let (ours, theirs) = Transport::pair();
+        let (line, ours, theirs) =
+            Line::connect(random, &self.trace, &format!("{} #{}", self.name, self.dials));
+        self.line = Some(line);
         let (link, spool, dial) = (self.life.link.clone(), self.life.spool.clone(), self.dials);
         let cut = self.life.cut.clone();
         tokio::spawn(async move {
@@ -91,7 +109,7 @@ impl SimulatedWorker {
     }
 }
 
-fn begin_life(name: &str, truth: &Arc<Truth>, seed: u64) -> Life {
+fn begin_life(name: &str, truth: &Arc<Truth>, trace: &Trace, seed: u64) -> Life {
     let identity = Identity {
         worker: name.to_owned(),
         password: Password::new("pw"),
@@ -104,9 +122,10 @@ fn begin_life(name: &str, truth: &Arc<Truth>, seed: u64) -> Life {
         link: link.clone(),
         spool: spool.clone(),
         truth: truth.clone(),
+        trace: trace.clone(),
         killed: killed.clone(),
         random: fastrand::Rng::with_seed(seed),
-        running: HashMap::new(),
+        running: BTreeMap::new(),
     };
     tokio::spawn(process.live(events));
     Life { link, spool, cut: killed.child_token(), killed }
@@ -116,9 +135,10 @@ struct Process {
     link: WorkerLink,
     spool: Arc<MemorySpool>,
     truth: Arc<Truth>,
+    trace: Trace,
     killed: CancellationToken,
     random: fastrand::Rng,
-    running: HashMap<CommandId, CancellationToken>,
+    running: BTreeMap<CommandId, CancellationToken>,
 }
 
 impl Process {
@@ -151,6 +171,7 @@ impl Process {
     }
 
     fn execute(&mut self, command: CommandId) {
+        self.trace.note(format_args!("{command} is executed"));
         self.truth.executions.lock().unwrap().push(command);
         let ended = self.killed.child_token();
         self.running.insert(command, ended.clone());
