@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -108,6 +108,15 @@ impl Postgres {
     pub fn listen(&mut self, addresses: &str) {
         self.extra.extend(["-c".to_owned(), format!("listen_addresses={addresses}")]);
         self.launch();
+    }
+
+    /// Listens at one more address from now on, and lets in whoever comes from the network `from`. It restarts.
+    pub fn listen_also(&mut self, address: IpAddr, from: &str) {
+        self.kill();
+        let rules = self.data().join("pg_hba.conf");
+        let known = fs::read_to_string(&rules).unwrap();
+        fs::write(&rules, format!("{known}host all all {from} trust\n")).unwrap();
+        self.listen(&format!("127.0.0.1,{address}"));
     }
 
     /// The directory of its data.

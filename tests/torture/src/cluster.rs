@@ -9,6 +9,7 @@ use muster_tests::{Postgres, Rest, Site, binary, process};
 
 use crate::clock::Clock;
 use crate::config;
+use crate::network::Network;
 use crate::node::Node;
 use crate::wire::Wire;
 
@@ -29,12 +30,23 @@ pub struct Size {
     pub stock: usize,
     /// Builds at a time on each worker.
     pub max_builds: usize,
-    /// Without wires that can be cut: for measurements.
-    pub direct: bool,
+    /// What partitions are made of.
+    pub ground: Ground,
     /// Crossbar in the place of our router.
     pub crossbar: bool,
     /// Masters have clocks that can be stepped.
     pub clocks: bool,
+}
+
+/// How partitions are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Not at all: for measurements.
+    Direct,
+    /// By wires of this process, which hold bytes back.
+    Wires,
+    /// By network namespaces, where this process may make them; else by wires.
+    Namespaces,
 }
 
 /// A master, and where it listens.
@@ -46,15 +58,30 @@ pub struct Master {
     dir: String,
     /// Its web port.
     pub web: SocketAddr,
-    direct: bool,
-    /// Between it and the workers.
-    pub door: Wire,
-    /// Between it and the database.
-    pub database: Wire,
+    /// Its port for Muster's workers.
+    own_sessions: SocketAddr,
+    own_database: SocketAddr,
+    /// What can be cut off.
+    pub link: Link,
     /// Where stock workers and `sendchange` dial.
     pub pb: SocketAddr,
     /// Its wall clock, where that can be stepped.
     pub clock: Option<Clock>,
+}
+
+/// What is between a master and the others.
+pub enum Link {
+    /// Nothing that could be cut.
+    Direct,
+    /// Wires.
+    Wires {
+        /// Between it and the workers.
+        door: Wire,
+        /// Between it and the database.
+        database: Wire,
+    },
+    /// The network of its namespace, which has this number.
+    Cell(usize),
 }
 
 impl Master {
@@ -74,21 +101,32 @@ impl Master {
 
     /// Where Muster's workers dial.
     pub fn sessions(&self) -> SocketAddr {
-        if self.direct { self.door.leads_to() } else { self.door.address }
+        match &self.link {
+            Link::Wires { door, .. } => door.address,
+            _ => self.own_sessions,
+        }
     }
 
-    /// Starts its next life.
-    pub fn start(&mut self) {
+    /// Starts its next life; `network` is that of its cell.
+    pub fn start(&mut self, network: Option<&Network>) {
         let mut command = binary::command(&["master", &self.dir]);
         if !self.roles.is_empty() {
             command.args(["--roles", self.roles]);
         }
-        let ports = [("WEB", self.web), ("SESSIONS", self.door.leads_to()), ("PB", self.pb)];
+        let ports = [("WEB", self.web), ("SESSIONS", self.own_sessions), ("PB", self.pb)];
         command.envs(ports.map(|(name, at)| (format!("TORTURE_{name}"), at.port().to_string())));
-        let database = if self.direct { self.database.leads_to() } else { self.database.address };
-        command.env("TORTURE_DATABASE", database.to_string());
+        let database = match &self.link {
+            Link::Wires { database, .. } => database.address,
+            _ => self.own_database,
+        };
+        command
+            .env("TORTURE_DATABASE", database.to_string())
+            .env("TORTURE_ADDRESS", self.web.ip().to_string());
         if let Some(clock) = &self.clock {
             clock.rule(&mut command);
+        }
+        if let (Link::Cell(number), Some(network)) = (&self.link, network) {
+            command = network.command_in(*number, &command);
         }
         self.node.start(&mut command);
     }
@@ -142,6 +180,8 @@ pub struct Cluster {
     pub router: Router,
     /// The database.
     pub database: Postgres,
+    /// Where masters live, if they have namespaces.
+    pub network: Option<Network>,
     /// Where all of it lies.
     pub site: Site,
 }
@@ -150,12 +190,31 @@ fn free() -> SocketAddr {
     SocketAddr::from((Site::address(), Site::free_port()))
 }
 
+/// The network that was asked for, if it can be had.
+fn network(size: Size, site: &Site) -> Option<Network> {
+    if size.ground != Ground::Namespaces {
+        return None;
+    }
+    match Network::new(&site.path("")) {
+        Ok(network) => Some(network),
+        Err(reason) => {
+            eprintln!("no network namespaces, so partitions are wires: {reason}");
+            None
+        }
+    }
+}
+
 impl Cluster {
     /// Starts everything and waits until all workers are connected. `builders` ends the configuration.
     pub fn start(size: Size, builders: &str) -> Cluster {
         let site = Site::new();
-        let database = Postgres::start();
+        let mut network = network(size, &site);
+        let mut database = Postgres::start();
         let mut router = Router { node: muster_tests::Router::default(), crossbar: size.crossbar };
+        if let Some(network) = &network {
+            database.listen_also(network.database(), &network.block_name());
+            router.node.address.set_ip(network.router());
+        }
         router.start(&site);
         let facts = config::Facts {
             site: &site,
@@ -170,12 +229,14 @@ impl Cluster {
         let mut masters = Vec::new();
         for (kind, count, roles) in kinds(size) {
             for number in 0..count {
-                masters.push(make_master(&site, &format!("{kind}{number}"), roles, &config, &database, size));
+                let place = Place { site: &site, config: &config, database: &database, size };
+                masters.push(place.make_master(&format!("{kind}{number}"), roles, network.as_mut()));
             }
         }
-        masters.iter_mut().for_each(Master::start);
+        masters.iter_mut().for_each(|master| master.start(network.as_ref()));
         masters.iter_mut().for_each(|master| master.node.wait_for("BuildMaster is running"));
-        let mut cluster = Cluster { stock: Vec::new(), own: Vec::new(), masters, router, database, site };
+        let mut cluster =
+            Cluster { stock: Vec::new(), own: Vec::new(), masters, router, database, network, site };
         cluster.start_workers(size);
         cluster
     }
@@ -246,29 +307,46 @@ fn kinds(size: Size) -> Vec<(&'static str, usize, &'static str)> {
     ]
 }
 
-fn make_master(
-    site: &Site,
-    name: &str,
-    roles: &'static str,
-    config: &str,
-    database: &Postgres,
+/// What all masters are made from.
+struct Place<'a> {
+    site: &'a Site,
+    config: &'a str,
+    database: &'a Postgres,
     size: Size,
-) -> Master {
-    let dir = site.path(name);
-    let mut create =
-        binary::command(&["create-master", "--db", &database.url("buildbot"), dir.to_str().unwrap()]);
-    let created = process::run(&mut create, &site.path(&format!("create-{name}.log")));
-    assert!(created.status.success(), "{}", created.said);
-    std::fs::write(dir.join("master.cfg"), config).unwrap();
-    Master {
-        node: Node::new(name, &site.path("")),
-        roles,
-        dir: dir.to_str().unwrap().to_owned(),
-        web: free(),
-        direct: size.direct,
-        door: Wire::to(free()),
-        database: Wire::to(SocketAddr::from(([127, 0, 0, 1], database.port))),
-        pb: free(),
-        clock: size.clocks.then(|| Clock::new(&site.path(&format!("clock-{name}")))),
+}
+
+impl Place<'_> {
+    fn make_master(&self, name: &str, roles: &'static str, network: Option<&mut Network>) -> Master {
+        let dir = self.site.path(name);
+        let url = self.database.url("buildbot");
+        let mut create = binary::command(&["create-master", "--db", &url, dir.to_str().unwrap()]);
+        let created = process::run(&mut create, &self.site.path(&format!("create-{name}.log")));
+        assert!(created.status.success(), "{}", created.said);
+        std::fs::write(dir.join("master.cfg"), self.config).unwrap();
+        let [mut web, mut sessions, mut pb] = [free(), free(), free()];
+        let mut database = SocketAddr::from(([127, 0, 0, 1], self.database.port));
+        let link = match (network, self.size.ground) {
+            (Some(network), _) => {
+                let cell = network.add_cell().expect("another namespace was made before");
+                for at in [&mut web, &mut sessions, &mut pb] {
+                    at.set_ip(network.of_cell(cell));
+                }
+                database.set_ip(network.database());
+                Link::Cell(cell)
+            }
+            (None, Ground::Direct) => Link::Direct,
+            (None, _) => Link::Wires { door: Wire::to(sessions), database: Wire::to(database) },
+        };
+        Master {
+            node: Node::new(name, &self.site.path("")),
+            roles,
+            dir: dir.to_str().unwrap().to_owned(),
+            web,
+            own_sessions: sessions,
+            own_database: database,
+            link,
+            pb,
+            clock: self.size.clocks.then(|| Clock::new(&self.site.path(&format!("clock-{name}")))),
+        }
     }
 }

@@ -42,11 +42,11 @@ c["db"] = {"db_url": f"postgresql://bb@{os.environ['TORTURE_DATABASE']}/buildbot
 c["mq"] = {"type": "wamp", "router_url": "ws://%ROUTER%/ws"}
 c["multiMaster"] = True
 c["protocols"] = {
-    "session": {"port": f"tcp:{os.environ['TORTURE_SESSIONS']}:interface=%ADDRESS%"},
-    "pb": {"port": f"tcp:{os.environ['TORTURE_PB']}:interface=%ADDRESS%"},
+    "session": {"port": f"tcp:{os.environ['TORTURE_SESSIONS']}:interface={os.environ['TORTURE_ADDRESS']}"},
+    "pb": {"port": f"tcp:{os.environ['TORTURE_PB']}:interface={os.environ['TORTURE_ADDRESS']}"},
 }
-c["www"] = {"port": f"tcp:{os.environ['TORTURE_WEB']}:interface=%ADDRESS%"}
-c["buildbotURL"] = "http://%ADDRESS%/"
+c["www"] = {"port": f"tcp:{os.environ['TORTURE_WEB']}:interface={os.environ['TORTURE_ADDRESS']}"}
+c["buildbotURL"] = "http://muster.example/"
 c["collapseRequests"] = False
 own = [f"own{number}" for number in range(%OWN%)]
 stock = [f"stock{number}" for number in range(%STOCK%)]
@@ -114,7 +114,6 @@ impl Facts<'_> {
             let facts = [
                 ("%SITE%", self.site.path("").to_str().unwrap().trim_end_matches('/').to_owned()),
                 ("%ROUTER%", self.router.to_string()),
-                ("%ADDRESS%", Site::address().to_string()),
                 ("%PASSWORD%", PASSWORD.to_owned()),
                 ("%OWN%", self.own.to_string()),
                 ("%STOCK%", self.stock.to_string()),

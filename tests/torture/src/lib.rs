@@ -14,6 +14,8 @@ pub mod facts;
 pub mod history;
 pub mod load;
 pub mod nemesis;
+pub mod network;
 mod node;
+mod partition;
 pub mod run;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! Breaks things, by seed, and mends them after a while.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use muster_tests::stock::StockWorker;
@@ -8,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::clock::MAX_STEP;
 use crate::cluster::Cluster;
 use crate::history::{History, QUEUE};
+use crate::network::{Direction, PEERS, Peer};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_millis(100);
@@ -31,7 +33,7 @@ enum Blow {
 }
 
 /// Each as often as it stands here.
-const BLOWS: [Blow; 22] = [
+const BLOWS: [Blow; 24] = [
     Blow::KillMaster,
     Blow::KillMaster,
     Blow::KillMaster,
@@ -41,6 +43,8 @@ const BLOWS: [Blow; 22] = [
     Blow::PauseMaster,
     Blow::StepClock,
     Blow::StepClock,
+    Blow::Partition,
+    Blow::Partition,
     Blow::Partition,
     Blow::Partition,
     Blow::Sever,
@@ -62,7 +66,7 @@ enum Mend {
     StartMaster(usize),
     ResumeMaster(usize),
     SetClock(usize),
-    RejoinWires(usize),
+    Rejoin(usize),
     StartRouter,
     ResumeDatabase,
     StartWorker(usize),
@@ -167,9 +171,10 @@ impl Nemesis {
             Blow::StepClock => self.step_clock(cluster, history, queue),
             Blow::Partition => self.partition(cluster, history, queue),
             Blow::Sever => {
-                let master = &cluster.masters[self.random.usize(..cluster.masters.len())];
-                master.database.sever();
-                history.note("connections end", &format!("{} and the database", master.node.name), queue);
+                let index = self.random.usize(..cluster.masters.len());
+                cluster.sever_database(index);
+                let name = &cluster.masters[index].node.name;
+                history.note("connections end", &format!("{name} and the database"), queue);
             }
             Blow::RestartRouter if !self.due.iter().any(|(_, mend)| *mend == Mend::StartRouter) => {
                 cluster.router.node.kill();
@@ -201,21 +206,24 @@ impl Nemesis {
         self.later(time, Mend::SetClock(index));
     }
 
-    /// A master loses the database, its workers, or both.
+    /// A master loses the database, its workers, or what else there is, in one direction or both.
     fn partition(&mut self, cluster: &Cluster, history: &mut History, queue: Option<String>) {
         let index = self.random.usize(..cluster.masters.len());
-        let (master, time) = (&cluster.masters[index], self.random.f64() * STANDSTILL);
-        let (database, workers) = [(true, false), (false, true), (true, true)][self.random.usize(..3)];
-        if database {
-            master.database.cut();
+        let time = self.random.f64() * STANDSTILL;
+        // A second cut into the same master would be mended with the first.
+        if self.due.iter().any(|(_, mend)| *mend == Mend::Rejoin(index)) {
+            return;
         }
-        if workers {
-            master.door.cut();
-        }
-        let from = [(database, " database"), (workers, " workers")];
-        let from: String = from.iter().filter(|(cut, _)| *cut).map(|(_, name)| *name).collect();
-        history.note("partition", &format!("{} from{from} for {time:.1} s", master.node.name), queue);
-        self.later(time, Mend::RejoinWires(index));
+        let some = 1 + self.random.usize(..PEERS.len());
+        let mut peers = PEERS;
+        self.random.shuffle(&mut peers);
+        let from: BTreeSet<Peer> = peers.into_iter().take(some).collect();
+        let direction =
+            [Direction::Both, Direction::Both, Direction::From, Direction::To][self.random.usize(..4)];
+        let cut = cluster.cut(index, &from, direction);
+        let name = &cluster.masters[index].node.name;
+        history.note("partition", &format!("{name} {cut} for {time:.1} s"), queue);
+        self.later(time, Mend::Rejoin(index));
     }
 
     fn strike_worker(
@@ -257,7 +265,7 @@ impl Nemesis {
     fn mend(&mut self, cluster: &mut Cluster, history: &mut History, mend: Mend) {
         let whom = match mend {
             Mend::StartMaster(index) => {
-                cluster.masters[index].start();
+                cluster.start_master(index);
                 cluster.masters[index].node.name.clone()
             }
             Mend::ResumeMaster(index) => {
@@ -269,10 +277,9 @@ impl Nemesis {
                 master.clock.as_ref().expect("it was stepped").set(0);
                 format!("clock of {}", master.node.name)
             }
-            Mend::RejoinWires(index) => {
-                cluster.masters[index].database.mend();
-                cluster.masters[index].door.mend();
-                format!("wires of {}", cluster.masters[index].node.name)
+            Mend::Rejoin(index) => {
+                cluster.rejoin(index);
+                format!("network of {}", cluster.masters[index].node.name)
             }
             Mend::StartRouter => {
                 cluster.router.start(&cluster.site);

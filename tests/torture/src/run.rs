@@ -8,7 +8,7 @@ use muster_tests::git::Repository;
 
 use crate::checker::{self, Reading};
 use crate::clock::MAX_STEP;
-use crate::cluster::{Cluster, Master, Size};
+use crate::cluster::{Cluster, Ground, Master, Size};
 use crate::config;
 use crate::facts;
 use crate::history::{History, QUEUE};
@@ -44,7 +44,7 @@ impl Plan {
             own: 28,
             stock: 12,
             max_builds: 2,
-            direct: false,
+            ground: Ground::Namespaces,
             crossbar: seed % 4 >= 2,
             clocks: seed % 2 == 1,
         };
@@ -60,7 +60,7 @@ impl Plan {
         self.size.own = workers - self.size.stock;
     }
 
-    /// The one of `make test`: fewer processes, a shorter time.
+    /// The one of `make test`: fewer processes, three minutes of faults.
     pub fn short(seed: u64) -> Plan {
         let size = Size {
             engines: 3,
@@ -70,12 +70,12 @@ impl Plan {
             own: 4,
             stock: 2,
             max_builds: 2,
-            direct: false,
+            ground: Ground::Namespaces,
             crossbar: false,
             clocks: false,
         };
-        let (gap, rage) = (Duration::from_secs(3), Duration::from_secs(40));
-        Plan { seed, size, rage, gap, pace: Duration::from_secs(3), drain: Duration::from_secs(120) }
+        let (gap, rage) = (Duration::from_secs(3), Duration::from_secs(175));
+        Plan { seed, size, rage, gap, pace: Duration::from_secs(4), drain: Duration::from_secs(120) }
     }
 }
 
@@ -83,6 +83,8 @@ impl Plan {
 pub fn torture(plan: &Plan) -> Vec<String> {
     eprintln!("{plan:?}");
     let mut cluster = Cluster::start(plan.size, config::TORTURE);
+    let ground = if cluster.network.is_some() { "network namespaces" } else { "wires" };
+    eprintln!("partitions by {ground}");
     let repository = Repository::open(&cluster.site.path("repository"));
     let doors = Doors {
         web: cluster.masters.iter().filter_map(Master::rest).map(|rest| rest.0).collect(),
@@ -108,6 +110,7 @@ pub fn torture(plan: &Plan) -> Vec<String> {
     };
     violations.extend(checker::check(&reading));
     violations.extend(facts::panics(&cluster.site));
+    println!("seed {}, partitions by {ground}", plan.seed);
     println!("{}", history.table());
     println!("{}", checker::summary(&reading));
     println!("seed {}: {} violations", plan.seed, violations.len());

@@ -1,4 +1,4 @@
-//! The short form: symmetric masters, a few workers, less than a minute of faults.
+//! The short form: symmetric masters, a few workers, three minutes of faults.
 
 use muster_torture::run::{self, Plan};
 

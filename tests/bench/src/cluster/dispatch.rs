@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use muster_session::MasterUrl;
 use muster_tests::until;
-use muster_torture::cluster::{Cluster, Size};
+use muster_torture::cluster::{Cluster, Ground, Size};
 use serde_json::json;
 
 use super::{row, sites};
@@ -31,7 +31,7 @@ pub fn measure() {
             own: 0,
             stock: 0,
             max_builds: 1,
-            direct: true,
+            ground: Ground::Direct,
             crossbar: false,
             clocks: false,
         };

@@ -84,7 +84,7 @@ fn kill_once(cluster: &mut Cluster) -> Option<Sample> {
     let start = begun - killed_at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let sample = Sample { start, take_over: owned.join().unwrap(), stall: stall.join().unwrap() };
     other.call(&format!("builds/{ticking}"), "stop", json!({"reason": "measured"})).unwrap();
-    cluster.masters[victim].start();
+    cluster.start_master(victim);
     cluster.masters[victim].node.wait_for("BuildMaster is running");
     let running = "SELECT count(*) FROM muster_runs";
     until("the end of the stopped build", || (sites::number(cluster, running) == 0).then_some(()));

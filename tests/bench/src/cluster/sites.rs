@@ -1,7 +1,7 @@
 //! Clusters for measurements, and questions to their database.
 
 use muster_tests::until;
-use muster_torture::cluster::{Cluster, Size};
+use muster_torture::cluster::{Cluster, Ground, Size};
 
 /// Builders; a builder has one build at a time on a worker.
 const BUILDERS: usize = 10;
@@ -26,7 +26,7 @@ pub fn symmetric(masters: usize, workers: usize, max_builds: usize, builders: &s
         own: workers,
         stock: 0,
         max_builds,
-        direct: true,
+        ground: Ground::Direct,
         crossbar: false,
         clocks: false,
     };
