@@ -40,8 +40,8 @@ use network::State;
 use trace::Trace;
 use worker::{SimulatedWorker, Truth};
 
-/// Seeds of a run in CI: less than a minute of one core.
-const SEEDS: u64 = 2000;
+/// Seeds of a run in CI: a minute of two cores.
+const SEEDS: u64 = 1000;
 /// Seeds that are run twice in CI.
 const REPEATED: u64 = 40;
 /// How often a lease is renewed.
@@ -74,10 +74,20 @@ struct Master {
     id: MasterId,
     trust: Trust,
     leaving: CancellationToken,
+    /// Its lease is no longer renewed: last of all, when everything else has ended.
+    over: CancellationToken,
     renews: Arc<AtomicBool>,
     running: JoinHandle<()>,
     tracker: TaskTracker,
     _active: watch::Sender<Arc<Active>>,
+}
+
+impl Master {
+    async fn stop(&mut self) {
+        self.leaving.cancel();
+        (&mut self.running).await.unwrap();
+        self.over.cancel();
+    }
 }
 
 struct World {
@@ -208,13 +218,15 @@ impl World {
         self.builders = active.ids.builders.values().copied().collect();
         let (sender, receiver) = watch::channel(Arc::new(active));
         let engine = Engine::new(data.clone(), id, self.directory.path().to_owned(), receiver, 1);
-        let (leaving, renews) = (CancellationToken::new(), Arc::new(AtomicBool::new(true)));
+        let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
+        let renews = Arc::new(AtomicBool::new(true));
         let keeper = Keeper { data: data.clone(), id, incarnation, reckless: self.reckless };
-        tokio::spawn(keeper.keep(renews.clone(), leaving.clone()));
+        tokio::spawn(keeper.keep(renews.clone(), over.clone()));
         tokio::spawn(watch_peers(data, id, Some(engine.clone()), leaving.clone()));
         let (running, shutdown) = (engine.clone(), leaving.clone());
         let running = tokio::spawn(async move { running.run(shutdown).await.unwrap() });
-        Master { engine, id, trust, leaving, renews, running, tracker: TaskTracker::new(), _active: sender }
+        let tracker = TaskTracker::new();
+        Master { engine, id, trust, leaving, over, renews, running, tracker, _active: sender }
     }
 
     async fn restart_master(&mut self, number: usize) {
@@ -222,8 +234,7 @@ impl World {
         if !self.reckless && !self.masters[number].renews.load(Ordering::Relaxed) {
             return self.crash_master(number).await;
         }
-        self.masters[number].leaving.cancel();
-        (&mut self.masters[number].running).await.unwrap();
+        self.masters[number].stop().await;
         self.masters[number] = self.start_master(number).await;
     }
 
@@ -234,6 +245,7 @@ impl World {
         master.renews.store(false, Ordering::Relaxed);
         master.running.abort();
         master.leaving.cancel();
+        master.over.cancel();
         for (worker, _) in self.workers.iter().zip(&self.dialled).filter(|(_, at)| **at == number) {
             worker.disturb(State::Broken);
         }
@@ -311,8 +323,7 @@ impl World {
             self.redial();
         }
         for master in &mut self.masters {
-            master.leaving.cancel();
-            (&mut master.running).await.unwrap();
+            master.stop().await;
         }
     }
 }
@@ -351,11 +362,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(self, renews: Arc<AtomicBool>, leaving: CancellationToken) {
+    async fn keep(self, renews: Arc<AtomicBool>, over: CancellationToken) {
         loop {
             tokio::select! {
                 () = sleep(RENEWAL) => {}
-                () = leaving.cancelled() => return,
+                () = over.cancelled() => return,
             }
             let asked = Moment::now();
             if renews.load(Ordering::Relaxed)
