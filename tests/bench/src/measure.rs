@@ -85,12 +85,18 @@ pub fn dispatch(contender: &mut dyn Contender, sizes: Sizes) -> Vec<Dispatch> {
 
 /// The same, once.
 pub fn dispatch_once(contender: &dyn Contender, builds: usize) -> Dispatch {
+    dispatch_and_tell(contender, builds, || ())
+}
+
+/// The same; tells when all builds are forced and none has begun.
+pub fn dispatch_and_tell(contender: &dyn Contender, builds: usize, forced: impl FnOnce()) -> Dispatch {
     let (process, memory) = (contender.process(), usage::memory(contender.process()));
     let done = contender.commands_done();
     set_paused(contender, true);
     let forcing = Meter::start(process);
     force_all(contender, builds);
     let (force_seconds, force_cpu) = forcing.stop();
+    forced();
     let building = Meter::start(process);
     set_paused(contender, false);
     until("all commands", || (contender.commands_done() >= done + builds).then_some(()));

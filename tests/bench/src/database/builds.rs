@@ -14,6 +14,8 @@ use crate::{
 
 /// Builds, one after the other.
 const BUILDS: usize = 200;
+/// Builds in one go.
+const MANY: usize = 300;
 /// How long an idle master is watched: what it does by itself is no build's cost.
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -28,6 +30,8 @@ struct Meter<'a> {
 
 struct Cost {
     seconds: f64,
+    /// Until all transactions were reported.
+    reported: f64,
     commits: f64,
     rollbacks: f64,
     /// Milliseconds.
@@ -46,6 +50,7 @@ impl Meter<'_> {
         let (commits, rollbacks) = transactions(self.server);
         Cost {
             seconds,
+            reported: self.begin.elapsed().as_secs_f64(),
             commits: (commits - self.commits) as f64,
             rollbacks: (rollbacks - self.rollbacks) as f64,
             cpu: cpu.as_secs_f64() * 1e3,
@@ -53,9 +58,9 @@ impl Meter<'_> {
     }
 }
 
-/// Commits and roll-backs so far. Servers report them with a delay of a second at most; looking itself counts, too.
+/// Commits and roll-backs so far. A connection that rests reports its own only after ten seconds; looking itself counts, too.
 fn transactions(server: &Postgres) -> (i64, i64) {
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_secs(11));
     let query = "SELECT xact_commit || ' ' || xact_rollback FROM pg_stat_database WHERE datname = 'buildbot'";
     let row = server.sql("buildbot", query);
     let (commits, rollbacks) = row.split_once(' ').unwrap();
@@ -80,23 +85,29 @@ pub fn on_postgres() {
     }
     let cost = meter.stop();
     let builds = BUILDS as f64;
-    let each = |busy: f64, idle_figure: f64| (busy - idle_figure / idle.seconds * cost.seconds) / builds;
+    let each = |busy: f64, idle_figure: f64| (busy - idle_figure / idle.reported * cost.reported) / builds;
+    let cpu_of_idle = idle.cpu / idle.seconds * cost.seconds;
     println!(
         "PostgreSQL, trivial builds one at a time: {:.1} transactions that write, {:.1} that read, {:.2} ms of the server's CPU, \
          {:.2} ms of the master's; idle {:.1} transactions/s",
         each(cost.commits, idle.commits),
         each(cost.rollbacks, idle.rollbacks),
-        each(cost.cpu, idle.cpu),
+        (cost.cpu - cpu_of_idle) / builds,
         (usage::cpu(master.process()) - cpu).as_secs_f64() * 1e3 / builds,
-        (idle.commits + idle.rollbacks) / idle.seconds,
+        (idle.commits + idle.rollbacks) / idle.reported,
     );
-    let server_cpu = usage::cpu_of_tree(server.id());
-    let many = measure::dispatch_once(&master, 300);
+    // Every connection plans a statement anew the first few times.
+    measure::dispatch_once(&master, MANY);
+    let begin = usage::cpu_of_tree(server.id());
+    let mut forced = begin;
+    let many = measure::dispatch_and_tell(&master, MANY, || forced = usage::cpu_of_tree(server.id()));
+    let of_each = |cpu: Duration| cpu.as_secs_f64() * 1e3 / MANY as f64;
     println!(
-        "PostgreSQL, 300 trivial builds in one go: {:.0} builds/s, {:.2} ms of the master's CPU each; with their forces {:.2} ms \
-         of the server's",
+        "PostgreSQL, {MANY} trivial builds in one go: {:.0} builds/s, {:.2} ms of the master's CPU each; of the server's, {:.2} ms \
+         for its force and {:.2} ms for its build",
         many.builds_per_second,
         many.cpu_per_build,
-        (usage::cpu_of_tree(server.id()) - server_cpu).as_secs_f64() * 1e3 / 300.0,
+        of_each(forced - begin),
+        of_each(usage::cpu_of_tree(server.id()) - forced),
     );
 }
