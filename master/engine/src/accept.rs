@@ -28,7 +28,8 @@ const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
 struct LetIn {
     slot: Slot,
     link: MasterLink,
-    opening: Opening,
+    /// Boxed: futures that hand it on have room for it once more each.
+    opening: Box<Opening>,
     bound: bool,
 }
 
@@ -205,7 +206,7 @@ impl Engine {
                 }
             });
         }
-        Some(LetIn { slot, link, opening, bound })
+        Some(LetIn { slot, link, opening: Box::new(opening), bound })
     }
 
     /// Leads a worker's connection to its end. What is done only before and after is boxed: this future lives as long as
@@ -218,7 +219,7 @@ impl Engine {
             ..Terms::new(self.0.generation, Epoch(1))
         };
         let trust = self.data().trust().clone();
-        let ended = link.converse_while(opening, terms, &move || trust.is_held()).await;
+        let ended = link.converse_while(*opening, terms, &move || trust.is_held()).await;
         tracing::debug!(worker = slot.name(), reason = %ended, "a connection ended");
         // A worker that came back as another process is not gone.
         if !link.is_connected()

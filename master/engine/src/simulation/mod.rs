@@ -40,8 +40,8 @@ use network::State;
 use trace::Trace;
 use worker::{SimulatedWorker, Truth};
 
-/// Seeds of a run in CI: a minute of two cores.
-const SEEDS: u64 = 1000;
+/// Seeds of a run in CI: two minutes of two cores.
+const SEEDS: u64 = 2000;
 /// Seeds that are run twice in CI.
 const REPEATED: u64 = 40;
 /// How often a lease is renewed.
