@@ -329,16 +329,17 @@ impl Slot {
         (link, Some(events))
     }
 
-    /// Carries the news of one life of the worker to its runs, until the session is replaced.
+    /// Carries the news of one life of the worker to its runs, until the session is replaced. What an idle worker has none of
+    /// is boxed.
     pub(crate) async fn pump(&self, boot: BootId, mut events: MasterEvents) {
         while let Some(event) = events.next().await {
             match event {
                 MasterEvent::Connected { dial_no, unclaimed } => self.connected(&boot, dial_no, unclaimed),
                 MasterEvent::Disconnected { dial_no, reason } => self.disconnected(&boot, dial_no, &reason),
                 MasterEvent::Update { command, number, body } => {
-                    self.deliver(command, CommandNews::Update(number, body)).await;
+                    Box::pin(self.deliver(command, CommandNews::Update(number, body))).await;
                 }
-                MasterEvent::Lost { command } => self.deliver(command, CommandNews::Lost).await,
+                MasterEvent::Lost { command } => Box::pin(self.deliver(command, CommandNews::Lost)).await,
                 MasterEvent::ShutdownRequested => self.leave(),
                 MasterEvent::Over => self.is_over(&boot),
             }

@@ -126,9 +126,10 @@ where
         end = watch_time(shared, serial) => end,
     };
     hang_up.reason = end.to_string();
-    part(&mut outgoing, &end, M::farewell(&hang_up.reason)).await;
+    // Boxed: nothing of the end takes room in the thousands of connections that go on.
+    Box::pin(part(&mut outgoing, &end, M::farewell(&hang_up.reason))).await;
     drop(hang_up);
-    match shared.deliver(&mut events).await {
+    match Box::pin(shared.deliver(&mut events)).await {
         Ok(()) => end,
         Err(no_receiver) => no_receiver,
     }

@@ -75,7 +75,7 @@ impl MasterLink {
             let wrong =
                 Disconnect::WrongBoot { session: self.boot_id.clone(), opening: opening.boot_id().clone() };
             let code = RefusalCode::Unavailable;
-            opening.refuse(Refusal::new(code, wrong.to_string())).await;
+            Box::pin(opening.refuse(Refusal::new(code, wrong.to_string()))).await;
             return wrong;
         }
         let Opening { admitted, mut transport } = opening;
@@ -83,7 +83,7 @@ impl MasterLink {
         let Some(serial) = connected else {
             let (code, reason) =
                 (RefusalCode::StaleDial, "a later connection of this worker is here".to_owned());
-            transport.turn_away(Refusal::new(code, reason)).await;
+            Box::pin(transport.turn_away(Refusal::new(code, reason))).await;
             return Disconnect::Superseded;
         };
         let next = || self.shared.line(serial)?.poll_transmit(link::now(), gate());
