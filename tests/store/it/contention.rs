@@ -55,8 +55,11 @@ impl Cluster {
     async fn play(&self, round: &Round) {
         let builders = &self.builders[..round.builders];
         let mut wanted = data::requests(&self.dbs[0], builders, round.requests).await;
+        // Two of them are one master, which takes some requests to build and others to cancel them.
+        let mut masters = self.masters.clone();
+        masters[MASTERS - 1] = masters[MASTERS - 2];
         let takers =
-            round.masters.iter().zip(&self.dbs).zip(&self.masters).map(|((habit, db), master)| async move {
+            round.masters.iter().zip(&self.dbs).zip(&masters).map(|((habit, db), master)| async move {
                 let (batch, choose) = *habit;
                 if choose {
                     choose_and_take(db, *master, builders, batch).await
@@ -66,7 +69,7 @@ impl Cluster {
             });
         let taken = join_all(takers).await;
         let mut by_request: BTreeMap<RequestId, MasterId> = BTreeMap::new();
-        for (master, requests) in self.masters.iter().zip(taken) {
+        for (master, requests) in masters.iter().zip(taken) {
             for request in requests {
                 let before = by_request.insert(request, *master);
                 assert_eq!(before, None, "request {request} was taken twice");
@@ -174,11 +177,28 @@ async fn configure_at_once(cluster: &Cluster) {
     assert!(configured.iter().all(|id| *id == configured[0]), "{configured:?}");
 }
 
+/// Tasks of one master that want the same requests at the same moment: one of them gets each.
+async fn take_the_same(cluster: &Cluster) {
+    const ROUNDS: usize = 40;
+    let master = cluster.masters[0];
+    for _ in 0..ROUNDS {
+        let wanted = data::requests(&cluster.dbs[0], &cluster.builders, MASTERS).await;
+        let wanted = wanted.as_slice();
+        let takers = cluster.dbs.iter().map(|db| async move {
+            tx(db, |tx| async move { buildsets::claim_free(&tx, wanted, claim(master)).await }).await
+        });
+        let mut taken: Vec<RequestId> = join_all(takers).await.into_iter().flatten().collect();
+        taken.sort();
+        assert_eq!(taken, wanted);
+    }
+}
+
 fn contend(url: &DbUrl) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let cluster = runtime.block_on(Cluster::start(url));
     runtime.block_on(configure_at_once(&cluster));
     runtime.block_on(number_builds(&cluster));
+    runtime.block_on(take_the_same(&cluster));
     let claimed = runtime.block_on(async {
         let db = &cluster.dbs[0];
         let (master, builders) = (cluster.masters[0], &cluster.builders);
