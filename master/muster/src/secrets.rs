@@ -42,18 +42,6 @@ impl RenderContext for Secrets {
         None
     }
 
-    fn source_stamp(&self, _codebase: &str, _attribute: &str) -> Option<Value> {
-        None
-    }
-
-    fn worker_info(&self, _key: &str) -> Option<Value> {
-        None
-    }
-
-    fn build_url(&self) -> Option<String> {
-        None
-    }
-
     fn answer(&self, request: &Request) -> Option<Answer> {
         let Request::Secret { name } = request else { return None };
         self.0.get(name).cloned().map(Answer::Value)

@@ -21,22 +21,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What renderables are rendered against: a build's view of the world, or a scheduler's.
+/// Whoever has nothing of a kind leaves its method out.
 pub trait RenderContext {
     /// The value of a property; `None` when it isn't set.
     fn property(&self, name: &str) -> Option<&Value>;
 
     /// An attribute (`branch`, `revision`, `repository`, `project`, `codebase`, `patch_…`) of the sourcestamp of
     /// `codebase`. `None` when there is no such codebase or attribute; `Some(Value::Null)` when it is not set.
-    fn source_stamp(&self, codebase: &str, attribute: &str) -> Option<Value>;
+    fn source_stamp(&self, _codebase: &str, _attribute: &str) -> Option<Value> {
+        None
+    }
 
     /// An item of the worker's info (`admin`, `host`, `version`, `system`, `basedir`, …).
-    fn worker_info(&self, key: &str) -> Option<Value>;
+    fn worker_info(&self, _key: &str) -> Option<Value> {
+        None
+    }
 
     /// The address of the build's page, if there is a build.
-    fn build_url(&self) -> Option<String>;
+    fn build_url(&self) -> Option<String> {
+        None
+    }
 
     /// The answer to a request that an earlier rendering listed as pending; `None` when nobody has asked it yet.
-    fn answer(&self, request: &Request) -> Option<Answer>;
+    fn answer(&self, _request: &Request) -> Option<Answer> {
+        None
+    }
 }
 
 /// Something that only somebody else can answer.

@@ -100,22 +100,6 @@ impl RenderContext for Standalone<'_> {
     fn property(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
-
-    fn source_stamp(&self, _codebase: &str, _attribute: &str) -> Option<Value> {
-        None
-    }
-
-    fn worker_info(&self, _key: &str) -> Option<Value> {
-        None
-    }
-
-    fn build_url(&self) -> Option<String> {
-        None
-    }
-
-    fn answer(&self, _request: &Request) -> Option<Answer> {
-        None
-    }
 }
 
 /// Python's idea of truth.
