@@ -72,6 +72,8 @@ fn no_build_suffers_while_the_router_is_away_and_pages_are_fresh_soon_after_its_
         seen.built(request, Results::Success);
         assert_eq!(seen.builds_of(request).len(), 1, "no build was begun twice");
     }
+    // The one that shows pages may be back first. What happens until the other one is, is told by a look, not by an event.
+    until("both are back", || (figure(master.web, "muster_bus_connected") == Some(1.0)).then_some(()));
     let after = rest.force("quick", json!({"reason": "told again"}));
     let built = rest.built(after, Results::Success);
     events.wait_for_one("builds/*/finished", |build| build["buildid"] == json!(built));

@@ -5,6 +5,9 @@ use muster_core::Topic;
 /// Stands before every routing key.
 pub const EVERYTHING: &str = "org.buildbot.mq.";
 
+/// What a master tells the others when it could not tell them everything: Muster's own, nothing of Buildbot listens to it.
+pub const MISSED: &str = "org.buildbot.mq.muster.missed";
+
 /// The URI of a topic.
 pub fn topic_uri(topic: &Topic) -> String {
     format!("{EVERYTHING}{}", topic.0.join("."))

@@ -1,7 +1,8 @@
 //! The bus between masters: a session on a WAMP router.
 //!
 //! The router is an accelerator. While it is away events stay inside the process; what others should have heard is
-//! dropped and counted, because the database has it. When it is back, everybody is told to look once.
+//! dropped and counted, because the database has it. When it is back, everybody is told to look once: a master's own
+//! subscribers as soon as it is, those of the others as soon as whoever dropped something for them is, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::in_process::InProcess;
-use super::names::{EVERYTHING, topic_of, topic_uri};
+use super::names::{EVERYTHING, MISSED, topic_of, topic_uri};
 use super::{Carrier, Event, Origin, Received};
 
 /// Events that may wait for the connection to the router (8192: the burst of some hundred builds). What finds no room is
@@ -56,6 +57,8 @@ struct Shared {
     local: InProcess,
     connected: AtomicBool,
     joined: watch::Sender<bool>,
+    /// Something was dropped that other masters have not been told to look for yet.
+    owes_a_look: AtomicBool,
 }
 
 /// An event that waits for the connection.
@@ -70,6 +73,7 @@ pub(crate) fn pair(options: WampOptions) -> (Wamp, WampDriver) {
         local: InProcess::default(),
         connected: AtomicBool::new(false),
         joined: watch::Sender::new(false),
+        owes_a_look: AtomicBool::new(false),
     });
     shared.local.counters.announce();
     (Wamp { shared: shared.clone(), queue }, WampDriver { options, shared, waiting })
@@ -80,11 +84,15 @@ impl Carrier for Wamp {
         let event = Arc::new(event);
         self.shared.local.publish_shared(event.clone());
         let counters = &self.shared.local.counters;
-        if !self.shared.connected.load(Ordering::Relaxed) {
-            counters.dropped_router_away.increment();
+        let dropped = if !self.shared.connected.load(Ordering::Relaxed) {
+            &counters.dropped_router_away
         } else if self.queue.try_send(Waiting { event, since: Instant::now() }).is_err() {
-            counters.dropped_queue_full.increment();
-        }
+            &counters.dropped_queue_full
+        } else {
+            return;
+        };
+        dropped.increment();
+        self.shared.owes_a_look.store(true, Ordering::Relaxed);
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Received> {
@@ -190,6 +198,8 @@ impl WampDriver {
         while self.waiting.try_recv().is_ok() {
             self.shared.local.counters.dropped_router_away.increment();
         }
+        // Nobody knows how much of what was sent arrived.
+        self.shared.owes_a_look.store(true, Ordering::Relaxed);
         match outcome {
             Ok(()) => {
                 connection.leave().await;
@@ -217,6 +227,10 @@ impl WampDriver {
         let mut session = Session { subscribing: request, acknowledging: None, told_refusal: false };
         let mut events = Vec::with_capacity(BATCH);
         loop {
+            if self.shared.must_tell_others() {
+                let frame = self.tell_others(connection);
+                connection.send([frame]).await?;
+            }
             tokio::select! {
                 incoming = connection.next() => self.take(incoming?, &mut session)?,
                 taken = self.waiting.recv_many(&mut events, BATCH) => {
@@ -247,6 +261,15 @@ impl WampDriver {
         }
         let frames = self.encode(connection, &events, session);
         connection.send(frames).await
+    }
+
+    /// Tells the other masters to look at everything once.
+    fn tell_others(&self, connection: &mut Connection) -> Frame {
+        let published =
+            connection.client().publish(MISSED, Dict::new(), Payload::one(serde_json::Value::Null));
+        let (_, frame) = published.expect("an open session takes one request after the other");
+        self.shared.local.counters.sent.increment();
+        frame
     }
 
     fn encode(&self, connection: &mut Connection, events: &[Waiting], session: &mut Session) -> Vec<Frame> {
@@ -300,6 +323,9 @@ impl WampDriver {
                     );
                 }
             }
+            Incoming::Event { details, .. } if topic_text(&details) == Some(MISSED) => {
+                self.shared.local.tell(Received::Missed(1));
+            }
             Incoming::Event { details, payload, .. } => match event(&details, payload) {
                 Some(event) => {
                     counters.received.increment();
@@ -325,6 +351,11 @@ struct Session {
 }
 
 impl Shared {
+    /// Whether others can be told, and have to be: once.
+    fn must_tell_others(&self) -> bool {
+        self.connected.load(Ordering::Relaxed) && self.owes_a_look.swap(false, Ordering::Relaxed)
+    }
+
     fn connected(&self, is: bool) {
         self.connected.store(is, Ordering::Relaxed);
         self.joined.send_replace(is);
@@ -351,9 +382,13 @@ fn text_of(payload: &Payload) -> String {
     payload.args.first().and_then(|text| text.as_str()).unwrap_or_default().to_owned()
 }
 
+fn topic_text(details: &Dict) -> Option<&str> {
+    details.get("topic")?.as_str()
+}
+
 /// An event of another master. Buildbot sends null where it has no payload that JSON can hold.
 fn event(details: &Dict, payload: Payload) -> Option<Event> {
-    let topic = topic_of(details.get("topic")?.as_str()?)?;
+    let topic = topic_of(topic_text(details)?)?;
     let payload = payload.args.into_iter().next().unwrap_or_default();
     Some(Event { topics: vec![topic], payload, origin: Origin::Elsewhere })
 }

@@ -189,6 +189,30 @@ async fn a_master_goes_on_without_the_router_and_looks_once_when_it_is_back() {
     driver.stop().await;
 }
 
+/// The one that is back first may have looked before the other one did what it could not tell.
+#[tokio::test]
+async fn a_master_that_is_back_late_lets_the_others_look_again() {
+    let site = Site::new().await;
+    let router = site.router(RouterConfig::open(REALM));
+    let (early, driver) = site.bus(Credentials::Anonymous);
+    assert!(early.ready(PATIENCE).await);
+    let mut events = early.subscribe();
+
+    let tls = ClientTls::default();
+    let options =
+        WampOptions { url: site.url(), realm: REALM.to_owned(), credentials: Credentials::Anonymous, tls };
+    let (late, late_driver) = Bus::wamp(options);
+    site.publish(&late, &["builds/1/finished"], Value::Null).await;
+    assert_eq!(counter(&late, "dropped_router_away"), 1);
+    let late_driver = Running::spawn(|stop| late_driver.run(stop));
+    assert!(matches!(next(&mut events).await, Received::Missed(_)));
+    site.publish(&late, &["builds/2/finished"], Value::Null).await;
+    assert_eq!(event(&mut events).await.0, ["builds/2/finished"], "and only once");
+    driver.stop().await;
+    late_driver.stop().await;
+    router.stop().await;
+}
+
 #[tokio::test]
 async fn a_refused_master_tells_and_counts_and_does_not_hurry() {
     let site = Site::new().await;
