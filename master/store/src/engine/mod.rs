@@ -1,10 +1,7 @@
 //! The engines behind one face.
 
 mod mysql;
-mod mysql_values;
 mod postgres;
-mod postgres_deferred;
-mod postgres_values;
 mod sqlite;
 mod tls;
 

@@ -3,7 +3,7 @@
 use deadpool_postgres::Object;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 
-use super::postgres_values::Param;
+use super::values::Param;
 
 /// One of them.
 pub(super) struct Deferred {

@@ -1,5 +1,8 @@
 //! PostgreSQL: pipelined statements over a pool of connections that are made when they are needed.
 
+mod deferred;
+mod values;
+
 use std::{
     error::Error as _,
     fmt::Write as _,
@@ -24,12 +27,10 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    Mode,
-    postgres_deferred::{Deferred, prepared_all, run_all},
-    postgres_values::{Cell, Param},
-    tls,
-};
+use deferred::{Deferred, prepared_all, run_all};
+use values::{Cell, Param};
+
+use super::{Mode, tls};
 use crate::{
     Error, Result, Row, Value,
     url::{Pool, ServerUrl, TlsMode},

@@ -1,5 +1,7 @@
 //! MySQL and MariaDB: a pool of connections that are made when they are needed.
 
+mod values;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,10 +16,9 @@ use mysql_async::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    Mode,
-    mysql_values::{Charset, from_mysql, to_mysql},
-};
+use values::{Charset, from_mysql, to_mysql};
+
+use super::Mode;
 use crate::{
     Error, Result, Row, Value,
     dialect::Rendered,
