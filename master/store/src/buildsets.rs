@@ -9,7 +9,7 @@ use muster_core::{
 };
 
 use crate::{
-    Error, Result, Row, Tx,
+    Committed, Db, Error, Result, Row, Tx, Value,
     dialect::{expand_list, padded},
     json_text, params,
 };
@@ -130,9 +130,12 @@ pub async fn claim(tx: &Tx, request: RequestId, claim: Claim) -> Result<bool> {
     Ok(tx.execute(insert, params![claim.master, claim.at, request]).await? == 1)
 }
 
-/// Takes several requests that are built together, all or none: [`Error::Claimed`] rolls the transaction back.
-pub async fn claim_all(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<()> {
-    if claim_open(tx, requests, claim).await? == requests.len() as u64 { Ok(()) } else { Err(Error::Claimed) }
+/// Takes several requests that are built together, all or none, in a transaction of its own: with [`Error::Claimed`],
+/// somebody else has one of them, or it is done.
+pub async fn take_all(db: &Db, requests: &[RequestId], claim: Claim) -> Result<Committed<()>> {
+    let (insert, params) = claim_statement(requests, claim);
+    let taken = db.exactly(requests.len() as u64, "take_all", &insert, params).await?;
+    taken.ok_or(Error::Claimed)
 }
 
 /// Takes the next requests of some builders, at most `limit`, in the order of [`pending`]. What another master is just
@@ -177,12 +180,21 @@ async fn lock_free(tx: &Tx, requests: &[RequestId]) -> Result<BTreeSet<RequestId
     rows.iter().map(|row| row.int(0).map(RequestId)).collect()
 }
 
-async fn claim_open(tx: &Tx, requests: impl IntoIterator<Item = &RequestId>, claim: Claim) -> Result<u64> {
+async fn claim_open(tx: &Tx, requests: &BTreeSet<RequestId>, claim: Claim) -> Result<u64> {
+    let (insert, params) = claim_statement(requests, claim);
+    tx.execute(&insert, params).await
+}
+
+/// Claims those of the requests that are open, claimed by nobody and not just being taken.
+fn claim_statement<'a>(
+    requests: impl IntoIterator<Item = &'a RequestId>,
+    claim: Claim,
+) -> (String, Vec<Value>) {
     let requests = padded(requests.into_iter().map(|request| (*request).into()).collect());
     let insert = "INSERT INTO buildrequest_claims (brid, masterid, claimed_at) SELECT id, ?, ? FROM buildrequests \
                   WHERE id IN (??) AND complete = 0 FOR UPDATE SKIP LOCKED ON CONFLICT DO NOTHING";
     let insert = expand_list(insert, requests.len());
-    tx.execute(&insert, params![claim.master, claim.at].into_iter().chain(requests).collect()).await
+    (insert, params![claim.master, claim.at].into_iter().chain(requests).collect())
 }
 
 /// Gives a request back: it is pending again. `owner` is who has the claim, not who calls.
@@ -266,10 +278,10 @@ pub async fn complete_those_done(
     Ok(completed)
 }
 
-/// Changes the priority of an open request. `false`: there is none.
-pub async fn set_priority(tx: &Tx, request: RequestId, priority: i64) -> Result<bool> {
+/// Changes the priority of an open request. `None`: there is none.
+pub async fn set_priority(db: &Db, request: RequestId, priority: i64) -> Result<Option<Committed<()>>> {
     let update = "UPDATE buildrequests SET priority = ? WHERE id = ? AND complete = 0";
-    Ok(tx.execute(update, params![priority, request]).await? == 1)
+    db.exactly(1, "set_priority", update, params![priority, request]).await
 }
 
 /// Pending requests of one builder that are older than `before`: candidates for being collapsed.

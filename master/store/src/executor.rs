@@ -141,9 +141,37 @@ impl Db {
                 Err(Failed::ForGood(error)) => return Err(error),
                 Err(Failed::MayBeRetried(error)) => error,
             };
-            let Some(wait) = attempts.next(&failed) else { return Err(failed.into()) };
-            tracing::debug!(name, conflicts = attempts.conflicts, error = %failed, "transaction runs again");
-            tokio::time::sleep(wait).await;
+            attempts.pause(name, failed).await?;
+        }
+    }
+
+    /// Runs one statement that is a transaction by itself, if it changes exactly so many rows; otherwise nothing is changed,
+    /// and the answer is `None`. Where the server allows it, that is one round trip.
+    pub(crate) async fn exactly(
+        &self,
+        rows: u64,
+        name: &'static str,
+        statement: &str,
+        params: Vec<Value>,
+    ) -> Result<Option<Committed<()>>> {
+        let rendered = self.0.statements.get(statement, Purpose::Run);
+        let mut attempts = Attempts::new(self.0.engine.reconnect_timeout());
+        loop {
+            self.travel().await;
+            let outcome = match self.0.engine.begin(Mode::Write).await {
+                Ok(connection) => connection.only(&rendered, params.clone(), rows).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(done) => {
+                    self.record(name, &attempts);
+                    self.travel().await;
+                    return Ok(done.then_some(Committed(())));
+                }
+                Err(Error::Unknown { reason, .. }) => return Err(Error::Unknown { name, reason }),
+                Err(error) if error.is_transient() => attempts.pause(name, error).await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -261,6 +289,14 @@ struct Attempts {
 impl Attempts {
     fn new(reconnect_timeout: Duration) -> Attempts {
         Attempts { started: Instant::now(), conflicts: 0, pause: RETRY_WAIT, reconnect_timeout }
+    }
+
+    /// Waits before the next attempt; when it was enough, the error is the answer.
+    async fn pause(&mut self, name: &'static str, error: Error) -> Result<()> {
+        let Some(wait) = self.next(&error) else { return Err(error) };
+        tracing::debug!(name, conflicts = self.conflicts, %error, "transaction runs again");
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// The wait before the next attempt, or `None` when it is enough.

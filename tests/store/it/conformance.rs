@@ -258,13 +258,7 @@ async fn requests_wait_in_their_order(ground: &Ground) {
     };
     assert_eq!(order(10).await, [ids[3], ids[1], ids[2], ids[0]]);
     assert_eq!(order(2).await, [ids[3], ids[1]]);
-    assert!(
-        tx(db, |tx| {
-            let id = ids[0];
-            async move { buildsets::set_priority(&tx, id, 9).await }
-        })
-        .await
-    );
+    assert!(buildsets::set_priority(db, ids[0], 9).await.unwrap().is_some());
     assert_eq!(order(1).await, [ids[0]]);
     let taken =
         tx(db, |tx| async move { buildsets::claim_next(&tx, &[builder], 3, claim(master)).await }).await;
@@ -319,14 +313,7 @@ async fn a_merged_set_is_claimed_whole_or_not_at_all(ground: &Ground) {
     let set = data::requests(db, &builders, 3).await;
     let middle = set[1];
     assert!(tx(db, |tx| async move { buildsets::claim(&tx, middle, claim(two)).await }).await);
-    let take = || async {
-        let set = set.clone();
-        db.tx("claim_set", |tx| {
-            let set = set.clone();
-            async move { buildsets::claim_all(&tx, &set, claim(one)).await }
-        })
-        .await
-    };
+    let take = || buildsets::take_all(db, &set, claim(one));
     assert!(matches!(take().await, Err(Error::Claimed)));
     let builder = builders[0];
     let waiting = tx(db, |tx| async move { buildsets::pending(&tx, &[builder], 100).await }).await;

@@ -1,6 +1,6 @@
 //! Many masters on one database: nothing is taken twice, nothing is lost.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use muster_bus::Bus;
@@ -112,12 +112,8 @@ async fn choose_and_take(db: &Db, master: MasterId, builders: &[BuilderId], batc
     while !nothing_waits(db, builders).await {
         let waiting: Result<Vec<_>> =
             db.read("look", |tx| async move { buildsets::pending(&tx, builders, batch).await }).await;
-        let set: Arc<[RequestId]> = waiting.unwrap().iter().map(|pending| pending.id).collect();
-        let taken = db.tx("take", |tx| {
-            let set = set.clone();
-            async move { buildsets::claim_all(&tx, &set, claim(master)).await }
-        });
-        match taken.await {
+        let set: Vec<RequestId> = waiting.unwrap().iter().map(|pending| pending.id).collect();
+        match buildsets::take_all(db, &set, claim(master)).await {
             Ok(_) => all.extend(set.iter()),
             Err(Error::Claimed) => {}
             Err(error) => panic!("{error}"),

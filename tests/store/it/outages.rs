@@ -2,11 +2,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use muster_core::Timestamp;
-use muster_store::{Db, DbUrl, Result, control, params};
+use muster_core::{RequestId, Timestamp};
+use muster_store::{Db, DbUrl, Error, Result, buildsets, control, params};
 use muster_store_tests::{
     MariaDb, Postgres, Server,
-    data::tx,
+    data::{self, claim, tx},
     proxy::{Loss, Proxy},
 };
 
@@ -26,17 +26,45 @@ async fn count(db: &Db, target: i64) -> i64 {
     .await
 }
 
+const LOSSES: [Loss; 3] = [Loss::Request, Loss::Answer, Loss::Late];
+
 async fn commits_get_lost(url: impl Fn(u16) -> String, port: u16) {
     let proxy = Proxy::start(port).await;
     let parse = |url: String| DbUrl::parse(&url, Path::new("/")).unwrap();
     let direct = Db::upgrade(&parse(url(port))).await.unwrap();
     let db = Db::open(&parse(url(proxy.address.port()))).await.unwrap();
-    for (target, loss) in [(1, Loss::Request), (2, Loss::Answer), (3, Loss::Request), (4, Loss::Answer)] {
+    for (target, loss) in (1..).zip([LOSSES, LOSSES].concat()) {
         write(&db, 100 + target).await.unwrap();
-        proxy.lose(loss);
+        proxy.lose_commit(loss);
         write(&db, target).await.unwrap();
-        assert!(proxy.has_lost());
+        proxy.has_lost().await;
         assert_eq!(count(&direct, target).await, 1, "{loss:?}");
+    }
+    claims_get_lost(&proxy, &direct, &db).await;
+}
+
+/// Claims that are their own transaction: one message, one answer.
+async fn claims_get_lost(proxy: &Proxy, direct: &Db, db: &Db) {
+    let masters = data::masters(direct, 2).await;
+    let (me, other) = (masters[0], masters[1]);
+    let (builders, _) = data::builders(direct, me, 1).await;
+    let take = async |set: &[RequestId]| buildsets::take_all(db, set, claim(me)).await;
+    let other_takes = async |request| {
+        tx(direct, |tx| async move { buildsets::claim(&tx, request, claim(other)).await }).await
+    };
+    for loss in LOSSES {
+        let set = data::requests(direct, &builders, 6).await;
+        // The connections know the statement, and are warm.
+        let _ = take(&set[..2]).await.unwrap();
+        proxy.lose_next(loss);
+        let _ = take(&set[2..4]).await.unwrap();
+        proxy.has_lost().await;
+        assert!(matches!(take(&set[2..4]).await, Err(Error::Claimed)), "{loss:?}: they are taken, once");
+        assert!(other_takes(set[5]).await);
+        proxy.lose_next(loss);
+        assert!(matches!(take(&set[4..]).await, Err(Error::Claimed)), "{loss:?}: one is somebody else's");
+        proxy.has_lost().await;
+        assert!(other_takes(set[4]).await, "{loss:?}: the other one is free");
     }
 }
 

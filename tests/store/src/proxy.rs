@@ -3,27 +3,58 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
-/// Where the next COMMIT gets lost.
+/// How the connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// On its way: the server never sees it.
+    /// What the client sends is lost on its way: the server never sees it.
     Request,
-    /// On the way back: the server has committed, and nobody hears of it.
+    /// The answer is lost on its way back: the server has done it, and nobody hears of it.
     Answer,
+    /// The client sees the connection break at once, and the server gets what was sent on it a while later.
+    Late,
 }
+
+/// When it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Commit,
+    AnythingSent,
+}
+
+/// How late "late" is: the client has long tried again by then.
+const LATE: Duration = Duration::from_millis(500);
+
+/// A server that has said nothing for so long has answered.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Stands between clients and a server.
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
-    loss: Arc<Mutex<Option<Loss>>>,
+    trap: Arc<Trap>,
+}
+
+#[derive(Default)]
+struct Trap {
+    armed: Mutex<Option<(When, Loss)>>,
+    /// Tells when a loss is over, with whatever arrives late.
+    over: Notify,
+}
+
+impl Trap {
+    fn springs(&self, commits: bool) -> Option<Loss> {
+        let armed = &mut *self.armed.lock().unwrap();
+        armed.take_if(|(when, _)| commits || *when == When::AnythingSent).map(|(_, loss)| loss)
+    }
 }
 
 impl Proxy {
@@ -31,8 +62,8 @@ impl Proxy {
     pub async fn start(port: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let loss: Arc<Mutex<Option<Loss>>> = Arc::default();
-        let armed = loss.clone();
+        let trap: Arc<Trap> = Arc::default();
+        let armed = trap.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let armed = armed.clone();
@@ -44,17 +75,24 @@ impl Proxy {
                 });
             }
         });
-        Proxy { address, loss }
+        Proxy { address, trap }
     }
 
     /// Loses the next commit.
-    pub fn lose(&self, loss: Loss) {
-        *self.loss.lock().unwrap() = Some(loss);
+    pub fn lose_commit(&self, loss: Loss) {
+        *self.trap.armed.lock().unwrap() = Some((When::Commit, loss));
     }
 
-    /// Whether it was lost meanwhile.
-    pub fn has_lost(&self) -> bool {
-        self.loss.lock().unwrap().is_none()
+    /// Loses whatever a client sends next.
+    pub fn lose_next(&self, loss: Loss) {
+        *self.trap.armed.lock().unwrap() = Some((When::AnythingSent, loss));
+    }
+
+    /// Waits until it was lost, and nothing of it can arrive any more.
+    pub async fn has_lost(&self) {
+        tokio::time::timeout(Duration::from_secs(20), self.trap.over.notified())
+            .await
+            .expect("nothing was lost");
     }
 }
 
@@ -80,23 +118,20 @@ impl Commits {
     }
 }
 
-async fn forward(mut client: TcpStream, mut server: TcpStream, armed: Arc<Mutex<Option<Loss>>>) {
+async fn forward(mut client: TcpStream, mut server: TcpStream, trap: Arc<Trap>) {
     let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
     let mut commits = Commits::default();
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(count @ 1..) = read else { return };
-                let loss = if commits.are_in(&from_client[..count]) { armed.lock().unwrap().take() } else { None };
-                if loss == Some(Loss::Request) {
+                let sent = &from_client[..count];
+                if let Some(loss) = trap.springs(commits.are_in(sent)) {
+                    lose(loss, sent, client, server).await;
+                    trap.over.notify_one();
                     return;
                 }
-                if server.write_all(&from_client[..count]).await.is_err() {
-                    return;
-                }
-                if loss == Some(Loss::Answer) {
-                    // The answer says that it is done; it ends here, with both connections.
-                    let _ = server.read(&mut from_server).await;
+                if server.write_all(sent).await.is_err() {
                     return;
                 }
             }
@@ -108,4 +143,19 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, armed: Arc<Mutex<
             }
         }
     }
+}
+
+async fn lose(loss: Loss, sent: &[u8], client: TcpStream, mut server: TcpStream) {
+    let client = (loss != Loss::Late).then_some(client);
+    match loss {
+        Loss::Request => return,
+        Loss::Answer => {}
+        Loss::Late => tokio::time::sleep(LATE).await,
+    }
+    // Where the server has ended the connection meanwhile, nothing arrives.
+    let _ = server.write_all(sent).await;
+    // It may answer in several parts; when nothing more comes, it is done. All ends here, with both connections.
+    let mut answer = vec![0; 65536];
+    while let Ok(Ok(1..)) = tokio::time::timeout(QUIET, server.read(&mut answer)).await {}
+    drop(client);
 }

@@ -149,10 +149,7 @@ impl Data {
 
     /// Changes the priority of an open request. `false`: there is no such open request.
     pub async fn set_priority(&self, request: RequestId, priority: i64) -> Result<bool> {
-        let set = self
-            .db()
-            .tx("set_priority", |tx| async move { buildsets::set_priority(&tx, request, priority).await });
-        set.await.map(|committed| committed.into_inner())
+        Ok(buildsets::set_priority(self.db(), request, priority).await?.is_some())
     }
 
     /// The orders for running builds that nobody has carried out: (build, reason).

@@ -147,6 +147,30 @@ impl Connection {
         }
     }
 
+    /// Runs the only statement of a transaction, which is committed if that changed exactly so many rows; otherwise nothing
+    /// is changed. Where the engine can, this is one round trip.
+    pub(crate) async fn only(mut self, statement: &Rendered, params: Vec<Value>, rows: u64) -> Result<bool> {
+        let done = match &mut self {
+            Connection::Sqlite(_) => None,
+            Connection::Postgres(connection) => {
+                over_network(connection.only(&statement.text, params.clone(), rows)).await
+            }
+            Connection::MySql(connection) => {
+                over_network(connection.only(statement, params.clone(), rows)).await
+            }
+        };
+        if let Some(done) = done {
+            return done;
+        }
+        match self.execute(statement, params).await {
+            Ok(changed) if changed == rows => self.commit().await.map(|()| true),
+            other => {
+                self.rollback().await;
+                other.map(|_| false)
+            }
+        }
+    }
+
     /// Commits. When the server's answer is lost, finds out what became of the transaction: `Ok` is certainly
     /// committed, a transient error is certainly not, and [`Error::Unknown`] tells that nobody can say.
     pub(crate) async fn commit(self) -> Result<()> {

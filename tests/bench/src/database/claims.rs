@@ -17,16 +17,16 @@ use mysql_async::prelude::Queryable;
 
 use super::ground::Ground;
 
-/// How long each figure is taken.
-const SPAN: Duration = Duration::from_secs(2);
+/// How long each of the two is measured at a stretch. They take turns, so that both meet the same disk.
+const SPAN: Duration = Duration::from_secs(1);
+/// How often they take turns; the medians are told.
+const ROUNDS: usize = 7;
 /// How many masters contend.
 pub const MASTERS: [usize; 3] = [1, 2, 8];
 /// Requests that are claimed together, in ours and in the bare form: as many as `next-batch10` of the bare figures takes.
 const BATCH: usize = 10;
-/// Pending requests for one figure: more than are claimed in the span.
-const PENDING: usize = 120_000;
-/// Requests for all figures.
-pub const ALL: usize = MASTERS.len() * 4 * PENDING;
+/// Pending requests: more than are claimed in a span.
+pub const PENDING: usize = 120_000;
 
 /// A known request is claimed by one statement that is its own transaction.
 const BY_ID: &str = "WITH n AS MATERIALIZED (SELECT nextval('nextbr')::int AS b), c AS (SELECT id FROM buildrequests \
@@ -38,48 +38,64 @@ const TEN_BY_ID: &str = "WITH n AS MATERIALIZED (SELECT nextval('nextbr')::int A
                          FOR UPDATE SKIP LOCKED) \
                          INSERT INTO buildrequest_claims SELECT id, 1, 1 FROM c ON CONFLICT DO NOTHING;\n";
 
-/// Prints the figures for each number of masters. There must be [`ALL`] requests.
+/// Prints the figures for each number of masters. There must be [`PENDING`] requests.
 pub async fn on_postgres(server: &Postgres, ground: &Ground) {
-    let mut firsts = (0..).map(|figure| 1 + figure * PENDING);
-    let mut first = || firsts.next().expect("it goes on for ever");
-    let restart = |sequence: usize| {
-        server.sql("buildbot", &format!("ALTER SEQUENCE nextbr RESTART {sequence}"));
-    };
-    for masters in MASTERS {
-        restart(first());
-        let bare = pgbench(server, masters, BY_ID);
-        restart((first() - 1) / BATCH + 1);
-        let bare_ten = pgbench(server, masters, TEN_BY_ID) * BATCH as f64;
-        let one = by_id(ground, masters, 1, first()).await;
-        let ten = by_id(ground, masters, BATCH, first()).await;
-        print("PostgreSQL", masters, (bare, bare_ten), (one, ten));
+    let again = || server.sql("buildbot", "TRUNCATE buildrequest_claims; ALTER SEQUENCE nextbr RESTART 1");
+    for (masters, batch) in figures() {
+        let mut turns = Turns::default();
+        for _ in 0..ROUNDS {
+            again();
+            let script = if batch == 1 { BY_ID } else { TEN_BY_ID };
+            turns.bare.push(pgbench(server, masters, script) * batch as f64);
+            again();
+            turns.ours.push(by_id(ground, masters, batch).await);
+        }
+        turns.print("PostgreSQL", masters, batch);
     }
 }
 
 /// The same.
 pub async fn on_mariadb(server: &MariaDb, ground: &Ground) {
-    let mut firsts = (0..).map(|figure| 1 + figure * PENDING);
-    let mut first = || firsts.next().expect("it goes on for ever");
-    for masters in MASTERS {
-        let bare = bare_mariadb(server, masters, 1, first()).await;
-        let bare_ten = bare_mariadb(server, masters, BATCH, first()).await;
-        let one = by_id(ground, masters, 1, first()).await;
-        let ten = by_id(ground, masters, BATCH, first()).await;
-        print("MariaDB", masters, (bare, bare_ten), (one, ten));
+    let again = || server.sql("buildbot", "TRUNCATE buildrequest_claims");
+    for (masters, batch) in figures() {
+        let mut turns = Turns::default();
+        for _ in 0..ROUNDS {
+            again();
+            turns.bare.push(bare_mariadb(server, masters, batch).await);
+            again();
+            turns.ours.push(by_id(ground, masters, batch).await);
+        }
+        turns.print("MariaDB", masters, batch);
     }
 }
 
-fn print(engine: &str, masters: usize, bare: (f64, f64), ours: (f64, f64)) {
-    println!(
-        "{engine}, claims/s with {masters} masters: one by one, bare {:.0}, ours {:.0} ({:.0} %); ten at a time, bare {:.0}, \
-         ours {:.0} ({:.0} %)",
-        bare.0,
-        ours.0,
-        100.0 * ours.0 / bare.0,
-        bare.1,
-        ours.1,
-        100.0 * ours.1 / bare.1,
-    );
+/// How many masters, and how many requests each of them takes at once.
+fn figures() -> impl Iterator<Item = (usize, usize)> {
+    [1, BATCH].into_iter().flat_map(|batch| MASTERS.map(|masters| (masters, batch)))
+}
+
+/// Claims in a second, of each turn.
+#[derive(Default)]
+struct Turns {
+    bare: Vec<f64>,
+    ours: Vec<f64>,
+}
+
+impl Turns {
+    fn print(self, engine: &str, masters: usize, batch: usize) {
+        let shares = self.bare.iter().zip(&self.ours).map(|(bare, ours)| 100.0 * ours / bare).collect();
+        println!(
+            "{engine}, claims/s with {masters} masters, {batch} at a time: bare {:.0}, ours {:.0} ({:.0} %)",
+            median(self.bare),
+            median(self.ours),
+            median(shares),
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Transactions in a second.
@@ -95,8 +111,8 @@ fn pgbench(server: &Postgres, clients: usize, script: &str) -> f64 {
     tps.parse().unwrap()
 }
 
-async fn bare_mariadb(server: &MariaDb, clients: usize, batch: usize, begin: usize) -> f64 {
-    let next = Arc::new(AtomicUsize::new(begin));
+async fn bare_mariadb(server: &MariaDb, clients: usize, batch: usize) -> f64 {
+    let next = Arc::new(AtomicUsize::new(1));
     let opts = mysql_async::Opts::from_url(&server.url("buildbot")).unwrap();
     let until = Instant::now() + SPAN;
     let clients = (0..clients).map(|_| {
@@ -114,12 +130,12 @@ async fn bare_mariadb(server: &MariaDb, clients: usize, batch: usize, begin: usi
     for client in join_all(clients).await {
         client.unwrap();
     }
-    (next.load(Ordering::Relaxed) - begin) as f64 / SPAN.as_secs_f64()
+    (next.load(Ordering::Relaxed) - 1) as f64 / SPAN.as_secs_f64()
 }
 
 /// Requests that are known to the masters, each taken by one of them, `batch` in a transaction.
-async fn by_id(ground: &Ground, masters: usize, batch: usize, begin: usize) -> f64 {
-    let next = Arc::new(AtomicUsize::new(begin));
+async fn by_id(ground: &Ground, masters: usize, batch: usize) -> f64 {
+    let next = Arc::new(AtomicUsize::new(1));
     let mut dbs = Vec::new();
     for _ in 0..masters {
         dbs.push(Db::open(&ground.url).await.unwrap());
@@ -130,17 +146,13 @@ async fn by_id(ground: &Ground, masters: usize, batch: usize, begin: usize) -> f
         tokio::spawn(async move {
             while Instant::now() < until {
                 let first = next.fetch_add(batch, Ordering::Relaxed);
-                let ids: Arc<[RequestId]> = (first..first + batch).map(|id| RequestId(id as i64)).collect();
-                let taken = db.tx("claim", |tx| {
-                    let ids = ids.clone();
-                    async move { buildsets::claim_all(&tx, &ids, claim(master)).await }
-                });
-                taken.await.unwrap().into_inner();
+                let ids: Vec<RequestId> = (first..first + batch).map(|id| RequestId(id as i64)).collect();
+                buildsets::take_all(&db, &ids, claim(master)).await.unwrap().into_inner();
             }
         })
     });
     for taker in join_all(takers).await {
         taker.unwrap();
     }
-    (next.load(Ordering::Relaxed) - begin) as f64 / SPAN.as_secs_f64()
+    (next.load(Ordering::Relaxed) - 1) as f64 / SPAN.as_secs_f64()
 }

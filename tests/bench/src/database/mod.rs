@@ -31,7 +31,7 @@ fn claims_and_queries() {
     eprintln!("claims and queries on PostgreSQL ...");
     let server = Postgres::start_with(&[]);
     let ground = runtime.block_on(Ground::new(&server.db_url("buildbot")));
-    ground.fill_postgres(&server, claims::ALL);
+    ground.fill_postgres(&server, claims::PENDING);
     runtime.block_on(claims::on_postgres(&server, &ground));
     ground.fill_postgres(&server, 25_000);
     runtime.block_on(queries::next_among_many(&ground, "PostgreSQL"));
@@ -44,7 +44,7 @@ fn claims_and_queries() {
     eprintln!("claims and queries on MariaDB ...");
     let server = MariaDb::start();
     let ground = runtime.block_on(Ground::new(&server.db_url("buildbot")));
-    ground.fill_mariadb(&server, claims::ALL);
+    ground.fill_mariadb(&server, claims::PENDING);
     runtime.block_on(claims::on_mariadb(&server, &ground));
     ground.fill_mariadb(&server, 25_000);
     runtime.block_on(queries::next_among_many(&ground, "MariaDB"));

@@ -45,6 +45,10 @@ const BEGIN_READ: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ 
 /// Counts the commit in the connection's own row, so that its fate can be looked up when the answer is lost.
 const COUNT_AND_COMMIT: &str =
     "UPDATE muster_commits SET seq = seq + 1 WHERE id = @muster_connection; COMMIT";
+/// The same, where it may have a parameter.
+const COUNT: &str = "UPDATE muster_commits SET seq = seq + 1 WHERE id = ?";
+/// `SIGNAL` with a state of one's own.
+const SIGNALLED: u16 = 1644;
 
 /// A MySQL or MariaDB database.
 pub(crate) struct Engine(Arc<Inner>);
@@ -57,6 +61,8 @@ struct Inner {
     idle: Mutex<Vec<Session>>,
     /// Whether some column of Buildbot's tables holds only characters of three bytes.
     narrow: AtomicBool,
+    /// Whether several statements can be prepared as one: in MariaDB, not in MySQL.
+    compound: AtomicBool,
 }
 
 /// A connection with what is known about it.
@@ -87,6 +93,7 @@ impl Engine {
             free: Arc::new(Semaphore::new(url.pool.size)),
             idle: Mutex::default(),
             narrow: AtomicBool::new(false),
+            compound: AtomicBool::new(false),
         })))
     }
 
@@ -104,6 +111,7 @@ impl Engine {
         let rows = connection.query(&rendered("SELECT VERSION()"), Vec::new()).await?;
         let version = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
         check_version(&version).map_err(refuse)?;
+        self.0.compound.store(version.contains("MariaDB"), Ordering::Relaxed);
         let query = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() \
                      AND character_set_name IN ('utf8', 'utf8mb3')";
         let rows = connection.query(&rendered(query), Vec::new()).await?;
@@ -411,7 +419,63 @@ impl Connection {
         }
     }
 
+    /// Runs one statement and commits if it changed exactly so many rows; otherwise nothing is changed. `None`: this server
+    /// can't do it in one round trip.
+    pub(crate) async fn only(
+        &mut self,
+        statement: &Rendered,
+        params: Vec<Value>,
+        rows: u64,
+    ) -> Option<Result<bool>> {
+        let compound = self.engine.compound.load(Ordering::Relaxed);
+        let session = self.session.as_ref().filter(|_| compound)?;
+        let Commits::Counted { id, seq } = &session.commits else { return None };
+        let (thread, id, seq) = (session.conn.id(), id.clone(), seq + 1);
+        // Where it ends well there is nothing to send back but that.
+        let text = format!(
+            "BEGIN NOT ATOMIC {}; IF ROW_COUNT() <> ? THEN ROLLBACK; SIGNAL SQLSTATE '45000'; END IF; {COUNT}; COMMIT; END",
+            statement.text
+        );
+        let mut params = match self.params(statement, params) {
+            Params::Positional(params) => params,
+            _ => Vec::new(),
+        };
+        params.extend([rows.into(), id.as_str().into()]);
+        Some(self.run_compound(&text, params, (thread, id, seq)).await)
+    }
+
+    async fn run_compound(
+        &mut self,
+        text: &str,
+        params: Vec<MySqlValue>,
+        (thread, id, seq): (u32, String, i64),
+    ) -> Result<bool> {
+        let outcome = self.session()?.conn.exec_drop(text, Params::Positional(params)).await;
+        if let Err(mysql_async::Error::Server(error)) = &outcome
+            && error.code == SIGNALLED
+        {
+            self.give_back();
+            return Ok(false);
+        }
+        match outcome.map_err(|error| self.note(text, &error)) {
+            Ok(()) => {
+                self.session()?.commits = Commits::Counted { id, seq };
+                self.give_back();
+                Ok(true)
+            }
+            Err(Error::Lost(_)) => self.engine.resolve(thread, &id, seq).await.map(|()| true),
+            Err(error) => {
+                self.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
     pub(crate) async fn rollback(mut self) {
+        self.roll_back().await;
+    }
+
+    async fn roll_back(&mut self) {
         if !self.broken && self.text("ROLLBACK").await.is_ok() {
             self.give_back();
         }

@@ -1,299 +1,64 @@
 //! PostgreSQL: pipelined statements over a pool of connections that are made when they are needed.
 
 mod deferred;
+mod errors;
+mod pool;
 mod values;
 
-use std::{
-    error::Error as _,
-    fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, PoolError, QueueMode, RecyclingMethod, Runtime,
-    TimeoutType,
-};
-use futures_util::future::{join, join3};
-use tokio::time::Instant;
-use tokio_postgres::{
-    NoTls,
-    config::{SslMode, TargetSessionAttrs},
-    error::SqlState,
-    types::ToSql,
-};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use deadpool::managed::Object;
+use futures_util::future::{OptionFuture, join3, join4};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{error::SqlState, types::ToSql};
 
 use deferred::{Deferred, prepared_all, run_all};
+use errors::sorted;
+use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
-use super::{Mode, tls};
-use crate::{
-    Error, Result, Row, Value,
-    url::{Pool, ServerUrl, TlsMode},
-};
+use super::Mode;
+use crate::{Error, Result, Row, Value, url::ServerUrl};
 
-/// The oldest server that will do: `SKIP LOCKED` came with 9.5, looking up the fate of a transaction with 10.
-const OLDEST: i64 = 100_000;
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
 const STATEMENTS: usize = 512;
 /// Statements that wait for the next one at most; with more of them, they go out. What they carry is in memory anyway.
-const MAX_DEFERRED: usize = 32;
-/// How long between two looks at a transaction whose commit is still under way in the server.
+const MAX_DEFERRED: usize = 31;
+/// How long between two attempts to learn what became of a commit.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(50);
 
 const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// The number of a transaction that writes: by it the server tells later what became of it.
-const NUMBER: &str = "SELECT txid_current()";
-/// Leaves a token in the connection's own row, as the last statement of a transaction that writes.
-const LEAVE_TOKEN: &str = "INSERT INTO muster_commits (connection, token, committed_at) VALUES \
-    (coalesce(nullif(current_setting('muster.connection', true), ''), \
-    set_config('muster.connection', $1::text, false)), $1::text, extract(epoch FROM now())::bigint) \
-    ON CONFLICT (connection) DO UPDATE SET token = excluded.token, committed_at = excluded.committed_at";
+/// Leaves a token in the connection's row, as the last statement of a transaction that writes. After [`FENCE`] it fails,
+/// because the column takes no null.
+const LEAVE_TOKEN: &str = "UPDATE muster_commits SET token = CASE token WHEN 'fenced' THEN NULL ELSE $2 END, \
+    committed_at = extract(epoch FROM now())::bigint WHERE connection = $1";
+/// Answers the token if the transaction that left it is committed. If it is not, it never will be: after this, nothing of
+/// that connection can leave a token.
+const FENCE: &str = "UPDATE muster_commits SET token = CASE token WHEN $2 THEN token ELSE 'fenced' END \
+    WHERE connection = $1 RETURNING token";
 
 /// A PostgreSQL database.
-pub(crate) struct Engine(Arc<Inner>);
-
-struct Inner {
-    pool: deadpool_postgres::Pool,
-    place: String,
-    times: Pool,
-    /// Whether `muster_commits` is there: not before the schema is.
-    has_commits: AtomicBool,
-}
+pub(crate) struct Engine(Arc<Connections>);
 
 impl Engine {
     pub(crate) fn new(url: &ServerUrl) -> Result<Engine> {
-        let place = url.place();
-        let open_error = |reason: String| Error::Open { path: place.clone(), reason };
-        let config = driver_config(url);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = if url.tls.mode == TlsMode::Disable {
-            Manager::from_config(config, NoTls, recycling)
-        } else {
-            let tls = tls::client_config(&url.tls).map_err(|reason| open_error(format!("TLS: {reason}")))?;
-            Manager::from_config(config, MakeRustlsConnect::new(tls), recycling)
-        };
-        let max_idle = url.pool.max_idle;
-        let pool = deadpool_postgres::Pool::builder(manager)
-            .max_size(url.pool.size)
-            // The one that was used last has its statements prepared and its caches warm; the others may go.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(url.pool.wait))
-            .create_timeout(Some(url.pool.connect_timeout))
-            .recycle_timeout(Some(url.pool.connect_timeout))
-            .pre_recycle(Hook::sync_fn(move |_, metrics| {
-                if metrics.last_used() > max_idle {
-                    Err(HookError::message("idle for too long"))
-                } else {
-                    Ok(())
-                }
-            }))
-            .build()
-            .map_err(|error| open_error(error.to_string()))?;
-        let has_commits = AtomicBool::new(false);
-        Ok(Engine(Arc::new(Inner { pool, place: place.clone(), times: url.pool.clone(), has_commits })))
+        Connections::new(url).map(|connections| Engine(Arc::new(connections)))
     }
 
     pub(crate) fn reconnect_timeout(&self) -> Duration {
-        self.0.times.reconnect_timeout
+        self.0.reconnect_timeout()
     }
 
     pub(crate) async fn probe(&self) -> Result<()> {
-        let refuse = |reason: String| Error::Open { path: self.0.place.clone(), reason };
-        let client = match self.0.client().await {
-            Err(Error::Lost(reason)) => return Err(refuse(reason)),
-            other => other?,
-        };
-        let query = "SELECT current_setting('server_version_num')::bigint, current_setting('server_version'), \
-                     current_setting('server_encoding')";
-        let row = client.query_one(query, &[]).await.map_err(|error| refuse(words(&error)))?;
-        let (number, version, encoding): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
-        refusal(number, &version, &encoding).map_or(Ok(()), |reason| Err(refuse(reason)))
+        self.0.probe().await
     }
 
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
-        let client = self.0.client().await?;
-        Ok(Connection {
-            engine: self.0.clone(),
-            client: Some(client),
-            mode,
-            state: State::Fresh,
-            number: None,
-            deferred: Vec::new(),
-        })
+        let client = self.0.client_for(mode).await?;
+        let connections = self.0.clone();
+        Ok(Connection { connections, client: Some(client), mode, state: State::Fresh, deferred: Vec::new() })
     }
-}
-
-impl Inner {
-    async fn client(&self) -> Result<Object> {
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Timeout(TimeoutType::Wait) => Error::Lost(format!(
-                "no connection came free within {} s; all {} are in use (pool_size, pool_timeout)",
-                self.times.wait.as_secs(),
-                self.times.size
-            )),
-            PoolError::Timeout(_) => Error::Lost(format!(
-                "{} did not answer within {} s; is the host right, and does a fire wall let us through?",
-                self.place,
-                self.times.connect_timeout.as_secs()
-            )),
-            PoolError::Backend(error) => self.connect_error(&error),
-            other => Error::Lost(other.to_string()),
-        })
-    }
-
-    /// Why connecting failed. What waiting can't mend is no lost connection.
-    fn connect_error(&self, error: &tokio_postgres::Error) -> Error {
-        let reason = words(error);
-        let hint = match error.code() {
-            Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-                "; check user and password in db_url, and pg_hba.conf on the server"
-            }
-            Some(&SqlState::INVALID_CATALOG_NAME) => "; make it with `createdb -E UTF8 NAME`, or mend db_url",
-            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; grant CONNECT on the database to this user",
-            Some(_) => return Error::Lost(format!("{}: {reason}", self.place)),
-            None if reason.contains("certificate") => {
-                "; check sslmode and sslrootcert in db_url, and that the server's certificate is for this host"
-            }
-            None if reason.contains("password missing") => {
-                "; put the password into db_url or MUSTER_DB_PASSWORD"
-            }
-            None => {
-                let hint = match reason.contains("does not allow writes") {
-                    true => "is it a standby? name the host that takes writes",
-                    false => "is the server up, and are host and port right?",
-                };
-                return Error::Lost(format!("{}: {reason}; {hint}", self.place));
-            }
-        };
-        Error::Open { path: self.place.clone(), reason: format!("{reason}{hint}") }
-    }
-
-    /// Finds out what became of a transaction whose commit was not answered.
-    async fn resolve(&self, number: i64, token: Option<&str>) -> Result<()> {
-        let unknown = |reason: String| Error::Unknown { name: "", reason };
-        let deadline = Instant::now() + self.times.reconnect_timeout;
-        loop {
-            let status = match self.client().await {
-                Ok(client) => {
-                    client.query_one("SELECT txid_status($1)", &[&number]).await.map_err(|e| words(&e))
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            let waiting = match status.map(|row| row.get::<_, Option<String>>(0)) {
-                Ok(Some(status)) if status == "committed" => match self.has_token(token).await {
-                    Ok(true) => return Ok(()),
-                    // The number is another transaction's: the server crashed, and gave it again.
-                    Ok(false) => return Err(Error::Lost("the server crashed before the commit".to_owned())),
-                    Err(error) => error.to_string(),
-                },
-                Ok(Some(status)) if status == "aborted" => {
-                    return Err(Error::Lost("the connection broke before the commit".to_owned()));
-                }
-                Ok(None) => return Err(unknown("the server has forgotten it".to_owned())),
-                Ok(Some(status)) => status,
-                Err(reason) => reason,
-            };
-            if Instant::now() > deadline {
-                return Err(unknown(waiting));
-            }
-            tokio::time::sleep(RESOLVE_PAUSE).await;
-        }
-    }
-}
-
-impl Inner {
-    /// Whether the transaction that left this token is committed; one without a token is believed.
-    async fn has_token(&self, token: Option<&str>) -> Result<bool> {
-        let Some(token) = token else { return Ok(true) };
-        let query = "SELECT 1 FROM muster_commits WHERE token = $1";
-        let found = self.client().await?.query_opt(query, &[&token]).await;
-        found.map(|row| row.is_some()).map_err(|error| sorted(query, &error))
-    }
-
-    /// A token for a writing transaction, once there is the table for it.
-    async fn token(&self, client: &Object) -> Result<Option<String>> {
-        if !self.has_commits.load(Ordering::Relaxed) {
-            let query = "SELECT to_regclass('muster_commits') IS NOT NULL";
-            let there = client.query_one(query, &[]).await.map_err(|error| sorted(query, &error))?;
-            if !there.get::<_, bool>(0) {
-                return Ok(None);
-            }
-            self.has_commits.store(true, Ordering::Relaxed);
-        }
-        Ok(Some(format!("{:032x}", fastrand::u128(..))))
-    }
-}
-
-/// Why a server can't be used, if it can't.
-fn refusal(number: i64, version: &str, encoding: &str) -> Option<String> {
-    if number < OLDEST {
-        return Some(format!("the server is PostgreSQL {version}; Muster needs 10 or newer"));
-    }
-    (encoding != "UTF8").then(|| {
-        format!("its encoding is {encoding}, which can't hold every text; make a database WITH ENCODING 'UTF8' and copy it")
-    })
-}
-
-/// Runs what is deferred, leaves the token and commits, in one go. Everything is prepared: the server plans none of it
-/// again.
-async fn commit_with(
-    client: &Object,
-    deferred: &[Deferred],
-    token: Option<&str>,
-) -> std::result::Result<(), tokio_postgres::Error> {
-    let deferred = prepared_all(client, deferred).await?;
-    let commit = client.prepare_cached("COMMIT").await?;
-    let Some(token) = token else {
-        let (done, committed) = join(run_all(client, &deferred), client.execute(&commit, &[])).await;
-        return done.and(committed).map(|_| ());
-    };
-    let leave = client.prepare_cached(LEAVE_TOKEN).await?;
-    let values: [&(dyn ToSql + Sync); 1] = [&token];
-    let (done, left, committed) =
-        join3(run_all(client, &deferred), client.execute(&leave, &values), client.execute(&commit, &[]))
-            .await;
-    // When one before it has failed, the last has rolled back, and says nothing of it.
-    done.and(left).and(committed).map(|_| ())
-}
-
-fn driver_config(url: &ServerUrl) -> tokio_postgres::Config {
-    let mut config = tokio_postgres::Config::new();
-    config.application_name("muster").dbname(&url.database);
-    if let Some(user) = &url.user {
-        config.user(user);
-    } else if let Ok(user) = std::env::var("USER") {
-        config.user(user);
-    }
-    if let Some(password) = &url.password {
-        config.password(password.reveal());
-    }
-    for (host, port) in &url.hosts {
-        config.host(host).port(port.unwrap_or(5432));
-    }
-    config.ssl_mode(match url.tls.mode {
-        TlsMode::Disable => SslMode::Disable,
-        TlsMode::Prefer => SslMode::Prefer,
-        _ => SslMode::Require,
-    });
-    if url.writable_only {
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    }
-    let pool = &url.pool;
-    config
-        .connect_timeout(pool.connect_timeout)
-        .keepalives(true)
-        .keepalives_idle(pool.keepalive_idle)
-        .keepalives_interval(pool.keepalive_interval)
-        .keepalives_retries(pool.keepalive_count)
-        .tcp_user_timeout(pool.keepalive_idle + pool.keepalive_interval * pool.keepalive_count);
-    config
 }
 
 /// Where a transaction stands.
@@ -320,12 +85,10 @@ enum Answer {
 
 /// A connection inside a transaction.
 pub(crate) struct Connection {
-    engine: Arc<Inner>,
-    client: Option<Object>,
+    connections: Arc<Connections>,
+    client: Option<Pooled>,
     mode: Mode,
     state: State,
-    /// The transaction's number, where it writes.
-    number: Option<i64>,
     /// Statements that go out together with the next one.
     deferred: Vec<Deferred>,
 }
@@ -354,8 +117,8 @@ impl Connection {
     pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
         // Anything begins the transaction; a script is not prepared.
         self.query("SELECT 1", Vec::new()).await?;
-        let outcome = self.client()?.batch_execute(text).await;
-        self.note(text, outcome)
+        let outcome = self.client()?.batch_execute(text).await.map_err(|error| sorted(text, &error));
+        self.note(outcome)
     }
 
     /// Runs a statement at the latest with the next one, or with the commit; an error of it is theirs then.
@@ -372,7 +135,7 @@ impl Connection {
         values.into_iter().map(|value| Param { value, mode: self.mode }).collect()
     }
 
-    fn client(&self) -> Result<&Object> {
+    fn client(&self) -> Result<&Pooled> {
         self.client.as_ref().ok_or(Error::Over("connection"))
     }
 
@@ -381,7 +144,7 @@ impl Connection {
         let fresh = matches!(self.state, State::Fresh);
         match self.run_once(statement, &params, wanted).await {
             Err(Error::Lost(_)) if fresh => {
-                self.client = Some(self.engine.client().await?);
+                self.client = Some(self.connections.client_for(self.mode).await?);
                 self.state = State::Fresh;
                 self.run_once(statement, &params, wanted).await
             }
@@ -396,48 +159,46 @@ impl Connection {
         // From here on the server may have a transaction, also when nobody waits for its answer any more.
         let begins = self.mode != Mode::Look;
         let first = begins && matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
-        let client = self.client()?;
-        let answer = async {
-            let prepared = client.prepare_cached(statement).await?;
-            let deferred = prepared_all(client, &self.deferred).await?;
-            let answer = async {
-                match wanted {
-                    Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
-                    Wanted::Rows => {
-                        let references: Vec<&(dyn ToSql + Sync)> =
-                            params.iter().map(|param| param as _).collect();
-                        client.query(&prepared, &references).await.map(Answer::Rows)
-                    }
-                }
-            };
-            let (deferred, answer) = join(run_all(client, &deferred), answer).await;
-            deferred.and(answer)
-        };
-        let outcome = if first {
-            let begun = begin_with(client, self.mode, answer).await;
-            begun.map(|(number, answer)| {
-                self.number = number;
-                answer
-            })
-        } else {
-            answer.await
-        };
+        let outcome = self.answer(first, statement, params, wanted).await;
         if outcome.is_ok() {
             self.deferred.clear();
         }
         self.bound_statements();
-        self.note(statement, outcome)
+        self.note(outcome)
     }
 
-    fn note<T>(
-        &mut self,
-        statement: &str,
-        outcome: std::result::Result<T, tokio_postgres::Error>,
-    ) -> Result<T> {
-        outcome.map_err(|error| {
-            self.state = State::Failed(words(&error));
-            sorted(statement, &error)
-        })
+    /// Sends the beginning where this is the first statement, what is deferred, and the statement in one go. Everything is
+    /// prepared before, so that they arrive in this order.
+    async fn answer(&self, first: bool, statement: &str, params: &[Param], wanted: Wanted) -> Result<Answer> {
+        let client = self.client()?;
+        let failed = |error| sorted(statement, &error);
+        let prepared = client.prepare_cached(statement).await.map_err(failed)?;
+        let deferred = prepared_all(client, &self.deferred).await?;
+        let begin = match (first, self.mode) {
+            (true, Mode::Read) => Some(client.prepare_cached(BEGIN_READ).await.map_err(failed)?),
+            (true, Mode::Write) => Some(client.prepare_cached(BEGIN_WRITE).await.map_err(failed)?),
+            _ => None,
+        };
+        let answer = async {
+            match wanted {
+                Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
+                Wanted::Rows => {
+                    let references: Vec<&(dyn ToSql + Sync)> =
+                        params.iter().map(|param| param as _).collect();
+                    client.query(&prepared, &references).await.map(Answer::Rows)
+                }
+            }
+        };
+        let begin = OptionFuture::from(begin.as_ref().map(|begin| client.execute(begin, &[])));
+        let (begun, deferred, answer) = join3(begin, run_all(client, &deferred), answer).await;
+        begun.transpose().and(deferred).and(answer).map_err(failed)
+    }
+
+    fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome {
+            self.state = State::Failed(error.to_string());
+        }
+        outcome
     }
 
     fn bound_statements(&self) {
@@ -449,35 +210,73 @@ impl Connection {
     }
 
     pub(crate) async fn commit(mut self) -> Result<()> {
-        // Nothing but deferred statements: the last of them begins the transaction.
-        if matches!(self.state, State::Fresh)
-            && let Some(last) = self.deferred.pop()
-        {
-            self.run(&last.statement, last.params, Wanted::Count).await?;
-        }
         match &self.state {
-            State::Fresh | State::Over => Ok(()),
+            State::Over => Ok(()),
+            State::Fresh if self.deferred.is_empty() => Ok(()),
             State::Failed(reason) => {
                 let message = format!("a statement before failed ({reason}), so nothing can be committed");
                 self.rollback().await;
                 Err(Error::statement(message, "COMMIT"))
             }
-            State::Begun => {
-                let token = match self.number {
-                    Some(_) => self.engine.token(self.client()?).await?,
-                    None => None,
-                };
-                let committed = commit_with(self.client()?, &self.deferred, token.as_deref()).await;
-                let committed = committed.map_err(|error| sorted("COMMIT", &error));
-                if let (Err(Error::Lost(_)), Some(number)) = (&committed, self.number) {
-                    return self.engine.resolve(number, token.as_deref()).await;
-                }
-                // After an error the connection is given up, with whatever is left of the transaction.
-                if committed.is_ok() {
-                    self.state = State::Over;
-                }
-                committed
+            State::Fresh | State::Begun => self.end().await,
+        }
+    }
+
+    /// Sends what is not sent yet, the token and the commit in one go.
+    async fn end(&mut self) -> Result<()> {
+        let begins = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
+        let client = self.client()?;
+        let token = (self.mode == Mode::Write).then(|| Token::new(client)).flatten();
+        match end_with(client, begins, &self.deferred, token.as_ref()).await {
+            Ok(()) => {
+                self.state = State::Over;
+                Ok(())
             }
+            // The connection is given up, with whatever is left of the transaction.
+            Err(Error::Lost(reason)) => match token {
+                Some(token) => self.connections.resolve(&token).await,
+                None => Err(Error::Lost(reason)),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs one statement that is a transaction by itself if it changes exactly so many rows; otherwise nothing is changed.
+    /// `None`: this can't be done in one go, because there is no place for a token yet.
+    pub(crate) async fn only(
+        &mut self,
+        statement: &str,
+        params: Vec<Value>,
+        rows: u64,
+    ) -> Option<Result<bool>> {
+        let token = Token::new(self.client.as_ref()?)?;
+        let leave = format!(
+            "WITH changed AS ({statement} RETURNING 1) UPDATE muster_commits SET token = CASE WHEN token = 'fenced' \
+             OR (SELECT count(*) FROM changed) <> ${} THEN NULL ELSE ${} END, \
+             committed_at = extract(epoch FROM now())::bigint \
+             WHERE connection = ${} AND EXISTS (SELECT 1 FROM changed)",
+            params.len() + 1,
+            params.len() + 2,
+            params.len() + 3,
+        );
+        let mut params = params;
+        params.extend([(rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
+        let statement = [Deferred { statement: leave, params: self.params(params) }];
+        // It is its own transaction, whatever the server answers.
+        self.state = State::Over;
+        Some(self.run_alone(&statement, &token).await)
+    }
+
+    async fn run_alone(&mut self, statement: &[Deferred; 1], token: &Token) -> Result<bool> {
+        let client = self.client()?;
+        let prepared = prepared_all(client, statement).await?;
+        match run_all(client, &prepared).await {
+            Ok(left) => Ok(left == 1),
+            Err(error) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION) => Ok(false),
+            Err(error) => match sorted(&statement[0].statement, &error) {
+                Error::Lost(_) => self.connections.resolve(token).await.map(|()| true),
+                error => Err(error),
+            },
         }
     }
 
@@ -504,83 +303,87 @@ impl Drop for Connection {
     }
 }
 
-/// Begins a transaction, and learns its number where it writes; what `answer` sends follows in the same go.
-async fn begin_with<T>(
-    client: &Object,
-    mode: Mode,
-    answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
-) -> std::result::Result<(Option<i64>, T), tokio_postgres::Error> {
-    // Prepared before anything is sent of it: the three must arrive in this order.
-    if mode == Mode::Read {
-        let begin = client.prepare_cached(BEGIN_READ).await?;
-        let (begun, answer) = join(client.execute(&begin, &[]), answer).await;
-        return begun.and(answer).map(|answer| (None, answer));
+/// By which a transaction is known in its connection's row.
+struct Token {
+    row: String,
+    token: String,
+}
+
+impl Token {
+    /// `None` before there is the table for it.
+    fn new(session: &Session) -> Option<Token> {
+        let row = session.row.clone()?;
+        Some(Token { row, token: format!("{:032x}", fastrand::u128(..)) })
     }
-    let begin = client.prepare_cached(BEGIN_WRITE).await?;
-    let number = client.prepare_cached(NUMBER).await?;
-    let (begun, number, answer) =
-        join3(client.execute(&begin, &[]), client.query_one(&number, &[]), answer).await;
-    begun?;
-    Ok((Some(number?.get(0)), answer?))
+}
+
+/// Everything is prepared: the server plans none of it again.
+async fn end_with(
+    client: &Session,
+    begins: bool,
+    deferred: &[Deferred],
+    token: Option<&Token>,
+) -> Result<()> {
+    let failed = |error| sorted("COMMIT", &error);
+    let deferred = prepared_all(client, deferred).await?;
+    let begin = match begins {
+        true => Some(client.prepare_cached(BEGIN_WRITE).await.map_err(failed)?),
+        false => None,
+    };
+    let leave = match token {
+        Some(token) => Some((client.prepare_cached(LEAVE_TOKEN).await.map_err(failed)?, token)),
+        None => None,
+    };
+    let commit = client.prepare_cached("COMMIT").await.map_err(failed)?;
+    let begin = OptionFuture::from(begin.as_ref().map(|begin| client.execute(begin, &[])));
+    let leave = OptionFuture::from(leave.as_ref().map(|(leave, token)| async move {
+        let values: [&(dyn ToSql + Sync); 2] = [&token.row, &token.token];
+        client.execute(leave, &values).await
+    }));
+    let (begun, done, left, committed) =
+        join4(begin, run_all(client, &deferred), leave, client.execute(&commit, &[])).await;
+    // When one before it has failed, the last has rolled back, and says nothing of it.
+    begun.transpose().and(done).and(left.transpose()).and(committed).map(|_| ()).map_err(failed)
+}
+
+impl Connections {
+    async fn client_for(&self, mode: Mode) -> Result<Pooled> {
+        if mode == Mode::Write { self.writer().await } else { self.client().await }
+    }
+
+    /// Finds out what became of a transaction whose commit was not answered.
+    async fn resolve(&self, token: &Token) -> Result<()> {
+        let deadline = Instant::now() + self.reconnect_timeout();
+        loop {
+            let reason = match self.fence(token, deadline).await {
+                Ok(Some(found)) if found == token.token => return Ok(()),
+                Ok(Some(_)) => return Err(Error::Lost("the connection broke before the commit".to_owned())),
+                Ok(None) => return Err(Error::Unknown { name: "", reason: "its row is gone".to_owned() }),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                return Err(Error::Unknown { name: "", reason });
+            }
+            tokio::time::sleep(RESOLVE_PAUSE).await;
+        }
+    }
+
+    /// Waits while the old transaction still runs: it has the row.
+    async fn fence(&self, token: &Token, deadline: Instant) -> Result<Option<String>> {
+        let client = self.client().await?;
+        let values: [&(dyn ToSql + Sync); 2] = [&token.row, &token.token];
+        match timeout_at(deadline, client.query_opt(FENCE, &values)).await {
+            Ok(found) => Ok(found.map_err(|error| sorted(FENCE, &error))?.map(|row| row.get(0))),
+            Err(_) => {
+                // It still waits for its answer.
+                drop(Object::take(client));
+                Err(Error::Lost("its transaction still runs in the server".to_owned()))
+            }
+        }
+    }
 }
 
 fn from_postgres(row: &tokio_postgres::Row) -> std::result::Result<Row, tokio_postgres::Error> {
     let cells = (0..row.len()).map(|index| row.try_get::<_, Cell>(index).map(|cell| cell.0));
     cells.collect::<std::result::Result<_, _>>().map(Row)
-}
-
-/// The server's words with their cause: the driver's own text is only "db error".
-fn words(error: &tokio_postgres::Error) -> String {
-    let mut text = match error.as_db_error() {
-        Some(error) => return format!("{} (SQLSTATE {})", error.message(), error.code().code()),
-        None => error.to_string(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String never fails.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
-    let message = words(error);
-    let Some(code) = error.code() else {
-        let broken = error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>());
-        return match broken {
-            true => Error::Lost(message),
-            false => Error::statement(message, statement),
-        };
-    };
-    match *code {
-        SqlState::UNIQUE_VIOLATION => Error::Unique(message),
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
-            Error::Transient(message)
-        }
-        SqlState::ADMIN_SHUTDOWN
-        | SqlState::CRASH_SHUTDOWN
-        | SqlState::CANNOT_CONNECT_NOW
-        | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
-        // A fail-over has made this server a standby.
-        | SqlState::READ_ONLY_SQL_TRANSACTION => Error::Lost(message),
-        SqlState::DISK_FULL => Error::statement(format!("{message}; make room on the server's disk"), statement),
-        _ if code.code().starts_with("08") => Error::Lost(message),
-        _ => Error::statement(message, statement),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_servers_and_narrow_encodings_are_refused() {
-        assert_eq!(refusal(150_004, "15.4", "UTF8"), None);
-        assert_eq!(refusal(100_000, "10.0", "UTF8"), None);
-        let old = refusal(90_624, "9.6.24", "UTF8").unwrap();
-        assert!(old.contains("9.6.24") && old.contains("10 or newer"), "{old}");
-        let narrow = refusal(150_004, "15.4", "SQL_ASCII").unwrap();
-        assert!(narrow.contains("SQL_ASCII") && narrow.contains("ENCODING 'UTF8'"), "{narrow}");
-    }
 }

@@ -27,6 +27,17 @@ impl Param {
         }
     }
 
+    /// Whether it can be sent as this type.
+    pub(super) fn check(&self, ty: &Type) -> Result<(), BoxedError> {
+        match (&self.value, ty) {
+            (Value::Int(_) | Value::Real(_), _)
+            | (Value::Text(_), &(Type::INT2 | Type::INT4 | Type::INT8 | Type::BOOL)) => {
+                self.to_sql(ty, &mut BytesMut::new()).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn put_number(&self, number: i64, ty: &Type, out: &mut BytesMut) -> Result<(), BoxedError> {
         match *ty {
             Type::INT2 => out.put_i16(self.fitting(number, i16::MIN.into(), i16::MAX.into())? as i16),
