@@ -130,11 +130,17 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Received> {
         match self.0.recv().await {
             Ok(received) => Some(received),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                metrics::counter!("muster_bus_missed_total").increment(missed);
-                Some(Received::Missed(missed))
-            }
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(missed_some(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// The next one, if it has come already.
+    pub fn try_next(&mut self) -> Option<Received> {
+        match self.0.try_recv() {
+            Ok(received) => Some(received),
+            Err(TryRecvError::Lagged(missed)) => Some(missed_some(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 
@@ -151,4 +157,9 @@ impl Subscription {
         while !matches!(self.0.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         true
     }
+}
+
+fn missed_some(missed: u64) -> Received {
+    metrics::counter!("muster_bus_missed_total").increment(missed);
+    Received::Missed(missed)
 }

@@ -46,7 +46,7 @@ pub async fn insert(
 /// The number of the next build of each of these builders, which are locked, in the order of their ids.
 async fn next_numbers(tx: &Tx, builders: BTreeSet<BuilderId>) -> Result<BTreeMap<BuilderId, i64>> {
     let list = || builders.iter().map(|builder| (*builder).into()).collect();
-    tx.query_among("SELECT id FROM builders WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
+    tx.later_among("SELECT id FROM builders WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
     // Asked after the lock is there: before, the last number may have been another one.
     let query = "SELECT x.id, (SELECT COALESCE(MAX(b.number), 0) + 1 FROM builds b WHERE b.builderid = x.id) \
                  FROM builders x WHERE x.id IN (??)";

@@ -111,6 +111,15 @@ pub async fn pending(tx: &Tx, builders: &[BuilderId], limit: usize) -> Result<Ve
     }
 }
 
+/// Those of the requests that are pending.
+pub async fn pending_among(tx: &Tx, requests: &[RequestId]) -> Result<Vec<Pending>> {
+    let query = "SELECT r.id, r.buildsetid, r.builderid, r.priority, r.submitted_at, r.waited_for FROM buildrequests r \
+                 WHERE r.id IN (??) AND r.complete = 0 \
+                 AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id)";
+    let rows = tx.query_among(query, requests.iter().map(|request| (*request).into()).collect()).await?;
+    rows.iter().map(read_pending).collect()
+}
+
 fn read_pending(row: &Row) -> Result<Pending> {
     Ok(Pending {
         id: RequestId(row.int(0)?),
@@ -166,8 +175,9 @@ pub async fn claim_next(
 /// told then: this master itself may have taken the request, to cancel it. So the transaction runs again.
 pub async fn claim_free(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<Vec<RequestId>> {
     let free = lock_free(tx, requests).await?;
-    if !free.is_empty() && claim_open(tx, &free, claim).await? != free.len() as u64 {
-        return Err(tx.run_again("a request was claimed meanwhile".to_owned()).await);
+    if !free.is_empty() {
+        let (insert, params) = claim_statement(&free, claim);
+        tx.later_exactly(free.len() as u64, &insert, params).await?;
     }
     Ok(requests.iter().copied().filter(|request| free.contains(request)).collect())
 }
@@ -178,11 +188,6 @@ async fn lock_free(tx: &Tx, requests: &[RequestId]) -> Result<BTreeSet<RequestId
                  AND NOT EXISTS (SELECT 1 FROM buildrequest_claims c WHERE c.brid = r.id) FOR UPDATE SKIP LOCKED";
     let rows = tx.query_among(query, requests.iter().map(|request| (*request).into()).collect()).await?;
     rows.iter().map(|row| row.int(0).map(RequestId)).collect()
-}
-
-async fn claim_open(tx: &Tx, requests: &BTreeSet<RequestId>, claim: Claim) -> Result<u64> {
-    let (insert, params) = claim_statement(requests, claim);
-    tx.execute(&insert, params).await
 }
 
 /// Claims those of the requests that are open, claimed by nobody and not just being taken.

@@ -375,7 +375,16 @@ impl Tx {
         let rendered = self.db.statements.get(statement, Purpose::Run);
         let mut state = self.shared.0.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
-        let outcome = connection.defer(&rendered, params).await;
+        let outcome = connection.defer(&rendered, params, None).await;
+        state.note(outcome)
+    }
+
+    /// The same for a statement that has to change exactly so many rows; if it changes others, the transaction runs again.
+    pub(crate) async fn later_exactly(&self, rows: u64, statement: &str, params: Vec<Value>) -> Result<()> {
+        let rendered = self.db.statements.get(statement, Purpose::Run);
+        let mut state = self.shared.0.lock().await;
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        let outcome = connection.defer(&rendered, params, Some(rows)).await;
         state.note(outcome)
     }
 

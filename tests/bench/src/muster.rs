@@ -25,11 +25,11 @@ impl Muster {
 
     /// The same on another database than SQLite, with so many of the workers.
     pub fn start_on(db_url: Option<&str>, workers: usize) -> Muster {
-        Muster::start_with(db_url, workers, "gz")
+        Muster::start_with(db_url, workers, "")
     }
 
-    /// The same with a compression of logs.
-    pub fn start_with(db_url: Option<&str>, workers: usize, compression: &str) -> Muster {
+    /// The same with more lines of configuration.
+    pub fn start_with(db_url: Option<&str>, workers: usize, more: &str) -> Muster {
         let site = Site::new();
         let dir = site.path("master");
         let (web, sessions) = (contender::free_port(), contender::free_port());
@@ -43,7 +43,7 @@ impl Muster {
         run("create-master");
         let protocols = format!(r#"{{"session": {{"port": "tcp:{sessions}:interface=127.0.0.1"}}}}"#);
         let mut config = contender::configuration(&protocols, web);
-        config += &format!("c[\"logCompressionMethod\"] = {compression:?}\n");
+        config += more;
         if let Some(url) = db_url {
             config += &format!("c[\"db\"] = {{\"db_url\": {url:?}}}\n");
         }

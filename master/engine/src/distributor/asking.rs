@@ -33,14 +33,13 @@ impl Look<'_> {
             let ready = self.ready_workers().await?;
             let Some(builder) = self.builder(id) else { break };
             let candidates = self.candidates(id, &ready);
-            let mut pending = queue::pending(self.engine.data(), &[id]).await?;
+            let mut pending = queue::pending(self.engine.data(), id).await?;
             pending.retain(|request| self.engine.takes(request));
-            let pending = self.in_order(pending);
             if candidates.is_empty() || pending.is_empty() {
                 break;
             }
             let Some(found) = self.ask(id, builder, pending, candidates).await? else { break };
-            started += self.start(vec![found]).await?;
+            started += self.start(vec![found]).await?.len();
         }
         Ok(started)
     }

@@ -5,6 +5,7 @@
 
 mod asking;
 mod queue;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +13,19 @@ use std::{
     time::Duration,
 };
 
-use muster_bus::Event;
+use muster_bus::Subscription;
 use muster_config::snapshot::BuilderConfig;
-use muster_core::{BuilderId, BuildsetId, RequestId, TopicFilter, WorkerId};
+use muster_core::{BuilderId, BuildsetId, RequestId, WorkerId};
 use muster_data::NewRun;
 use muster_store::{buildsets::Pending, workers};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use queue::Queue;
+use waiting::Waiting;
 
 use crate::{
     Active, Engine,
-    control::wait_for,
     places::Reservation,
     plan::Plan,
     run::{
@@ -44,8 +46,6 @@ type Asking = Arc<Mutex<BTreeSet<BuilderId>>>;
 
 /// Distributes until `leaving`.
 pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
-    let filters = ["buildrequests/*/new", "buildrequests/*/unclaimed", "workers/*/state_updated"];
-    let filters = filters.map(TopicFilter::parse);
     let mut events = engine.data().bus().subscribe();
     let mut workers = engine.slots().changes();
     let mut ends = engine.0.runs.ends();
@@ -57,36 +57,50 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         workers.mark_unchanged();
         ends.mark_unchanged();
         releases.mark_unchanged();
+        while let Some(received) = events.try_next() {
+            queue.hear(&received);
+        }
         let look = Look { engine: &engine, active: engine.active(), leaving: &leaving };
         match look.once(&mut queue, &asking, &tasks).await {
             // There may be more than one look considers.
-            Ok(started) if started > 0 => continue,
+            Ok(tried) if tried > 0 => continue,
             Ok(_) => {}
             Err(error) => {
                 tracing::error!(%error, "can't look for build requests; trying again");
                 queue.forget();
             }
         }
-        let wanted = |event: &Event| filters.iter().any(|filter| event.matching(filter).is_some());
         let due = queue.due();
-        let news_are_due = async {
+        let reading_is_due = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = wait_for(&mut events, wanted) => queue.is_stale(),
-            () = news_are_due => {}
+            () = hear_news(&mut events, &mut queue) => {}
+            () = reading_is_due => {}
             _ = workers.changed() => {}
             _ = ends.changed() => {}
             _ = releases.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => queue.is_stale(),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = leaving.cancelled() => {}
         }
+        queue.look_again();
     }
     tasks.close();
     tasks.wait().await;
+}
+
+/// Waits for an event that is worth a look.
+async fn hear_news(events: &mut Subscription, queue: &mut Queue) {
+    while let Some(received) = events.next().await {
+        if queue.hear(&received) {
+            return;
+        }
+    }
+    // The bus is gone; the timer still works.
+    std::future::pending().await
 }
 
 /// One look at requests and workers, under one configuration.
@@ -104,33 +118,57 @@ struct Match {
 }
 
 impl Look<'_> {
-    /// Starts what can be started at once, and tasks for builders that ask Python; answers how many builds were
-    /// started.
+    /// Starts what can be started at once, and tasks for builders that ask Python; answers how many requests were tried.
     async fn once(
         &self,
         queue: &mut Queue,
         asking: &Asking,
         tasks: &TaskTracker,
     ) -> muster_store::Result<usize> {
+        let begin = Instant::now();
         let mut ready = self.connected_workers();
-        let able = |barred: &BTreeSet<WorkerId>| self.able(&ready, barred);
-        let (mut pending, barred) = queue.of(self.engine.data(), able).await?;
-        ready.retain(|slot| !barred.contains(&slot.id()));
+        let all: BTreeSet<BuilderId> = self.builders().collect();
+        queue.refresh(self.engine.data(), &all, |barred| self.able(&ready, barred)).await?;
+        ready.retain(|slot| !queue.barred().contains(&slot.id()));
+        let matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+        queue.remove(matches.iter().map(|found| &found.pending));
+        let mut tried: BTreeSet<RequestId> = matches.iter().map(|found| found.pending.id).collect();
+        let count = tried.len();
+        let started = self.start(matches).await?;
+        if !started.is_empty() {
+            metrics::histogram!("muster_distributor_seconds").record(begin.elapsed());
+        }
+        tried.retain(|request| !started.contains(request));
+        queue.tried_in_vain(tried);
+        Ok(count)
+    }
+
+    /// Workers for the best requests.
+    async fn matches(
+        &self,
+        waiting: &Waiting,
+        ready: &[Slot],
+        asking: &Asking,
+        tasks: &TaskTracker,
+    ) -> muster_store::Result<Vec<Match>> {
+        let name = |id| self.builder(id).map(|builder| builder.name.as_str());
         let mut matches = Vec::new();
-        pending.retain(|request| self.engine.takes(request));
-        for pending in self.in_order(pending) {
-            if matches.len() == BATCH {
-                break;
-            }
-            let Some(builder) = self.builder(pending.builder) else { continue };
+        for id in waiting.in_order(&self.able(ready, &BTreeSet::new()), name) {
+            let Some(builder) = self.builder(id) else { continue };
             if asking::asks(&self.active.snapshot, builder) {
-                self.look_after(pending.builder, asking, tasks);
-            } else if let Some(found) = self.choose(pending, builder, &ready).await? {
+                self.look_after(id, asking, tasks);
+                continue;
+            }
+            for pending in waiting.of(id).filter(|pending| self.engine.takes(pending)) {
+                if matches.len() == BATCH {
+                    return Ok(matches);
+                }
+                // What one request of a builder does not get, the others don't get either.
+                let Some(found) = self.choose(pending, builder, ready).await? else { break };
                 matches.push(found);
             }
         }
-        queue.remove(&matches.iter().map(|found| found.pending.id).collect());
-        self.start(matches).await
+        Ok(matches)
     }
 
     /// Starts a task for a builder that asks Python, unless there is one.
@@ -174,7 +212,7 @@ impl Look<'_> {
     }
 
     /// The builders that have a free worker among these, but for the barred ones.
-    fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> Vec<BuilderId> {
+    fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> BTreeSet<BuilderId> {
         let could = |id: &BuilderId| {
             ready.iter().any(|slot| !barred.contains(&slot.id()) && self.is_candidate(slot, *id))
         };
@@ -203,29 +241,10 @@ impl Look<'_> {
         self.active.worker(slot.name())?.max_builds
     }
 
-    /// Builders by their best request's priority, then its age, then their name; a builder's own requests by priority
-    /// and id.
-    fn in_order(&self, pending: Vec<Pending>) -> Vec<Pending> {
-        let mut builders: BTreeMap<BuilderId, Vec<Pending>> = BTreeMap::new();
-        for request in pending {
-            builders.entry(request.builder).or_default().push(request);
-        }
-        let mut queues: Vec<(BuilderId, Vec<Pending>)> = builders.into_iter().collect();
-        queues.sort_by_cached_key(|(builder, queue)| {
-            let best = queue.iter().map(|request| request.priority).max();
-            let oldest = queue.iter().map(|request| request.submitted_at).min();
-            (std::cmp::Reverse(best), oldest, self.builder(*builder).map(|builder| builder.name.clone()))
-        });
-        for (_, queue) in &mut queues {
-            queue.sort_by_key(|request| (std::cmp::Reverse(request.priority), request.id));
-        }
-        queues.into_iter().flat_map(|(_, queue)| queue).collect()
-    }
-
     /// A worker for a request, at random, whose locks and the builder's look free.
     async fn choose(
         &self,
-        pending: Pending,
+        pending: &Pending,
         builder: &BuilderConfig,
         ready: &[Slot],
     ) -> muster_store::Result<Option<Match>> {
@@ -236,7 +255,7 @@ impl Look<'_> {
                 continue;
             }
             if let Some(reservation) = self.reserve(pending.builder, &slot) {
-                return Ok(Some(Match { pending, slot, reservation }));
+                return Ok(Some(Match { pending: pending.clone(), slot, reservation }));
             }
         }
         Ok(None)
@@ -255,10 +274,10 @@ impl Look<'_> {
         self.engine.data().locks_look_free(&wishes).await
     }
 
-    /// Claims the requests and begins the builds that were won.
-    async fn start(&self, matches: Vec<Match>) -> muster_store::Result<usize> {
+    /// Claims the requests and begins the builds that were won; answers which.
+    async fn start(&self, matches: Vec<Match>) -> muster_store::Result<BTreeSet<RequestId>> {
         if matches.is_empty() {
-            return Ok(0);
+            return Ok(BTreeSet::new());
         }
         let mut wanted = Vec::with_capacity(matches.len());
         let mut ready: BTreeMap<RequestId, (Match, Asked)> = BTreeMap::new();
@@ -277,10 +296,10 @@ impl Look<'_> {
             ready.insert(found.pending.id, (found, asked));
         }
         if wanted.is_empty() {
-            return Ok(0);
+            return Ok(BTreeSet::new());
         }
         let started = self.engine.data().start_runs(self.engine.master(), &wanted).await?;
-        let count = started.len();
+        let won = started.iter().map(|run| run.request).collect();
         let mut properties: BTreeMap<RequestId, _> =
             wanted.into_iter().map(|run| (run.request, run.properties)).collect();
         for run in started {
@@ -305,6 +324,6 @@ impl Look<'_> {
             };
             self.engine.begin(begin, self.leaving);
         }
-        Ok(count)
+        Ok(won)
     }
 }

@@ -1,38 +1,50 @@
-//! The head of the queue of pending requests, kept between two looks, and the workers that may take none.
+//! The queue of pending requests, kept between two looks, and the workers that may take none.
 //!
-//! Reading it costs what all pending requests together cost, and a look comes with every build that ends. So what was
-//! read is used up first; the claim tells what is pending no longer. News make it be read again, but never so often
-//! that the database would do nothing else.
+//! To find the best of all requests costs what all of them cost: Buildbot's table has no index by priority. So they are
+//! read together, at the beginning and every few seconds, and in between events say which rows are worth a look. What was
+//! read may be old; the claim is the judge.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-use muster_core::{BuilderId, RequestId, WorkerId};
+use muster_bus::{Event, Received};
+use muster_core::{BuilderId, RequestId, Timestamp, WorkerId};
 use muster_data::Data;
 use muster_store::{
-    Error, Result,
+    Error, Result, Tx,
     buildsets::{self, Pending},
     workers,
 };
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::LOOK_AGAIN;
+use super::{LOOK_AGAIN, waiting::Waiting};
 
-/// Pending requests that are read at once, best first.
-const CONSIDERED: usize = 500;
-/// The share of the time that reading may take while the queue is not used up: one in so many.
+/// Pending requests that are kept, best first: some megabytes.
+const CONSIDERED: usize = 20_000;
+/// Pending requests of a builder that asks Python, which is shown all of them.
+const SHOWN: usize = 500;
+/// Rows that are looked at one by one; more news than these, and all are read.
+const NEWS: usize = 500;
+/// The share of the time that reading everything may take: one in so many.
 const SHARE: u32 = 10;
 
 /// What is known of the queue.
 #[derive(Default)]
 pub(super) struct Queue {
-    requests: Vec<Pending>,
-    /// Workers that are paused or asked to go, as of then. The claim looks again.
+    waiting: Waiting,
+    /// Workers that are paused or asked to go, as of when they were looked for. The claim looks again.
     barred: BTreeSet<WorkerId>,
     /// The builders it was read for.
     builders: BTreeSet<BuilderId>,
-    /// There are more than were read.
-    more: bool,
-    /// Something may have changed since it was read.
+    /// The last one that was read, when there are more.
+    last: Option<Rank>,
+    /// Requests of which something was heard since.
+    news: BTreeSet<RequestId>,
+    /// Some worker has been paused, or may go on.
+    workers_changed: bool,
+    /// Requests that were tried and did not get a build: somebody else has them, or their worker was gone.
+    in_vain: Vec<RequestId>,
+    /// Anything may have changed since it was read.
     stale: bool,
     /// `None` until it was read, and after that has failed.
     read_at: Option<Instant>,
@@ -41,132 +53,289 @@ pub(super) struct Queue {
     wanted: bool,
 }
 
-/// The pending requests of builders that could build, best first.
-pub(super) async fn pending(data: &Data, builders: &[BuilderId]) -> Result<Vec<Pending>> {
+/// In which order requests are read: priority, age, id.
+type Rank = (Reverse<i64>, Timestamp, RequestId);
+
+fn rank(pending: &Pending) -> Rank {
+    (Reverse(pending.priority), pending.submitted_at, pending.id)
+}
+
+/// The pending requests of one builder, best first.
+pub(super) async fn pending(data: &Data, builder: BuilderId) -> Result<Vec<Pending>> {
     let read = data
         .db()
-        .look("pending_requests", |tx| async move { buildsets::pending(&tx, builders, CONSIDERED).await });
-    read.await
+        .look("pending_requests", |tx| async move { buildsets::pending(&tx, &[builder], SHOWN).await });
+    Ok(read.await?.into_iter().collect::<Waiting>().of(builder).cloned().collect())
 }
 
 impl Queue {
-    /// Something has changed: it is read again, as soon as that is not too much.
-    pub(super) fn is_stale(&mut self) {
-        self.stale = true;
-    }
-
-    /// A look has failed: it is read again at the next one.
+    /// A look has failed: everything is read again at the next one.
     pub(super) fn forget(&mut self) {
         self.read_at = None;
     }
 
-    /// When it should be looked at again because news wait for it.
+    /// Notes what an event tells; whether that is worth a look.
+    pub(super) fn hear(&mut self, received: &Received) -> bool {
+        let Received::Event(event) = received else {
+            self.stale = true;
+            return true;
+        };
+        match What::of(event) {
+            Some(What::MayBePending(request)) if self.news.len() < NEWS => {
+                self.news.insert(request);
+            }
+            Some(What::MayBePending(_)) => self.stale = true,
+            Some(What::Gone { builder, priority, request }) => {
+                self.waiting.remove(builder, priority, request);
+                return false;
+            }
+            Some(What::Worker) => self.workers_changed = true,
+            None => return false,
+        }
+        true
+    }
+
+    /// When it should be looked at again because everything has to be read and it was too early for that.
     pub(super) fn due(&self) -> Option<Instant> {
         self.read_at.filter(|_| self.stale && self.wanted).map(|at| at + self.cost * SHARE)
     }
 
-    /// The pending requests of the builders that could build, as far as they are considered, and the workers that may take
-    /// none of them. `able` tells which builders could, if these workers don't.
-    pub(super) async fn of(
+    /// Brings it up to date. `able` tells which builders could build if these workers don't, `all` are those of the
+    /// configuration.
+    pub(super) async fn refresh(
         &mut self,
         data: &Data,
-        able: impl Fn(&BTreeSet<WorkerId>) -> Vec<BuilderId> + Sync,
-    ) -> Result<(Vec<Pending>, &BTreeSet<WorkerId>)> {
-        self.wanted = !able(&BTreeSet::new()).is_empty();
+        all: &BTreeSet<BuilderId>,
+        able: impl Fn(&BTreeSet<WorkerId>) -> BTreeSet<BuilderId>,
+    ) -> Result<()> {
+        let could = able(&BTreeSet::new());
+        self.wanted = !could.is_empty();
         if !self.wanted {
-            return Ok((Vec::new(), &self.barred));
+            return Ok(());
         }
-        if self.must_be_read(&able(&self.barred)) {
-            let begin = Instant::now();
-            let able = &able;
-            let read = data.db().look("pending_requests", |tx| async move {
-                let barred: BTreeSet<WorkerId> = workers::barred(&tx).await?.into_iter().collect();
-                let builders = able(&barred);
-                let requests = match builders.as_slice() {
-                    [] => Vec::new(),
-                    builders => buildsets::pending(&tx, builders, CONSIDERED).await?,
-                };
-                Ok::<_, Error>((requests, barred, builders))
-            });
-            let builders;
-            (self.requests, self.barred, builders) = read.await?;
-            self.builders = builders.into_iter().collect();
-            self.more = self.requests.len() == CONSIDERED;
-            self.stale = false;
-            self.cost = begin.elapsed();
-            self.read_at = Some(Instant::now());
+        let known = could.is_subset(&self.builders);
+        let used_up = self.last.is_some() && !self.waiting.has_any(&could);
+        self.stale |= !known || used_up;
+        if self.must_be_read() {
+            // Where not all find room, those that can be built go first.
+            let whole = if used_up { could } else { all.clone() };
+            self.read(data, whole).await
+        } else {
+            self.read_news(data).await
         }
-        let able: BTreeSet<BuilderId> = able(&self.barred).into_iter().collect();
-        let of_them = self.requests.iter().filter(|pending| able.contains(&pending.builder));
-        Ok((of_them.cloned().collect(), &self.barred))
     }
 
-    fn must_be_read(&self, able: &[BuilderId]) -> bool {
+    fn must_be_read(&self) -> bool {
         let Some(read_at) = self.read_at else { return true };
-        let known = able.iter().all(|builder| self.builders.contains(builder));
-        let used_up = self.more && !self.requests.iter().any(|pending| able.contains(&pending.builder));
-        let news = self.stale && read_at.elapsed() >= self.cost * SHARE;
-        !known || used_up || news || read_at.elapsed() >= LOOK_AGAIN
+        let age = read_at.elapsed();
+        (self.stale && age >= self.cost * SHARE) || age >= LOOK_AGAIN
     }
 
-    /// These were tried: they are taken, by this master or by another one.
-    pub(super) fn remove(&mut self, tried: &BTreeSet<RequestId>) {
-        self.requests.retain(|pending| !tried.contains(&pending.id));
+    async fn read(&mut self, data: &Data, builders: BTreeSet<BuilderId>) -> Result<()> {
+        let begin = Instant::now();
+        let ids: Vec<BuilderId> = builders.iter().copied().collect();
+        let ids = ids.as_slice();
+        let read = data.db().look("pending_requests", |tx| async move {
+            let barred = barred(&tx).await?;
+            Ok::<_, Error>((buildsets::pending(&tx, ids, CONSIDERED).await?, barred))
+        });
+        let (requests, barred) = read.await?;
+        self.last = requests.last().filter(|_| requests.len() == CONSIDERED).map(rank);
+        self.waiting = requests.into_iter().collect();
+        self.barred = barred;
+        self.builders = builders;
+        self.news.clear();
+        (self.workers_changed, self.stale) = (false, false);
+        self.cost = begin.elapsed();
+        self.read_at = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn read_news(&mut self, data: &Data) -> Result<()> {
+        if self.news.is_empty() && !self.workers_changed {
+            return Ok(());
+        }
+        let news: Vec<RequestId> = self.news.iter().copied().collect();
+        let (news, workers_changed) = (news.as_slice(), self.workers_changed);
+        let read = data.db().look("news_of_requests", |tx| async move {
+            let barred = if workers_changed { Some(barred(&tx).await?) } else { None };
+            Ok::<_, Error>((buildsets::pending_among(&tx, news).await?, barred))
+        });
+        let (requests, barred) = read.await?;
+        self.add(requests);
+        self.barred = barred.unwrap_or_else(|| std::mem::take(&mut self.barred));
+        self.news.clear();
+        self.workers_changed = false;
+        Ok(())
+    }
+
+    /// What goes behind all that was read is found by the next reading: there may be others before it.
+    fn add(&mut self, requests: Vec<Pending>) {
+        for pending in requests {
+            let is_behind = self.last.is_some_and(|last| rank(&pending) > last);
+            if is_behind || !self.builders.contains(&pending.builder) {
+                continue;
+            }
+            if self.waiting.len() < 2 * CONSIDERED {
+                self.waiting.insert(pending);
+            } else {
+                self.stale = true;
+            }
+        }
+    }
+
+    pub(super) fn barred(&self) -> &BTreeSet<WorkerId> {
+        &self.barred
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// These are tried now.
+    pub(super) fn remove<'a>(&mut self, tried: impl IntoIterator<Item = &'a Pending>) {
+        for pending in tried {
+            self.waiting.remove(pending.builder, pending.priority, pending.id);
+        }
+    }
+
+    /// These got no build. Not at once, they would be tried again and again; but after the next event they may.
+    pub(super) fn tried_in_vain(&mut self, requests: impl IntoIterator<Item = RequestId>) {
+        self.in_vain.extend(requests);
+    }
+
+    /// Something has happened: what was tried in vain may be tried again.
+    pub(super) fn look_again(&mut self) {
+        self.workers_changed |= !self.in_vain.is_empty();
+        self.stale |= self.news.len() + self.in_vain.len() > NEWS;
+        let room = NEWS.saturating_sub(self.news.len());
+        self.news.extend(self.in_vain.drain(..).take(room));
+    }
+}
+
+async fn barred(tx: &Tx) -> Result<BTreeSet<WorkerId>> {
+    Ok(workers::barred(tx).await?.into_iter().collect())
+}
+
+/// What an event tells about the queue.
+enum What {
+    /// A request is new, or was given back.
+    MayBePending(RequestId),
+    /// A request was claimed or completed.
+    Gone { builder: BuilderId, priority: i64, request: RequestId },
+    /// A worker's state has changed.
+    Worker,
+}
+
+impl What {
+    fn of(event: &Event) -> Option<What> {
+        event.topics.iter().find_map(|topic| {
+            let [kind, id, what] = topic.0.as_slice() else { return None };
+            match (kind.as_str(), what.as_str()) {
+                ("buildrequests", "new" | "unclaimed") => {
+                    id.parse().ok().map(|id| What::MayBePending(RequestId(id)))
+                }
+                ("buildrequests", "claimed" | "complete") => What::gone(&event.payload),
+                ("workers", "state_updated") => Some(What::Worker),
+                _ => None,
+            }
+        })
+    }
+
+    fn gone(request: &Value) -> Option<What> {
+        let field = |name: &str| request[name].as_i64();
+        Some(What::Gone {
+            builder: BuilderId(field("builderid")?),
+            priority: field("priority")?,
+            request: RequestId(field("buildrequestid")?),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use muster_core::{BuildsetId, Timestamp};
+    use muster_core::BuildsetId;
+    use serde_json::json;
 
     use super::*;
 
-    fn read(builders: &[i64], more: bool, cost: Duration) -> Queue {
-        let pending = |builder: &i64| Pending {
-            id: RequestId(*builder),
+    fn pending(id: i64, builder: i64) -> Pending {
+        Pending {
+            id: RequestId(id),
             buildset: BuildsetId(1),
-            builder: BuilderId(*builder),
+            builder: BuilderId(builder),
             priority: 0,
-            submitted_at: Timestamp(0),
+            submitted_at: Timestamp(id),
             waited_for: false,
-        };
-        Queue {
-            requests: builders.iter().map(pending).collect(),
-            barred: BTreeSet::new(),
-            builders: [1, 2, 3].map(BuilderId).into(),
-            more,
-            stale: false,
-            read_at: Some(Instant::now()),
-            cost,
-            wanted: true,
         }
     }
 
-    #[test]
-    fn what_was_read_is_used_up_first() {
-        let mut queue = read(&[1, 2], true, Duration::ZERO);
-        assert!(!queue.must_be_read(&[BuilderId(1)]));
-        queue.remove(&[RequestId(1)].into());
-        assert!(queue.must_be_read(&[BuilderId(1)]), "there may be more");
-        assert!(!queue.must_be_read(&[BuilderId(1), BuilderId(2)]));
-        assert!(queue.must_be_read(&[BuilderId(4)]), "it was not read for this one");
-        let queue = read(&[], false, Duration::ZERO);
-        assert!(!queue.must_be_read(&[BuilderId(1)]), "there was nothing, and nothing has changed");
+    fn read(requests: &[Pending], cost: Duration) -> Queue {
+        Queue {
+            waiting: requests.iter().cloned().collect(),
+            builders: [1, 2, 3].map(BuilderId).into(),
+            read_at: Some(Instant::now()),
+            cost,
+            wanted: true,
+            ..Queue::default()
+        }
+    }
+
+    fn event(path: &str, payload: Value) -> Received {
+        Received::Event(std::sync::Arc::new(Event::new([path.to_owned()], payload)))
     }
 
     #[test]
-    fn news_are_looked_at_but_not_all_the_time() {
-        let mut queue = read(&[1], false, Duration::ZERO);
-        assert_eq!(queue.due(), None);
-        queue.is_stale();
-        assert!(queue.due().is_some() && queue.must_be_read(&[BuilderId(1)]));
-        let mut costly = read(&[1], false, Duration::from_secs(60));
-        costly.is_stale();
-        assert!(!costly.must_be_read(&[BuilderId(1)]));
-        assert!(costly.due().is_some_and(|due| due > Instant::now()));
-        costly.wanted = false;
-        assert_eq!(costly.due(), None, "nobody could build");
-        costly.forget();
-        assert!(costly.must_be_read(&[BuilderId(1)]));
+    fn events_say_what_is_worth_a_look() {
+        let mut queue = read(&[pending(1, 1), pending(2, 1)], Duration::ZERO);
+        assert!(!queue.hear(&event("builds/3/new", json!({}))));
+        assert!(queue.hear(&event("buildrequests/7/new", json!({}))));
+        assert!(queue.hear(&event("buildrequests/8/unclaimed", json!({}))));
+        assert_eq!(queue.news, [7, 8].map(RequestId).into());
+        let claimed = json!({"builderid": 1, "priority": 0, "buildrequestid": 2});
+        assert!(!queue.hear(&event("buildrequests/2/claimed", claimed)), "there is only less to do");
+        assert_eq!(queue.waiting.of(BuilderId(1)).map(|pending| pending.id.0).collect::<Vec<_>>(), [1]);
+        assert!(queue.hear(&event("workers/4/state_updated", json!({}))) && queue.workers_changed);
+        assert!(!queue.stale && !queue.must_be_read(), "none of it takes reading everything");
+        assert!(queue.hear(&Received::Missed(1)) && queue.stale && queue.must_be_read());
+    }
+
+    #[test]
+    fn more_news_than_are_looked_at_one_by_one_make_it_stale() {
+        let mut queue = read(&[], Duration::ZERO);
+        for id in 0..=NEWS {
+            queue.hear(&event(&format!("buildrequests/{id}/new"), json!({})));
+        }
+        assert!(queue.stale && queue.news.len() == NEWS);
+    }
+
+    #[test]
+    fn what_is_tried_in_vain_waits_for_the_next_event() {
+        let mut queue = read(&[], Duration::ZERO);
+        queue.tried_in_vain([RequestId(5)]);
+        assert!(queue.news.is_empty());
+        queue.look_again();
+        assert!(queue.news.contains(&RequestId(5)) && queue.workers_changed);
+    }
+
+    #[test]
+    fn new_ones_do_not_overtake_those_that_were_not_read() {
+        let mut queue = read(&[pending(1, 1), pending(5, 2)], Duration::ZERO);
+        queue.last = Some(rank(&pending(5, 2)));
+        queue.add(vec![pending(4, 1), pending(6, 1), pending(3, 9)]);
+        assert_eq!(queue.waiting.of(BuilderId(1)).map(|pending| pending.id.0).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(queue.waiting.len(), 3, "and builder 9 is not this master's");
+    }
+
+    #[test]
+    fn everything_is_read_now_and_then_but_not_all_the_time() {
+        let mut queue = read(&[pending(1, 1)], Duration::from_secs(60));
+        assert_eq!((queue.must_be_read(), queue.due()), (false, None));
+        queue.stale = true;
+        assert!(!queue.must_be_read() && queue.due().is_some_and(|due| due > Instant::now()));
+        queue.wanted = false;
+        assert_eq!(queue.due(), None, "nobody could build");
+        queue.forget();
+        assert!(queue.must_be_read());
     }
 }

@@ -1,12 +1,12 @@
 //! The properties a build begins with (`compat/behaviour-4-properties.md` 4.1): later origins win.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::{
-    BuilderId, BuildsetId, Properties, SourceStamp,
+    BuilderId, Buildset, BuildsetId, Properties, SourceStamp,
     render::{Renderable, render},
 };
-use muster_store::{Db, Error, Result, Tx, query};
+use muster_store::{Db, Result, Tx, query};
 use serde_json::{Value, json};
 
 use crate::{Active, effects::Standalone, sessions::Slot};
@@ -23,31 +23,35 @@ pub(crate) struct Asked {
 impl Asked {
     /// What the requests of these buildsets ask for, in their order.
     pub(crate) async fn load(db: &Db, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
-        let read = db.look("asked_for", |tx| async move {
-            let mut all = Vec::with_capacity(sets.len());
-            for set in sets {
-                all.push(Asked::of(&tx, *set).await?);
-            }
-            Ok::<_, Error>(all)
-        });
-        read.await
+        db.look("asked_for", |tx| async move { Asked::of(&tx, sets).await }).await
     }
 
-    async fn of(tx: &Tx, buildset: BuildsetId) -> Result<Asked> {
-        let set = query::buildsets::by_id(tx, buildset).await?;
-        let (reason, sources) = set.map(|set| (set.reason, set.sourcestamps)).unwrap_or_default();
-        let properties = query::properties::of_buildset(tx, buildset).await?;
-        let mut change_properties = Properties::new();
-        let mut authors = BTreeSet::new();
-        for source in &sources {
-            let select = query::changes::of_sourcestamp(query::Select::all(), source.id);
-            for change in query::changes::list(tx, &select).await? {
+    async fn of(tx: &Tx, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
+        let rows = query::buildsets::by_ids(tx, sets).await?;
+        let sources = rows.iter().flat_map(|set| &set.sourcestamps).map(|source| source.id);
+        let changes = query::changes::of_sourcestamps(tx, &sources.collect()).await?;
+        let rows: BTreeMap<BuildsetId, Buildset> = rows.into_iter().map(|set| (set.id, set)).collect();
+        let ids: Vec<i64> = rows.keys().map(|id| id.0).collect();
+        let properties = query::properties::of_buildsets(tx, &ids, &query::properties::Wanted::All).await?;
+        let asked = |id: &BuildsetId| {
+            let set = rows.get(id);
+            let sources = set.map(|set| set.sourcestamps.clone()).unwrap_or_default();
+            let mut change_properties = Properties::new();
+            let mut authors = BTreeSet::new();
+            for change in sources.iter().filter_map(|source| changes.get(&source.id)).flatten() {
                 change_properties.update(&change.properties);
-                authors.insert(change.author);
+                authors.insert(change.author.clone());
             }
-        }
-        authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
-        Ok(Asked { sources, reason, properties, change_properties, authors })
+            authors.extend(sources.iter().filter_map(|source| Some(source.patch.as_ref()?.author.clone())));
+            Asked {
+                sources,
+                reason: set.map(|set| set.reason.clone()).unwrap_or_default(),
+                properties: properties.get(&id.0).cloned().unwrap_or_default(),
+                change_properties,
+                authors,
+            }
+        };
+        Ok(sets.iter().map(asked).collect())
     }
 }
 

@@ -108,12 +108,18 @@ impl Connection {
     }
 
     /// Runs a statement of which only the success matters: at once, or together with the next one, whose error is then
-    /// also this one's.
-    pub(crate) async fn defer(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<()> {
-        match self {
-            Connection::Postgres(connection) => over_network(connection.defer(&statement.text, params)).await,
-            _ => self.execute(statement, params).await.map(|_| ()),
+    /// also this one's. When it has to change exactly so many `rows` and does not, the transaction runs again.
+    pub(crate) async fn defer(
+        &mut self,
+        statement: &Rendered,
+        params: Vec<Value>,
+        rows: Option<u64>,
+    ) -> Result<()> {
+        if let Connection::Postgres(connection) = self {
+            return over_network(connection.defer(&statement.text, params, rows)).await;
         }
+        let changed = self.execute(statement, params).await?;
+        expected(rows, changed)
     }
 
     pub(crate) async fn insert(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<i64> {
@@ -187,5 +193,15 @@ impl Connection {
             Connection::Postgres(connection) => over_network(connection.rollback()).await,
             Connection::MySql(connection) => over_network(connection.rollback()).await,
         }
+    }
+}
+
+/// Whether a statement has changed as many rows as it had to.
+fn expected(rows: Option<u64>, changed: u64) -> Result<()> {
+    match rows {
+        Some(rows) if rows != changed => Err(Error::Transient(format!(
+            "{changed} rows were changed instead of {rows}: somebody else was there meanwhile"
+        ))),
+        _ => Ok(()),
     }
 }

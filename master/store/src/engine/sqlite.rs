@@ -85,7 +85,12 @@ impl Connection {
     pub(crate) fn execute(&self, statement: &str, params: Vec<Value>) -> Result<u64> {
         let run = || {
             let mut prepared = self.guard.prepare_cached(statement)?;
-            prepared.execute(rusqlite::params_from_iter(params))
+            let params = rusqlite::params_from_iter(params);
+            if prepared.column_count() == 0 {
+                return prepared.execute(params);
+            }
+            // A query that is run for the locks it takes elsewhere; the rows are counted.
+            prepared.query(params)?.mapped(|_| Ok(())).try_fold(0, |found, row| row.map(|()| found + 1))
         };
         run().map(|changed| changed as u64).map_err(|error| statement_error(statement, &error))
     }

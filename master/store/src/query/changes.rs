@@ -1,6 +1,6 @@
 //! Changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::{Build, BuildId, Change, ChangeId, Properties, SourceStampId};
 
@@ -99,6 +99,22 @@ pub async fn by_id(tx: &Tx, id: ChangeId) -> Result<Option<Change>> {
 /// Narrows to the changes of one source version.
 pub fn of_sourcestamp(select: Select, source: SourceStampId) -> Select {
     select.only("c.sourcestampid = ?", params![source])
+}
+
+/// The changes of each of these source versions.
+pub async fn of_sourcestamps(
+    tx: &Tx,
+    sources: &BTreeSet<SourceStampId>,
+) -> Result<BTreeMap<SourceStampId, Vec<Change>>> {
+    let mut found: BTreeMap<SourceStampId, Vec<Change>> = BTreeMap::new();
+    if sources.is_empty() {
+        return Ok(found);
+    }
+    let ids = sources.iter().map(|source| (*source).into()).collect();
+    for change in list(tx, &Select::all().only_among("c.sourcestampid IN (??)", ids)).await? {
+        found.entry(change.sourcestamp.id).or_default().push(change);
+    }
+    Ok(found)
 }
 
 /// What changed since the last successful build of the same branches, newest first; without one, the changes of this

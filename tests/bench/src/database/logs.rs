@@ -12,7 +12,8 @@ use crate::{contender::Contender, muster::Muster, usage};
 pub fn on_postgres() {
     let server = Postgres::start_with(&[]);
     for method in ["gz", "zstd", "raw"] {
-        let master = Muster::start_with(Some(&server.url("buildbot")), 1, method);
+        let compression = format!("c[\"logCompressionMethod\"] = {method:?}\n");
+        let master = Muster::start_with(Some(&server.url("buildbot")), 1, &compression);
         master.fleet.prepare_log(compiler::output());
         let before = usage::peak_memory(master.process());
         let (begin, cpu) = (Instant::now(), usage::cpu(master.process()));

@@ -6,14 +6,19 @@ mod compiler;
 mod ground;
 mod logs;
 mod queries;
+mod queue;
 
 use muster_store_tests::{MariaDb, Postgres, Server};
 
 use ground::Ground;
 
 /// What is measured, by name; `MUSTER_BENCH_DATABASE` names the only one that is wanted.
-const MEASUREMENTS: [(&str, fn()); 3] =
-    [("claims", claims_and_queries), ("builds", builds::on_postgres), ("log", logs::on_postgres)];
+const MEASUREMENTS: [(&str, fn()); 4] = [
+    ("claims", claims_and_queries),
+    ("queue", next_claims),
+    ("builds", builds::on_postgres),
+    ("log", logs::on_postgres),
+];
 
 /// Measures everything, or the one.
 pub fn measure() {
@@ -49,4 +54,14 @@ fn claims_and_queries() {
     ground.fill_mariadb(&server, 25_000);
     runtime.block_on(queries::next_among_many(&ground, "MariaDB"));
     drop((ground, server));
+}
+
+fn next_claims() {
+    let server = Postgres::start_with(&[]);
+    let sequence = |count| format!("generate_series(1, {count}) AS n");
+    queue::next_claim("PostgreSQL", &server.url("buildbot"), sequence, |text| server.sql("buildbot", text));
+    drop(server);
+    let server = MariaDb::start();
+    let sequence = |count| format!("(SELECT seq AS n FROM seq_1_to_{count}) AS numbers");
+    queue::next_claim("MariaDB", &server.url("buildbot"), sequence, |text| server.sql("buildbot", text));
 }

@@ -17,7 +17,7 @@ use errors::sorted;
 use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
-use super::Mode;
+use super::{Mode, expected};
 use crate::{Error, Result, Row, Value, url::ServerUrl};
 
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
@@ -122,13 +122,24 @@ impl Connection {
     }
 
     /// Runs a statement at the latest with the next one, or with the commit; an error of it is theirs then.
-    pub(crate) async fn defer(&mut self, statement: &str, params: Vec<Value>) -> Result<()> {
-        self.deferred.push(Deferred { statement: statement.to_owned(), params: self.params(params) });
-        if self.deferred.len() < MAX_DEFERRED {
-            return Ok(());
+    pub(crate) async fn defer(
+        &mut self,
+        statement: &str,
+        params: Vec<Value>,
+        rows: Option<u64>,
+    ) -> Result<()> {
+        let params = self.params(params);
+        self.deferred.push(Deferred { statement: statement.to_owned(), params, rows });
+        if self.deferred.len() < MAX_DEFERRED { Ok(()) } else { self.flush().await }
+    }
+
+    /// Runs what is deferred.
+    async fn flush(&mut self) -> Result<()> {
+        let Some(Deferred { statement, params, rows }) = self.deferred.pop() else { return Ok(()) };
+        match self.run(&statement, params, Wanted::Count).await? {
+            Answer::Count(changed) => self.note(expected(rows, changed)),
+            Answer::Rows(_) => Ok(()),
         }
-        let Some(last) = self.deferred.pop() else { return Ok(()) };
-        self.run(&last.statement, last.params, Wanted::Count).await.map(|_| ())
     }
 
     fn params(&self, values: Vec<Value>) -> Vec<Param> {
@@ -191,7 +202,9 @@ impl Connection {
         };
         let begin = OptionFuture::from(begin.as_ref().map(|begin| client.execute(begin, &[])));
         let (begun, deferred, answer) = join3(begin, run_all(client, &deferred), answer).await;
-        begun.transpose().and(deferred).and(answer).map_err(failed)
+        begun.transpose().map_err(failed)?;
+        deferred?;
+        answer.map_err(failed)
     }
 
     fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
@@ -224,6 +237,10 @@ impl Connection {
 
     /// Sends what is not sent yet, the token and the commit in one go.
     async fn end(&mut self) -> Result<()> {
+        // Whether a statement has changed as many rows as it had to must be known before the commit is sent.
+        if self.deferred.iter().any(|deferred| deferred.rows.is_some()) {
+            self.flush().await?;
+        }
         let begins = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
         let client = self.client()?;
         let token = (self.mode == Mode::Write).then(|| Token::new(client)).flatten();
@@ -261,7 +278,7 @@ impl Connection {
         );
         let mut params = params;
         params.extend([(rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
-        let statement = [Deferred { statement: leave, params: self.params(params) }];
+        let statement = [Deferred { statement: leave, params: self.params(params), rows: None }];
         // It is its own transaction, whatever the server answers.
         self.state = State::Over;
         Some(self.run_alone(&statement, &token).await)
@@ -270,10 +287,11 @@ impl Connection {
     async fn run_alone(&mut self, statement: &[Deferred; 1], token: &Token) -> Result<bool> {
         let client = self.client()?;
         let prepared = prepared_all(client, statement).await?;
-        match run_all(client, &prepared).await {
+        let [(ready, leave)] = prepared.as_slice() else { return Ok(false) };
+        match client.execute_raw(ready, leave.params.as_slice()).await {
             Ok(left) => Ok(left == 1),
             Err(error) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION) => Ok(false),
-            Err(error) => match sorted(&statement[0].statement, &error) {
+            Err(error) => match sorted(&leave.statement, &error) {
                 Error::Lost(_) => self.connections.resolve(token).await.map(|()| true),
                 error => Err(error),
             },
@@ -343,7 +361,9 @@ async fn end_with(
     let (begun, done, left, committed) =
         join4(begin, run_all(client, &deferred), leave, client.execute(&commit, &[])).await;
     // When one before it has failed, the last has rolled back, and says nothing of it.
-    begun.transpose().and(done).and(left.transpose()).and(committed).map(|_| ()).map_err(failed)
+    begun.transpose().map_err(failed)?;
+    done?;
+    left.transpose().and(committed).map(|_| ()).map_err(failed)
 }
 
 impl Connections {
