@@ -1,7 +1,7 @@
 //! The configuration in force, with the ids that its names have in the database.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -28,6 +28,8 @@ pub struct Active {
     /// Answers the configuration's callables, when there are any.
     pub host: Option<Host>,
     builders: BTreeMap<BuilderId, Builder>,
+    /// The ids of all of them.
+    pub(crate) builder_ids: Arc<BTreeSet<BuilderId>>,
     /// Where each worker is in the snapshot: there may be thousands, and each is looked for again and again.
     workers: HashMap<String, usize>,
 }
@@ -43,10 +45,6 @@ struct Builder {
 }
 
 impl Active {
-    pub(crate) fn builder_id(&self, name: &str) -> Option<BuilderId> {
-        self.ids.builders.get(name).copied()
-    }
-
     /// The builder with this id, if it is configured.
     pub(crate) fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {
         self.builders.get(&id).map(|builder| &self.snapshot.builders[builder.place])
@@ -98,7 +96,8 @@ pub async fn activate(
     }
     let workers = snapshot.workers.iter().enumerate().map(|(place, worker)| (worker.name.clone(), place));
     let workers = workers.collect();
-    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, builders, workers })
+    let builder_ids = Arc::new(builders.keys().copied().collect());
+    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, builders, builder_ids, workers })
 }
 
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {

@@ -322,7 +322,7 @@ pub struct Tx {
     shared: Arc<Shared>,
 }
 
-/// Only the transaction's own body waits here: its statements run one after the other.
+/// Only the transaction's own body waits here: its statements run one after the other, but for looks.
 struct Shared(tokio::sync::Mutex<State>);
 
 struct State {
@@ -406,11 +406,16 @@ impl Tx {
         state.note(outcome)
     }
 
-    /// Runs a query.
+    /// Runs a query. Several that are asked at the same time in a look ([`Db::look`]) cost one round trip, where the engine
+    /// can do that.
     pub async fn query(&self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
         let rendered = self.db.statements.get(statement, Purpose::Run);
         let mut state = self.shared.0.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        if let Some(look) = connection.look() {
+            drop(state);
+            return look.query(&rendered.text, params).await;
+        }
         let outcome = connection.query(&rendered, params).await;
         state.note(outcome)
     }

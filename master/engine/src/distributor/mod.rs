@@ -15,7 +15,7 @@ use std::{
 
 use muster_bus::Subscription;
 use muster_config::snapshot::BuilderConfig;
-use muster_core::{BuilderId, BuildsetId, RequestId, WorkerId};
+use muster_core::{BuilderId, BuildsetId, RequestId};
 use muster_data::NewRun;
 use muster_store::{buildsets::Pending, workers};
 use tokio::time::Instant;
@@ -127,16 +127,18 @@ impl Look<'_> {
     ) -> muster_store::Result<usize> {
         let begin = Instant::now();
         let mut ready = self.connected_workers();
-        let all: BTreeSet<BuilderId> = self.builders().collect();
-        queue.refresh(self.engine.data(), &all, |barred| self.able(&ready, barred)).await?;
+        let all = &self.active.builder_ids;
+        queue.refresh(self.engine.data(), all, |builder| self.is_able(builder, &ready)).await?;
         ready.retain(|slot| !queue.barred().contains(&slot.id()));
         let matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
         queue.remove(matches.iter().map(|found| &found.pending));
         let mut tried: BTreeSet<RequestId> = matches.iter().map(|found| found.pending.id).collect();
         let count = tried.len();
+        let chosen = Instant::now();
         let started = self.start(matches).await?;
         if !started.is_empty() {
-            metrics::histogram!("muster_distributor_seconds").record(begin.elapsed());
+            metrics::histogram!("muster_distributor_seconds", "part" => "choose").record(chosen - begin);
+            metrics::histogram!("muster_distributor_seconds", "part" => "start").record(chosen.elapsed());
         }
         tried.retain(|request| !started.contains(request));
         queue.tried_in_vain(tried);
@@ -153,7 +155,7 @@ impl Look<'_> {
     ) -> muster_store::Result<Vec<Match>> {
         let name = |id| self.builder(id).map(|builder| builder.name.as_str());
         let mut matches = Vec::new();
-        for id in waiting.in_order(&self.able(ready, &BTreeSet::new()), name) {
+        for id in waiting.in_order(|builder| self.is_able(builder, ready), name) {
             let Some(builder) = self.builder(id) else { continue };
             if asking::asks(&self.active.snapshot, builder) {
                 self.look_after(id, asking, tasks);
@@ -211,16 +213,9 @@ impl Look<'_> {
         Ok(ready)
     }
 
-    /// The builders that have a free worker among these, but for the barred ones.
-    fn able(&self, ready: &[Slot], barred: &BTreeSet<WorkerId>) -> BTreeSet<BuilderId> {
-        let could = |id: &BuilderId| {
-            ready.iter().any(|slot| !barred.contains(&slot.id()) && self.is_candidate(slot, *id))
-        };
-        self.builders().filter(could).collect()
-    }
-
-    fn builders(&self) -> impl Iterator<Item = BuilderId> {
-        self.active.snapshot.builders.iter().filter_map(|builder| self.active.builder_id(&builder.name))
+    /// Whether a builder has a free worker among these.
+    fn is_able(&self, builder: BuilderId, ready: &[Slot]) -> bool {
+        ready.iter().any(|slot| self.is_candidate(slot, builder))
     }
 
     fn builder(&self, id: BuilderId) -> Option<&BuilderConfig> {

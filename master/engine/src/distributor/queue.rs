@@ -4,7 +4,7 @@
 //! read together, at the beginning and every few seconds, and in between events say which rows are worth a look. What was
 //! read may be old; the claim is the judge.
 
-use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Duration};
 
 use muster_bus::{Event, Received};
 use muster_core::{BuilderId, RequestId, Timestamp, WorkerId};
@@ -35,7 +35,7 @@ pub(super) struct Queue {
     /// Workers that are paused or asked to go, as of when they were looked for. The claim looks again.
     barred: BTreeSet<WorkerId>,
     /// The builders it was read for.
-    builders: BTreeSet<BuilderId>,
+    builders: Arc<BTreeSet<BuilderId>>,
     /// The last one that was read, when there are more.
     last: Option<Rank>,
     /// Requests of which something was heard since.
@@ -100,29 +100,28 @@ impl Queue {
         self.read_at.filter(|_| self.stale && self.wanted).map(|at| at + self.cost * SHARE)
     }
 
-    /// Brings it up to date. `able` tells which builders could build if these workers don't, `all` are those of the
-    /// configuration.
+    /// Brings it up to date. `all` are the builders of the configuration, `is_able` tells which of them could build now.
     pub(super) async fn refresh(
         &mut self,
         data: &Data,
-        all: &BTreeSet<BuilderId>,
-        able: impl Fn(&BTreeSet<WorkerId>) -> BTreeSet<BuilderId>,
+        all: &Arc<BTreeSet<BuilderId>>,
+        is_able: impl Fn(BuilderId) -> bool,
     ) -> Result<()> {
-        let could = able(&BTreeSet::new());
-        self.wanted = !could.is_empty();
+        self.wanted = all.iter().any(|builder| is_able(*builder));
         if !self.wanted {
             return Ok(());
         }
-        let known = could.is_subset(&self.builders);
-        let used_up = self.last.is_some() && !self.waiting.has_any(&could);
-        self.stale |= !known || used_up;
-        if self.must_be_read() {
-            // Where not all find room, those that can be built go first.
-            let whole = if used_up { could } else { all.clone() };
-            self.read(data, whole).await
-        } else {
-            self.read_news(data).await
+        let used_up = self.last.is_some() && !self.waiting.builders().any(&is_able);
+        self.stale |= used_up || !Arc::ptr_eq(all, &self.builders);
+        if !self.must_be_read() {
+            return self.read_news(data).await;
         }
+        // Where not all find room, those that can be built go first.
+        let whole = match used_up {
+            true => Arc::new(all.iter().copied().filter(|builder| is_able(*builder)).collect()),
+            false => all.clone(),
+        };
+        self.read(data, whole).await
     }
 
     fn must_be_read(&self) -> bool {
@@ -131,7 +130,7 @@ impl Queue {
         (self.stale && age >= self.cost * SHARE) || age >= LOOK_AGAIN
     }
 
-    async fn read(&mut self, data: &Data, builders: BTreeSet<BuilderId>) -> Result<()> {
+    async fn read(&mut self, data: &Data, builders: Arc<BTreeSet<BuilderId>>) -> Result<()> {
         let begin = Instant::now();
         let ids: Vec<BuilderId> = builders.iter().copied().collect();
         let ids = ids.as_slice();
@@ -273,7 +272,7 @@ mod tests {
     fn read(requests: &[Pending], cost: Duration) -> Queue {
         Queue {
             waiting: requests.iter().cloned().collect(),
-            builders: [1, 2, 3].map(BuilderId).into(),
+            builders: Arc::new([1, 2, 3].map(BuilderId).into()),
             read_at: Some(Instant::now()),
             cost,
             wanted: true,
@@ -282,7 +281,7 @@ mod tests {
     }
 
     fn event(path: &str, payload: Value) -> Received {
-        Received::Event(std::sync::Arc::new(Event::new([path.to_owned()], payload)))
+        Received::Event(Arc::new(Event::new([path.to_owned()], payload)))
     }
 
     #[test]

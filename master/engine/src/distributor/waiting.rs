@@ -5,14 +5,20 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use muster_core::{BuilderId, RequestId};
+use muster_core::{BuilderId, RequestId, Timestamp};
 use muster_store::buildsets::Pending;
 
 /// Of each builder, best first: by priority, then by id.
 #[derive(Default)]
 pub(super) struct Waiting {
-    builders: BTreeMap<BuilderId, BTreeMap<Place, Pending>>,
+    builders: BTreeMap<BuilderId, OfBuilder>,
     len: usize,
+}
+
+#[derive(Default)]
+struct OfBuilder {
+    requests: BTreeMap<Place, Pending>,
+    ages: BTreeSet<(Timestamp, RequestId)>,
 }
 
 type Place = (Reverse<i64>, RequestId);
@@ -26,46 +32,49 @@ impl Waiting {
         self.len
     }
 
-    /// Whether one of these builders has something to do.
-    pub(super) fn has_any(&self, builders: &BTreeSet<BuilderId>) -> bool {
-        builders.iter().any(|builder| self.builders.contains_key(builder))
+    /// Builders that have something to do.
+    pub(super) fn builders(&self) -> impl Iterator<Item = BuilderId> {
+        self.builders.keys().copied()
     }
 
     pub(super) fn insert(&mut self, pending: Pending) {
         let queue = self.builders.entry(pending.builder).or_default();
-        if queue.insert(place(&pending), pending).is_none() {
+        queue.ages.insert((pending.submitted_at, pending.id));
+        if queue.requests.insert(place(&pending), pending).is_none() {
             self.len += 1;
         }
     }
 
     pub(super) fn remove(&mut self, builder: BuilderId, priority: i64, request: RequestId) {
         let Some(queue) = self.builders.get_mut(&builder) else { return };
-        if queue.remove(&(Reverse(priority), request)).is_some() {
+        if let Some(pending) = queue.requests.remove(&(Reverse(priority), request)) {
+            queue.ages.remove(&(pending.submitted_at, request));
             self.len -= 1;
         }
-        if queue.is_empty() {
+        if queue.requests.is_empty() {
             self.builders.remove(&builder);
         }
     }
 
     /// The requests of one builder.
     pub(super) fn of(&self, builder: BuilderId) -> impl Iterator<Item = &Pending> {
-        self.builders.get(&builder).into_iter().flat_map(BTreeMap::values)
+        self.builders.get(&builder).into_iter().flat_map(|queue| queue.requests.values())
     }
 
-    /// Those of these builders that have something to do: by their best request's priority, then by the age of their oldest
+    /// Builders that have something to do and are able to: by their best request's priority, then by the age of their oldest
     /// one, then by name (`compat/behaviour-2-builds.md` 2.2).
     pub(super) fn in_order<'a>(
         &self,
-        builders: &BTreeSet<BuilderId>,
+        is_able: impl Fn(BuilderId) -> bool,
         name: impl Fn(BuilderId) -> Option<&'a str>,
     ) -> Vec<BuilderId> {
-        let mut ranked: Vec<_> = builders
+        let mut ranked: Vec<_> = self
+            .builders
             .iter()
-            .filter_map(|builder| {
-                let queue = self.builders.get(builder)?;
-                let best = queue.keys().next()?.0;
-                let oldest = queue.values().map(|pending| pending.submitted_at).min();
+            .filter(|(builder, _)| is_able(**builder))
+            .filter_map(|(builder, queue)| {
+                let best = queue.requests.keys().next()?.0;
+                let oldest = queue.ages.first()?.0;
                 Some((best, oldest, name(*builder), *builder))
             })
             .collect();
@@ -84,7 +93,7 @@ impl FromIterator<Pending> for Waiting {
 
 #[cfg(test)]
 mod tests {
-    use muster_core::{BuildsetId, Timestamp};
+    use muster_core::BuildsetId;
 
     use super::*;
 
@@ -106,8 +115,11 @@ mod tests {
             rows.into_iter().map(|(id, builder, priority, at)| pending(id, builder, priority, at)).collect();
         let name = |builder: BuilderId| Some(if builder == BuilderId(4) { "a" } else { "b" });
         let order = |waiting: &Waiting, of: &[i64]| {
-            let of = of.iter().copied().map(BuilderId).collect();
-            waiting.in_order(&of, name).into_iter().map(|builder| builder.0).collect::<Vec<_>>()
+            waiting
+                .in_order(|builder| of.contains(&builder.0), name)
+                .into_iter()
+                .map(|builder| builder.0)
+                .collect::<Vec<_>>()
         };
         assert_eq!(order(&waiting, &[1, 2, 3, 4, 9]), [2, 1, 4, 3]);
         assert_eq!(order(&waiting, &[3]), [3]);
@@ -128,6 +140,6 @@ mod tests {
             waiting.remove(BuilderId(1), priority, RequestId(id));
         }
         assert_eq!(waiting.len(), 0);
-        assert!(!waiting.has_any(&[BuilderId(1)].into()));
+        assert_eq!(waiting.builders().count(), 0);
     }
 }

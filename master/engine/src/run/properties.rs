@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join;
 use muster_core::{
     BuilderId, Buildset, BuildsetId, Properties, SourceStamp,
     render::{Renderable, render},
@@ -27,12 +28,13 @@ impl Asked {
     }
 
     async fn of(tx: &Tx, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
-        let rows = query::buildsets::by_ids(tx, sets).await?;
+        let ids: Vec<i64> = sets.iter().map(|set| set.0).collect();
+        let properties = query::properties::of_buildsets(tx, &ids, &query::properties::Wanted::All);
+        let (rows, properties) = join(query::buildsets::by_ids(tx, sets), properties).await;
+        let (rows, properties) = (rows?, properties?);
         let sources = rows.iter().flat_map(|set| &set.sourcestamps).map(|source| source.id);
         let changes = query::changes::of_sourcestamps(tx, &sources.collect()).await?;
         let rows: BTreeMap<BuildsetId, Buildset> = rows.into_iter().map(|set| (set.id, set)).collect();
-        let ids: Vec<i64> = rows.keys().map(|id| id.0).collect();
-        let properties = query::properties::of_buildsets(tx, &ids, &query::properties::Wanted::All).await?;
         let asked = |id: &BuildsetId| {
             let set = rows.get(id);
             let sources = set.map(|set| set.sourcestamps.clone()).unwrap_or_default();

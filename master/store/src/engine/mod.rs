@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path, pin::Pin, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{Dialect, Error, Result, Row, Value, dialect::Rendered, url::DbUrl};
 
@@ -81,6 +81,9 @@ impl Engine {
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         Ok(match self {
             Engine::Sqlite(engine) => Connection::Sqlite(engine.begin(mode).await?),
+            Engine::Postgres(engine) if mode == Mode::Look => {
+                Connection::Look(Arc::new(over_network(engine.look()).await?))
+            }
             Engine::Postgres(engine) => {
                 Connection::Postgres(Box::new(over_network(engine.begin(mode)).await?))
             }
@@ -93,6 +96,7 @@ impl Engine {
 pub(crate) enum Connection {
     Sqlite(sqlite::Connection),
     Postgres(Box<postgres::Connection>),
+    Look(Arc<postgres::Look>),
     MySql(mysql::Connection),
 }
 
@@ -103,6 +107,7 @@ impl Connection {
             Connection::Postgres(connection) => {
                 over_network(connection.execute(&statement.text, params)).await
             }
+            Connection::Look(_) => Err(only_looks(&statement.text)),
             Connection::MySql(connection) => over_network(connection.execute(statement, params)).await,
         }
     }
@@ -132,6 +137,7 @@ impl Connection {
                     .ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
                 row.int(0)
             }
+            Connection::Look(_) => Err(only_looks(&statement.text)),
             Connection::MySql(connection) => over_network(connection.insert(statement, params)).await,
         }
     }
@@ -140,7 +146,16 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.query(&statement.text, params),
             Connection::Postgres(connection) => over_network(connection.query(&statement.text, params)).await,
+            Connection::Look(look) => over_network(look.query(&statement.text, params)).await,
             Connection::MySql(connection) => over_network(connection.query(statement, params)).await,
+        }
+    }
+
+    /// What answers queries in a look beside each other; otherwise they run one after the other.
+    pub(crate) fn look(&self) -> Option<Arc<postgres::Look>> {
+        match self {
+            Connection::Look(look) => Some(look.clone()),
+            _ => None,
         }
     }
 
@@ -149,6 +164,7 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.script(text),
             Connection::Postgres(connection) => over_network(connection.script(text)).await,
+            Connection::Look(_) => Err(only_looks(text)),
             Connection::MySql(connection) => over_network(connection.script(text)).await,
         }
     }
@@ -157,7 +173,7 @@ impl Connection {
     /// is changed. Where the engine can, this is one round trip.
     pub(crate) async fn only(mut self, statement: &Rendered, params: Vec<Value>, rows: u64) -> Result<bool> {
         let done = match &mut self {
-            Connection::Sqlite(_) => None,
+            Connection::Sqlite(_) | Connection::Look(_) => None,
             Connection::Postgres(connection) => {
                 over_network(connection.only(&statement.text, params.clone(), rows)).await
             }
@@ -183,6 +199,7 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.commit(),
             Connection::Postgres(connection) => over_network(connection.commit()).await,
+            Connection::Look(_) => Ok(()),
             Connection::MySql(connection) => over_network(connection.commit()).await,
         }
     }
@@ -191,9 +208,14 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.rollback(),
             Connection::Postgres(connection) => over_network(connection.rollback()).await,
+            Connection::Look(_) => {}
             Connection::MySql(connection) => over_network(connection.rollback()).await,
         }
     }
+}
+
+fn only_looks(statement: &str) -> Error {
+    Error::statement("nothing can be written in a look", statement)
 }
 
 /// Whether a statement has changed as many rows as it had to.

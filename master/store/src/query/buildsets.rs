@@ -1,6 +1,9 @@
 //! Buildsets.
 
-use muster_core::{BuildId, Buildset, BuildsetId};
+use std::collections::BTreeMap;
+
+use futures_util::future::join;
+use muster_core::{BuildId, Buildset, BuildsetId, SourceStamp};
 
 use super::{Column, Select, Table, rows, sourcestamps};
 use crate::{Result, Row, Tx, params};
@@ -41,14 +44,10 @@ fn from_row(row: &Row) -> Result<Buildset> {
 
 /// Buildsets that `select` names, with their source versions.
 pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Buildset>> {
-    let mut buildsets: Vec<Buildset> =
+    let buildsets: Vec<Buildset> =
         rows(tx, &TABLE, select).await?.iter().map(from_row).collect::<Result<_>>()?;
     let ids: Vec<i64> = buildsets.iter().map(|buildset| buildset.id.0).collect();
-    let mut sources = sourcestamps::of_buildsets(tx, &ids).await?;
-    for buildset in &mut buildsets {
-        buildset.sourcestamps = sources.remove(&buildset.id).unwrap_or_default();
-    }
-    Ok(buildsets)
+    Ok(with_sources(buildsets, sourcestamps::of_buildsets(tx, &ids).await?))
 }
 
 /// One buildset.
@@ -63,5 +62,17 @@ pub async fn by_ids(tx: &Tx, ids: &[BuildsetId]) -> Result<Vec<Buildset>> {
         return Ok(Vec::new());
     }
     let select = Select::all().only_among("id IN (??)", ids.iter().map(|id| (*id).into()).collect());
-    list(tx, &select).await
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let (rows, sources) = join(rows(tx, &TABLE, &select), sourcestamps::of_buildsets(tx, &ids)).await;
+    Ok(with_sources(rows?.iter().map(from_row).collect::<Result<_>>()?, sources?))
+}
+
+fn with_sources(
+    mut buildsets: Vec<Buildset>,
+    mut sources: BTreeMap<BuildsetId, Vec<SourceStamp>>,
+) -> Vec<Buildset> {
+    for buildset in &mut buildsets {
+        buildset.sourcestamps = sources.remove(&buildset.id).unwrap_or_default();
+    }
+    buildsets
 }

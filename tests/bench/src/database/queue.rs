@@ -9,8 +9,16 @@ const BUILDERS: usize = 500;
 const PENDING: usize = 25_000;
 /// Builds of the one worker, during which it is watched.
 const BUILDS: usize = 1_000;
-/// From the look at requests and workers until builds have begun.
-const SECONDS: &str = "muster_distributor_seconds";
+/// What is measured: the name of a histogram of the master, its label, and its meaning.
+const PARTS: [(&str, &str, &str); 3] = [
+    ("muster_distributor_seconds", "part=\"choose\"", "choose the next one"),
+    ("muster_transaction_seconds", "transaction=\"start_runs\"", "claim it and make its build"),
+    (
+        "muster_distributor_seconds",
+        "part=\"start\"",
+        "the same, with the reading of what it asks for and the beginning",
+    ),
+];
 
 /// Lets a master with one worker, which is always through at once, work on a long queue. `sequence` is a query for the
 /// numbers from 1 to so many, as `n`; `sql` runs a statement.
@@ -36,17 +44,15 @@ c["schedulers"].append(schedulers.ForceScheduler(name="many", builderNames=many)
     ));
     // The first ones wait until the master looks by itself.
     wait_for_builds(&master, 1);
-    let before = Histogram::read(&master);
+    let read = || PARTS.map(|(name, label, _)| Histogram::read(&master, name, label));
+    let before = read();
     wait_for_builds(&master, 1 + BUILDS);
-    let after = Histogram::read(&master);
-    let claims = after.count - before.count;
-    println!(
-        "{engine}, a master with {PENDING} pending requests on {BUILDERS} builders: {claims} next claims took {:.2} ms each, \
-         {:.1} % of them less than 5 ms and {:.1} % less than 10 ms",
-        (after.sum - before.sum) / claims * 1e3,
-        (after.within_5_ms - before.within_5_ms) / claims * 100.0,
-        (after.within_10_ms - before.within_10_ms) / claims * 100.0,
-    );
+    for ((after, before), (_, _, meaning)) in read().iter().zip(&before).zip(PARTS) {
+        println!(
+            "{engine}, {PENDING} pending requests on {BUILDERS} builders, {meaning}: {}",
+            after.since(before)
+        );
+    }
 }
 
 fn wait_for_builds(master: &Muster, builds: usize) {
@@ -61,18 +67,29 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn read(master: &Muster) -> Histogram {
+    fn read(master: &Muster, name: &str, label: &str) -> Histogram {
         let answer = http::request(master.rest().0, "GET", "/metrics", None).unwrap();
         let text = String::from_utf8(answer.body).unwrap();
-        let figure = |name: &str| {
-            let name = format!("{SECONDS}_{name} ");
-            text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
+        let figure = |name: String| {
+            text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok()).unwrap_or_default()
         };
+        let within = |bound: &str| figure(format!("{name}_bucket{{{label},le=\"{bound}\"}} "));
         Histogram {
-            count: figure("count"),
-            sum: figure("sum"),
-            within_5_ms: figure("bucket{le=\"0.005\"}"),
-            within_10_ms: figure("bucket{le=\"0.01\"}"),
+            count: figure(format!("{name}_count{{{label}}} ")),
+            sum: figure(format!("{name}_sum{{{label}}} ")),
+            within_5_ms: within("0.005"),
+            within_10_ms: within("0.01"),
         }
+    }
+
+    /// What came between, in words.
+    fn since(&self, before: &Histogram) -> String {
+        let count = self.count - before.count;
+        format!(
+            "{:.2} ms ({count} of them; {:.1} % took less than 5 ms, {:.1} % less than 10 ms)",
+            (self.sum - before.sum) / count * 1e3,
+            (self.within_5_ms - before.within_5_ms) / count * 100.0,
+            (self.within_10_ms - before.within_10_ms) / count * 100.0,
+        )
     }
 }

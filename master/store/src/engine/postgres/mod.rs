@@ -2,6 +2,7 @@
 
 mod deferred;
 mod errors;
+mod look;
 mod pool;
 mod values;
 
@@ -14,6 +15,7 @@ use tokio_postgres::{error::SqlState, types::ToSql};
 
 use deferred::{Deferred, prepared_all, run_all};
 use errors::sorted;
+pub(crate) use look::Look;
 use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
@@ -52,6 +54,11 @@ impl Engine {
 
     pub(crate) async fn probe(&self) -> Result<()> {
         self.0.probe().await
+    }
+
+    /// A connection for queries that need no common view.
+    pub(crate) async fn look(&self) -> Result<Look> {
+        Ok(Look::new(self.0.clone(), self.0.client().await?))
     }
 
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
@@ -168,8 +175,7 @@ impl Connection {
             return Err(Error::statement(format!("a statement before failed ({reason})"), statement));
         }
         // From here on the server may have a transaction, also when nobody waits for its answer any more.
-        let begins = self.mode != Mode::Look;
-        let first = begins && matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
+        let first = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
         let outcome = self.answer(first, statement, params, wanted).await;
         if outcome.is_ok() {
             self.deferred.clear();
@@ -185,10 +191,10 @@ impl Connection {
         let failed = |error| sorted(statement, &error);
         let prepared = client.prepare_cached(statement).await.map_err(failed)?;
         let deferred = prepared_all(client, &self.deferred).await?;
-        let begin = match (first, self.mode) {
-            (true, Mode::Read) => Some(client.prepare_cached(BEGIN_READ).await.map_err(failed)?),
-            (true, Mode::Write) => Some(client.prepare_cached(BEGIN_WRITE).await.map_err(failed)?),
-            _ => None,
+        let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
+        let begin = match first {
+            true => Some(client.prepare_cached(begin).await.map_err(failed)?),
+            false => None,
         };
         let answer = async {
             match wanted {
