@@ -173,6 +173,7 @@ pub struct MariaDb {
     process: Option<Process>,
     /// Where it listens, beside its Unix socket.
     pub port: u16,
+    extra: Vec<String>,
     directory: TempDir,
 }
 
@@ -188,7 +189,7 @@ impl MariaDb {
             install.arg("--innodb-log-file-size=8M").arg(format!("--datadir={}", data.display()));
             run(install.stdout(Stdio::null()));
         });
-        let mut server = MariaDb { process: None, port: free_port(), directory };
+        let mut server = MariaDb { process: None, port: free_port(), extra: Vec::new(), directory };
         server.launch();
         server.sql("", "CREATE USER bb@'127.0.0.1' IDENTIFIED BY 'p:w'; GRANT ALL ON *.* TO bb@'127.0.0.1'");
         server.sql("", "CREATE DATABASE buildbot");
@@ -198,9 +199,7 @@ impl MariaDb {
     /// Starts it again on the same data and port.
     pub fn launch(&mut self) {
         let mut command = command_as("mysql", Path::new("/usr/sbin/mariadbd"));
-        command
-            .arg("--no-defaults")
-            .arg(format!("--datadir={}", self.directory.path().join("data").display()));
+        command.arg("--no-defaults").arg(format!("--datadir={}", self.data().display()));
         command.arg(format!("--socket={}", self.socket().display())).arg(format!("--port={}", self.port));
         command.args([
             "--bind-address=127.0.0.1",
@@ -208,6 +207,7 @@ impl MariaDb {
             "--max-connections=200",
         ]);
         command.args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--skip-name-resolve"]);
+        command.args(&self.extra);
         self.process = Some(Process::start(&mut command, &self.directory.path().join("log")));
         until_ok(|| {
             let ping = self.client().args(["-e", "SELECT 1"]).output().unwrap();
@@ -216,6 +216,18 @@ impl MariaDb {
                 false => Err(format!("MariaDB is ready:\n{}", self.process.as_ref().unwrap().said())),
             }
         });
+    }
+
+    /// Starts it again with further arguments.
+    pub fn launch_with(&mut self, arguments: &[String]) {
+        self.kill();
+        self.extra.extend_from_slice(arguments);
+        self.launch();
+    }
+
+    /// The directory of its data.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     fn socket(&self) -> PathBuf {

@@ -7,6 +7,7 @@ mod cluster;
 mod commits;
 mod conformance;
 mod contention;
+mod disks;
 mod engines;
 mod outages;
 mod refusals;

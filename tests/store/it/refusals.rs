@@ -111,6 +111,46 @@ async fn postgres_over_tls_and_ipv6() {
 }
 
 #[tokio::test]
+async fn mariadb_over_tls() {
+    let authority = Authority::new();
+    let mut server = MariaDb::start();
+    let identity = authority.identity("localhost");
+    let mut settings = vec!["--require-secure-transport=ON".to_owned()];
+    let files = [(&identity.certificate, "cert"), (&identity.key, "key"), (&authority.file(), "ca")];
+    for (file, name) in files {
+        let copy = server.data().join(format!("{name}.pem"));
+        std::fs::copy(file, &copy).unwrap();
+        run(Command::new("chown").arg("--reference").arg(server.data()).arg(&copy));
+        settings.push(format!("--ssl-{name}={}", copy.display()));
+    }
+    server.launch_with(&settings);
+    server.sql("", "CREATE USER ann@'127.0.0.1' REQUIRE X509; GRANT ALL ON *.* TO ann@'127.0.0.1'");
+
+    let (port, ca) = (server.port, authority.file().display().to_string());
+    let url =
+        |user: &str, host: &str, options: &str| format!("mysql://{user}@{host}:{port}/buildbot{options}");
+    let parse = |url: String| DbUrl::parse(&url, Path::new("/")).unwrap();
+    let bb = "bb:p%3Aw";
+    let checked = |ca: &str| format!("?ssl_mode=VERIFY_IDENTITY&ssl_ca={ca}");
+    Db::upgrade(&parse(url(bb, "localhost", &checked(&ca)))).await.unwrap();
+    Db::open(&parse(url(bb, "127.0.0.1", &format!("?ssl_mode=VERIFY_CA&ssl_ca={ca}")))).await.unwrap();
+    Db::open(&parse(url(bb, "127.0.0.1", "?ssl_mode=REQUIRED"))).await.unwrap();
+
+    assert_says(&refused(&url(bb, "127.0.0.1", "")).await, &["ssl_mode=REQUIRED"]);
+    let wrong_name = url(bb, "127.0.0.1", &checked(&ca));
+    assert_says(&refused(&wrong_name).await, &["certificate", "for this host"]);
+    let stranger = Authority::new();
+    let untrusted = url(bb, "localhost", &checked(&stranger.file().display().to_string()));
+    assert_says(&refused(&untrusted).await, &["certificate", "ssl_ca"]);
+    assert_says(&refused(&url(bb, "localhost", &checked("/none/ca.pem"))).await, &["TLS", "/none/ca.pem"]);
+
+    let own = authority.identity("ann");
+    let with_own = format!("&ssl_cert={}&ssl_key={}", own.certificate.display(), own.key.display());
+    Db::open(&parse(url("ann", "localhost", &(checked(&ca) + &with_own)))).await.unwrap();
+    assert_says(&refused(&url("ann", "localhost", &checked(&ca))).await, &["Access denied", "user"]);
+}
+
+#[tokio::test]
 async fn mariadb_that_cannot_be_used() {
     let server = MariaDb::start();
     let port = server.port;
@@ -139,42 +179,6 @@ async fn sqlite_that_cannot_be_used() {
         &refused(&format!("sqlite:///{}", closed.display())).await,
         &["\"users\"", "nothing was changed"],
     );
-}
-
-/// A small file system of its own. Only root may mount one: other users' tests go without.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn new(size: &str) -> Option<Small> {
-        let directory = tempfile::tempdir().unwrap();
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(directory.path()));
-        Some(Small(directory))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        run(Command::new("umount").args(["--lazy"]).arg(self.0.path()));
-    }
-}
-
-#[tokio::test]
-async fn sqlite_on_a_full_disk() {
-    let Some(small) = Small::new("size=300k") else { return };
-    let path = small.0.path().join("state.sqlite");
-    let url = format!("sqlite:///{}", path.display());
-    assert_says(&refused(&url).await, &["full", "make room on the disk"]);
-    let tables = "SELECT count(*) FROM sqlite_master";
-    let left: i64 =
-        rusqlite::Connection::open(&path).unwrap().query_row(tables, [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0, "nothing was changed");
-
-    run(Command::new("mount").args(["-o", "remount,size=4m"]).arg(small.0.path()));
-    let db = Db::upgrade(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
-    assert_eq!(state_of_a_build(&db, "there is room now").await, "there is room now");
 }
 
 /// What Buildbot makes on MySQL unless its URL says otherwise: MyISAM, and characters of three bytes.

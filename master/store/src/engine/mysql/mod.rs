@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: a pool of connections that are made when they are needed.
 
+mod tls;
 mod values;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use mysql_async::{
-    ClientIdentity, Conn, Opts, OptsBuilder, Params, SslOpts, Value as MySqlValue,
+    Conn, Opts, OptsBuilder, Params, Value as MySqlValue,
     prelude::{FromRow, Queryable},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +23,7 @@ use super::Mode;
 use crate::{
     Error, Result, Row, Value,
     dialect::Rendered,
-    url::{Pool, ServerUrl, TlsMode},
+    url::{Pool, ServerUrl, Tls, TlsMode},
 };
 
 /// Prepared statements that a connection keeps.
@@ -55,6 +56,7 @@ pub(crate) struct Engine(Arc<Inner>);
 
 struct Inner {
     opts: Opts,
+    tls: Tls,
     place: String,
     times: Pool,
     free: Arc<Semaphore>,
@@ -86,8 +88,10 @@ enum Commits {
 
 impl Engine {
     pub(crate) fn new(url: &ServerUrl) -> Result<Engine> {
+        tls::check(&url.tls).map_err(|reason| Error::Open { path: url.place(), reason })?;
         Ok(Engine(Arc::new(Inner {
             opts: driver_options(url),
+            tls: url.tls.clone(),
             place: url.place(),
             times: url.pool.clone(),
             free: Arc::new(Semaphore::new(url.pool.size)),
@@ -158,8 +162,8 @@ impl Inner {
     }
 
     async fn connect(&self) -> Result<Session> {
-        let connecting = tokio::time::timeout(self.times.connect_timeout, Conn::new(self.opts.clone())).await;
-        let conn = match connecting {
+        let connecting = tokio::time::timeout(self.times.connect_timeout, self.dial());
+        let conn = match connecting.await {
             Ok(conn) => conn.map_err(|error| self.connect_error(&error))?,
             Err(_) => {
                 return Err(Error::Lost(format!(
@@ -173,16 +177,36 @@ impl Inner {
         Ok(Session { conn, opened: now, used: now, commits: Commits::Unasked })
     }
 
+    async fn dial(&self) -> std::result::Result<Conn, mysql_async::Error> {
+        let error = match Conn::new(self.opts.clone()).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => error,
+        };
+        match tls::name_of(&error).filter(|_| self.tls.mode == TlsMode::VerifyCa) {
+            Some(name) => Conn::new(tls::expecting(&self.opts, &self.tls, name)).await,
+            None => Err(error),
+        }
+    }
+
     /// Why connecting failed. What waiting can't mend is no lost connection.
     fn connect_error(&self, error: &mysql_async::Error) -> Error {
         let hint = match error {
             mysql_async::Error::Server(server) => match server.code {
-                1045 | 1698 => "; check user and password in db_url",
+                1045 | 1698 if self.tls.mode == TlsMode::Disable => {
+                    "; check user and password in db_url, and whether the server wants encryption (ssl_mode=REQUIRED)"
+                }
+                1045 | 1698 => {
+                    "; check user and password in db_url, and whether the server wants a certificate (ssl_cert)"
+                }
                 1049 => "; make it with `CREATE DATABASE name CHARACTER SET utf8mb4`, or mend db_url",
                 1044 => "; grant this user all rights on the database",
                 1130 => "; this host may not connect: see the server's grants",
+                3159 => "; it takes only encrypted connections: add ssl_mode=REQUIRED to db_url",
                 _ => return Error::Lost(format!("{}: {error}", self.place)),
             },
+            mysql_async::Error::Io(_) if error.to_string().contains("certificate") => {
+                "; check ssl_mode and ssl_ca in db_url, and that the server's certificate is for this host"
+            }
             mysql_async::Error::Io(_) => {
                 let hint = "is the server up, and are host and port right?";
                 return Error::Lost(format!("{}: {error}; {hint}", self.place));
@@ -246,24 +270,9 @@ fn driver_options(url: &ServerUrl) -> Opts {
         options.ip_or_hostname(host).tcp_port(port.unwrap_or(3306)).prefer_socket(false)
     };
     if url.tls.mode != TlsMode::Disable {
-        options = options.ssl_opts(tls_options(url));
+        options = options.ssl_opts(tls::options(&url.tls));
     }
     options.into()
-}
-
-fn tls_options(url: &ServerUrl) -> SslOpts {
-    let tls = &url.tls;
-    let mut options = SslOpts::default()
-        .with_danger_accept_invalid_certs(tls.mode == TlsMode::Require && tls.root.is_none())
-        .with_danger_skip_domain_validation(tls.mode != TlsMode::VerifyFull);
-    if let Some(root) = &tls.root {
-        options = options.with_root_certs(vec![root.clone().into()]).with_disable_built_in_roots(true);
-    }
-    if let Some((cert, key)) = &tls.identity {
-        options =
-            options.with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
-    }
-    options
 }
 
 /// Refuses servers without `SKIP LOCKED`.
