@@ -91,8 +91,9 @@ CREATE TABLE muster_control (
 CREATE INDEX muster_control_target ON muster_control (target, targetid);
 
 -- One row for each connection of a pool. Every writing transaction leaves a token of its own in it with its commit, so
--- that a master whose connection breaks while it waits for the answer can look whether the transaction was committed. Its
--- number alone doesn't tell: a server that crashed gives numbers again that it had not written down.
+-- that a master whose connection breaks while it waits for the answer can look whether the transaction was committed.
+-- Whoever looks puts 'fenced' in the token's place unless it is there; from then on nothing can be committed over that
+-- connection any more.
 CREATE TABLE muster_commits (
     connection VARCHAR(32) NOT NULL PRIMARY KEY,
     token VARCHAR(32) NOT NULL,
