@@ -29,8 +29,9 @@ pub const MAX_FRAME: usize = 1 << 20;
 pub const MAX_BLOCK: usize = MAX_FRAME / 2;
 
 /// Encoded bytes of one command that may be on their way without acknowledgement, in each direction. When it is full
-/// the sender waits: a worker's updates stay in its spool, a master's chunks stay unread in their file.
-pub const WINDOW: usize = 1 << 20;
+/// the sender waits: a worker's updates stay in its spool, a master's chunks stay unread in their file. Two mebibytes are
+/// what a link and a database of some milliseconds each need for 100 MB/s.
+pub const WINDOW: usize = 2 << 20;
 
 /// Characters of a worker's name; the length of the column that stores it.
 pub const MAX_NAME: usize = 50;

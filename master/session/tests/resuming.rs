@@ -12,7 +12,7 @@ use common::*;
 use futures_util::{Sink, Stream, sink, stream};
 use muster_core::Epoch;
 use muster_session::liveness::{HEARTBEAT, MISSED};
-use muster_session::wire::MAX_BLOCK;
+use muster_session::wire::{MAX_BLOCK, WINDOW};
 use muster_session::{
     Disconnect, MasterEvent, MasterLink, Order, Refusal, RefusalCode, Terms, Transport, TransportError,
     UpdateBody, WorkerEvent, open,
@@ -127,8 +127,9 @@ async fn a_download_waits_while_its_window_is_full() {
     let (link, _events) = MasterLink::new("w1", worker.boot_id.clone());
     link.start(command(0), Epoch(1), glob()).unwrap();
     let chunk = || link.chunk(command(0), vec![0; MAX_BLOCK], false);
-    chunk().await.unwrap();
-    chunk().await.unwrap();
+    for _ in 0..WINDOW / MAX_BLOCK {
+        chunk().await.unwrap();
+    }
     assert!(timeout(HEARTBEAT, chunk()).await.is_err(), "the window is full");
 
     let (opening, _dial) = dial_in_memory(&worker, 1).await;
