@@ -273,6 +273,7 @@ impl Connection {
         rows: u64,
     ) -> Option<Result<bool>> {
         let token = Token::new(self.client.as_ref()?)?;
+        // SQL: a statement of ours, and the places of parameters.
         let leave = format!(
             "WITH changed AS ({statement} RETURNING 1) UPDATE muster_commits SET token = CASE WHEN token = 'fenced' \
              OR (SELECT count(*) FROM changed) <> ${} THEN NULL ELSE ${} END, \
