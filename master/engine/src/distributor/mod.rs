@@ -52,6 +52,7 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
     let mut releases = engine.0.releases.subscribe();
     let asking = Asking::default();
     let mut queue = Queue::default();
+    let mut in_vain = 0;
     let tasks = TaskTracker::new();
     while !leaving.is_cancelled() {
         workers.mark_unchanged();
@@ -63,8 +64,12 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         let look = Look { engine: &engine, active: engine.active(), leaving: &leaving };
         match look.once(&mut queue, &asking, &tasks).await {
             // There may be more than one look considers.
-            Ok(tried) if tried > 0 => continue,
-            Ok(_) => {}
+            Ok(Outcome::Began) => {
+                in_vain = 0;
+                continue;
+            }
+            Ok(Outcome::Nothing) => in_vain = 0,
+            Ok(Outcome::InVain) => in_vain += 1,
             Err(error) => {
                 tracing::error!(%error, "can't look for build requests; trying again");
                 queue.forget();
@@ -83,13 +88,22 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
             _ = workers.changed() => {}
             _ = ends.changed() => {}
             _ = releases.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(pause_after(in_vain)) => {}
             () = leaving.cancelled() => {}
         }
         queue.look_again();
     }
     tasks.close();
     tasks.wait().await;
+}
+
+/// How long nothing is looked at unless something happens, after so many looks that tried requests and got none of them.
+fn pause_after(in_vain: u32) -> Duration {
+    match in_vain {
+        0 => LOOK_AGAIN,
+        // Another master was faster, and there may be more; or a worker is not ours any more, and that will show.
+        _ => LOOK_AGAIN.min(Duration::from_millis(5) * 2_u32.pow(in_vain.min(10))),
+    }
 }
 
 /// Waits for an event that is worth a look.
@@ -110,6 +124,15 @@ struct Look<'a> {
     leaving: &'a CancellationToken,
 }
 
+/// What a look came to.
+enum Outcome {
+    /// There was nothing to try.
+    Nothing,
+    /// Requests were tried, and somebody else has them, or their workers.
+    InVain,
+    Began,
+}
+
 /// A request that got a worker.
 struct Match {
     pending: Pending,
@@ -118,13 +141,13 @@ struct Match {
 }
 
 impl Look<'_> {
-    /// Starts what can be started at once, and tasks for builders that ask Python; answers how many requests were tried.
+    /// Starts what can be started at once, and tasks for builders that ask Python.
     async fn once(
         &self,
         queue: &mut Queue,
         asking: &Asking,
         tasks: &TaskTracker,
-    ) -> muster_store::Result<usize> {
+    ) -> muster_store::Result<Outcome> {
         let begin = Instant::now();
         let mut ready = self.connected_workers();
         let all = &self.active.builder_ids;
@@ -132,17 +155,19 @@ impl Look<'_> {
         ready.retain(|slot| !queue.barred().contains(&slot.id()));
         let matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
         queue.remove(matches.iter().map(|found| &found.pending));
-        let mut tried: BTreeSet<RequestId> = matches.iter().map(|found| found.pending.id).collect();
-        let count = tried.len();
+        if matches.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let tried: Vec<RequestId> = matches.iter().map(|found| found.pending.id).collect();
         let chosen = Instant::now();
         let started = self.start(matches).await?;
-        if !started.is_empty() {
-            metrics::histogram!("muster_distributor_seconds", "part" => "choose").record(chosen - begin);
-            metrics::histogram!("muster_distributor_seconds", "part" => "start").record(chosen.elapsed());
+        queue.tried_in_vain(tried.into_iter().filter(|request| !started.contains(request)));
+        if started.is_empty() {
+            return Ok(Outcome::InVain);
         }
-        tried.retain(|request| !started.contains(request));
-        queue.tried_in_vain(tried);
-        Ok(count)
+        metrics::histogram!("muster_distributor_seconds", "part" => "choose").record(chosen - begin);
+        metrics::histogram!("muster_distributor_seconds", "part" => "start").record(chosen.elapsed());
+        Ok(Outcome::Began)
     }
 
     /// Workers for the best requests.
@@ -271,9 +296,6 @@ impl Look<'_> {
 
     /// Claims the requests and begins the builds that were won; answers which.
     async fn start(&self, matches: Vec<Match>) -> muster_store::Result<BTreeSet<RequestId>> {
-        if matches.is_empty() {
-            return Ok(BTreeSet::new());
-        }
         let mut wanted = Vec::with_capacity(matches.len());
         let mut ready: BTreeMap<RequestId, (Match, Asked)> = BTreeMap::new();
         let sets: Vec<BuildsetId> = matches.iter().map(|found| found.pending.buildset).collect();

@@ -297,7 +297,7 @@ impl Connection {
         let [(ready, leave)] = prepared.as_slice() else { return Ok(false) };
         match client.execute_raw(ready, leave.params.as_slice()).await {
             Ok(left) => Ok(left == 1),
-            Err(error) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION) => Ok(false),
+            Err(error) if took_no_token(&error) => Ok(false),
             Err(error) => match sorted(&leave.statement, &error) {
                 Error::Lost(_) => self.connections.resolve(token).await.map(|()| true),
                 error => Err(error),
@@ -326,6 +326,13 @@ impl Drop for Connection {
             drop(Object::take(client));
         }
     }
+}
+
+/// Whether a transaction was refused its token.
+fn took_no_token(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::NOT_NULL_VIOLATION && error.table() == Some("muster_commits")
+    })
 }
 
 /// By which a transaction is known in its connection's row.
