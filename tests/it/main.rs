@@ -8,6 +8,7 @@ mod bad_words;
 mod browser;
 mod buildbot_pair;
 mod building;
+mod choices;
 mod control;
 mod demo;
 mod devtools;

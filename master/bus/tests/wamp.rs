@@ -60,10 +60,12 @@ impl Site {
         Running::spawn(|stop| async move { RouterServer::new(config).serve(listener, stop).await })
     }
 
+    fn options(&self, credentials: Credentials) -> WampOptions {
+        WampOptions { url: self.url(), realm: REALM.to_owned(), credentials, tls: ClientTls::default() }
+    }
+
     fn bus(&self, credentials: Credentials) -> (Bus, Running) {
-        let tls = ClientTls::default();
-        let options = WampOptions { url: self.url(), realm: REALM.to_owned(), credentials, tls };
-        let (bus, driver) = Bus::wamp(options);
+        let (bus, driver) = Bus::wamp(self.options(credentials));
         (bus, Running::spawn(|stop| driver.run(stop)))
     }
 
@@ -198,10 +200,7 @@ async fn a_master_that_is_back_late_lets_the_others_look_again() {
     assert!(early.ready(PATIENCE).await);
     let mut events = early.subscribe();
 
-    let tls = ClientTls::default();
-    let options =
-        WampOptions { url: site.url(), realm: REALM.to_owned(), credentials: Credentials::Anonymous, tls };
-    let (late, late_driver) = Bus::wamp(options);
+    let (late, late_driver) = Bus::wamp(site.options(Credentials::Anonymous));
     site.publish(&late, &["builds/1/finished"], Value::Null).await;
     assert_eq!(counter(&late, "dropped_router_away"), 1);
     let late_driver = Running::spawn(|stop| late_driver.run(stop));

@@ -6,7 +6,7 @@ use muster_config::{
     snapshot::{BuilderConfig, Snapshot},
 };
 use muster_core::{
-    BuilderId,
+    BuilderId, BuildsetId,
     render::{Callable, Renderable},
 };
 use muster_store::buildsets::Pending;
@@ -89,10 +89,7 @@ impl Question<'_> {
         callable: &Callable,
         pending: Vec<Pending>,
     ) -> muster_store::Result<Option<Pending>> {
-        let mut requests = Vec::with_capacity(pending.len());
-        for request in &pending {
-            requests.push(self.request(request).await?);
-        }
+        let requests = self.requests(&pending).await?;
         let chosen = self.call(callable, vec![self.builder_view(&[]), Value::Array(requests)]).await;
         let chosen = chosen.and_then(|result| Reference::from_result(&result));
         Ok(chosen.and_then(|reference| pending.into_iter().find(|request| request.id.0 == reference.id)))
@@ -153,15 +150,24 @@ impl Question<'_> {
     }
 
     async fn request(&self, pending: &Pending) -> muster_store::Result<Value> {
-        let asked = Asked::load(self.look.engine.data().db(), &[pending.buildset]).await?;
-        let Some(asked) = asked.into_iter().next() else { return Ok(Value::Null) };
+        let requests = self.requests(std::slice::from_ref(pending)).await?;
+        Ok(requests.into_iter().next().unwrap_or_default())
+    }
+
+    async fn requests(&self, pending: &[Pending]) -> muster_store::Result<Vec<Value>> {
+        let sets: Vec<BuildsetId> = pending.iter().map(|request| request.buildset).collect();
+        let asked = Asked::load(self.look.engine.data().db(), &sets).await?;
+        Ok(pending.iter().zip(asked).map(|(pending, asked)| self.view(pending, &asked)).collect())
+    }
+
+    fn view(&self, pending: &Pending, asked: &Asked) -> Value {
         let fields = json!({
             "id": pending.id, "buildsetid": pending.buildset, "builder": self.builder.name,
             "priority": pending.priority, "submitted_at": pending.submitted_at, "reason": asked.reason,
             "properties": asked.properties,
             "sourcestamps": asked.sources.iter().map(muster_data::resources::sourcestamp).collect::<Vec<_>>(),
         });
-        let Value::Object(fields) = fields else { return Ok(fields) };
-        Ok(argument::request(fields))
+        let Value::Object(fields) = fields else { return fields };
+        argument::request(fields)
     }
 }
