@@ -225,10 +225,11 @@ impl StepContext<'_> {
         let mut stop = self.core.stop.clone();
         let leaving = self.core.leaving.clone();
         loop {
+            let full = self.core.recorder.is_full();
             tokio::select! {
                 biased;
                 // When the database is slower than the worker, the worker waits.
-                news = running.news.recv(), if self.core.recorder.has_room() => {
+                news = running.news.recv(), if !full => {
                     let Some(CommandNews::Update(number, body)) = news else {
                         return Err(self.lost(running).await);
                     };
@@ -244,7 +245,7 @@ impl StepContext<'_> {
                         return Ok(());
                     }
                 }
-                attended = self.core.recorder.attend() => attended?,
+                attended = self.core.recorder.attend(full) => attended?,
                 ended = &mut feeding, if !fed => {
                     fed = true;
                     if let Err(reason) = ended {

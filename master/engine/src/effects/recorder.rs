@@ -81,14 +81,14 @@ impl Recorder {
         self.account.post(std::mem::take(&mut self.gathered));
     }
 
-    /// Whether more may be handed over. If not, [`attend`](Recorder::attend) waits for it.
-    pub(crate) fn has_room(&self) -> bool {
-        self.account.has_room()
+    /// Whether nothing more may be handed over now. [`attend`](Recorder::attend) waits for room.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.account.has_room()
     }
 
-    /// Waits until more may be handed over (for ever, when it may be now), or until the run is over here.
-    pub(crate) async fn attend(&mut self) -> Result<(), Halt> {
-        self.account.attend().await
+    /// Waits until the run is over here; when it was `full`, until more may be handed over as well.
+    pub(crate) async fn attend(&mut self, full: bool) -> Result<(), Halt> {
+        self.account.attend(full).await
     }
 
     /// Commits everything gathered, at once. A database that refuses is asked again until it accepts, or until this

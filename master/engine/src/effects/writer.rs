@@ -489,9 +489,9 @@ impl Account {
         mine < MAX_OF_RUN && state.waiting < MAX_WAITING
     }
 
-    /// Waits until there is room after there was none, or until the run is over here.
-    pub(super) async fn attend(&mut self) -> Result<(), Halt> {
-        let full = !self.has_room();
+    /// Waits until the run is over here, or, when it was `full` as its run has seen it, until there is room. It is not for
+    /// this to look whether it is full: the room that came since the run looked would be waited for once more.
+    pub(super) async fn attend(&mut self, full: bool) -> Result<(), Halt> {
         loop {
             if self.outcome.borrow_and_update().fenced {
                 return Err(Halt::Fenced);
@@ -552,3 +552,6 @@ impl Drop for Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
