@@ -54,3 +54,28 @@ fn the_password_of_the_database_may_be_a_secret() {
         assert!(!said.contains("s3cret"), "{said}");
     }
 }
+
+/// A command that shows its secret: whole, in part, and on the other stream.
+const TALKATIVE: &str = "
+from buildbot.plugins import secrets
+c['secretsProviders'] = [secrets.SecretInAFile(SITE + '/secrets')]
+builder('talks', sh('echo \"$KEY\"; echo \"$KEY\" | tail -n 1; echo \"$KEY\" >&2; echo over', name='talk',
+                    env={'KEY': util.Secret('key')}))
+";
+
+#[test]
+fn a_secret_of_several_lines_does_not_show_in_logs() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("secrets")).unwrap();
+    let key = site.write("secrets/key", "-----BEGIN KEY-----\nc2VjcmV0IG9uZQ==\nc2VjcmV0IHR3bw==\n");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut master = Master::new(&site, TALKATIVE);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let build = rest.built(rest.force("talks", json!({})), Results::Success);
+    let lines = ['o', 'e', 'h'].map(|stream| rest.lines(build, "talk", stream));
+    assert_eq!(lines[0].last().map(String::as_str), Some("over"), "{lines:?}");
+    let shown = lines.concat().join("\n");
+    assert!(shown.contains("<key>") && !shown.contains("c2VjcmV0"), "{shown}");
+    assert!(master.stop().success());
+}

@@ -19,7 +19,7 @@ use super::{
     facts::{View, request_key, truth},
     halt::Halt,
     journal::{Effect, Journal, Mismatch},
-    logs::{LogRef, marked},
+    logs::LogRef,
 };
 use muster_config::snapshot::{Condition, StepConfig};
 
@@ -224,7 +224,7 @@ impl<'a> StepContext<'a> {
     fn append(&mut self, log: &LogRef, marker: char, text: &str) -> Result<(), StepEnd> {
         if let Effect::Live(row) = self.journal.effect("write", &(&log.slug, marker, text))? {
             self.record(row, &())?;
-            self.core.recorder.append(self.number, &log.slug, &marked(log.kind, marker, text));
+            self.core.recorder.append(self.number, log, marker, text);
         }
         Ok(())
     }
@@ -488,7 +488,7 @@ impl<'a> StepContext<'a> {
             name: name.to_owned(),
             kind: LogKind::Text,
         });
-        self.core.recorder.append(step, &slug, &marked(LogKind::Text, 'o', &text));
+        self.core.recorder.append(step, &LogRef { slug, kind: LogKind::Text }, 'o', &text);
         Ok(results)
     }
 }

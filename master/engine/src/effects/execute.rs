@@ -16,7 +16,7 @@ use super::{
     core::ordered,
     halt::Halt,
     journal::Effect,
-    logs::{LogRef, marked, marker},
+    logs::{LogRef, marker},
     transfer::{Sink, Source, Transfer, feed},
 };
 use crate::session_news::{CommandNews, Gone, StartError};
@@ -292,7 +292,7 @@ impl StepContext<'_> {
                 text.split_terminator('\n').for_each(|line| observer.line(&stream, line));
             }
             if let Some(log) = self.log_of(request, running, &stream) {
-                self.core.recorder.append(self.number, &log.slug, &marked(log.kind, marker(&stream), &text));
+                self.core.recorder.append(self.number, &log, marker(&stream), &text);
             }
         }
         if let Some(observer) = observer {

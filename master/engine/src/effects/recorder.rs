@@ -14,9 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     gathered::Gathered,
     halt::Halt,
+    logs::{LogRef, marked},
     writer::{Account, Writer},
 };
 use crate::sessions::Slot;
+
+/// Bytes of a line of a secret that is concealed by itself: output comes in pieces that end anywhere. In a shorter line, like
+/// a lone bracket, there is little of the secret, and it would be taken out of everything else.
+const MIN_SECRET_LINE: usize = 8;
 
 /// Gathers the writes of one run.
 pub(crate) struct Recorder {
@@ -49,19 +54,23 @@ impl Recorder {
         self.gathered.write(write);
     }
 
-    /// Adds whole lines (each with its newline, and its marker in a log of stdio) to a log.
-    pub(crate) fn append(&mut self, step: u32, slug: &str, lines: &str) {
-        let concealed = concealed(&self.secrets, lines);
-        self.gathered.append(step, slug, concealed.as_ref());
+    /// Adds lines to a log, with this marker in one of stdio. A last line without a newline gets one.
+    pub(crate) fn append(&mut self, step: u32, log: &LogRef, marker: char, text: &str) {
+        // Before the markers, which would stand between the lines of a secret.
+        let concealed = concealed(&self.secrets, text);
+        self.gathered.append(step, &log.slug, &marked(log.kind, marker, &concealed));
     }
 
-    /// From now on `<name>` stands for this value in logs and summaries. A blank value is no secret.
+    /// From now on `<name>` stands for this value in logs and summaries, and for each line of it. A blank value is no secret.
     pub(crate) fn conceal(&mut self, value: &str, name: &str) {
-        let known = self.secrets.iter().any(|(secret, _)| secret == value);
-        if value.trim().is_empty() || known {
-            return;
+        let value = value.trim();
+        let lines = value.lines().map(str::trim).filter(|line| line.len() >= MIN_SECRET_LINE);
+        for secret in [value].into_iter().chain(lines) {
+            let known = self.secrets.iter().any(|(known, _)| known == secret);
+            if !secret.is_empty() && !known {
+                self.secrets.push((secret.to_owned(), format!("<{name}>")));
+            }
         }
-        self.secrets.push((value.to_owned(), format!("<{name}>")));
         self.secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
     }
 
