@@ -25,3 +25,29 @@ fn next_build_chooses_among_all_pending_requests() {
     assert_eq!(rest.one(&format!("buildrequests/{never}"))["claimed"], json!(false));
     assert!(master.stop().success());
 }
+
+/// A builder whose builds wait for the test, and one that is always free.
+const QUEUE: &str = "
+builder('one', sh(gate('go')), collapseRequests=False)
+builder('free', sh('true'))
+";
+
+#[test]
+fn a_request_that_is_put_first_is_built_first() {
+    let site = Site::new();
+    let mut master = Master::new(&site, QUEUE);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    rest.running_build(rest.force("one", json!({})));
+    let [earlier, first] = [(), ()].map(|()| rest.force("one", json!({})));
+    // When this is built, the distributor knows those.
+    rest.built(rest.force("free", json!({})), Results::Success);
+    rest.call(&format!("buildrequests/{first}"), "set_priority", json!({"priority": 9})).unwrap();
+    site.write("go", "");
+    let numbers = [first, earlier].map(|request| {
+        let build = rest.built(request, Results::Success);
+        rest.one(&format!("builds/{build}"))["number"].clone()
+    });
+    assert_eq!(numbers, [json!(2), json!(3)]);
+    assert!(master.stop().success());
+}

@@ -149,7 +149,18 @@ impl Data {
 
     /// Changes the priority of an open request. `false`: there is no such open request.
     pub async fn set_priority(&self, request: RequestId, priority: i64) -> Result<bool> {
-        Ok(buildsets::set_priority(self.db(), request, priority).await?.is_some())
+        let Some(committed) = buildsets::set_priority(self.db(), request, priority).await? else {
+            return Ok(false);
+        };
+        let read = self
+            .db()
+            .look("request_of_new_priority", |tx| async move { request_event(&tx, request, "update").await });
+        match read.await {
+            Ok(event) => self.tell(committed.map(|()| ((), vec![event]))),
+            // It is changed all the same; engines find it at their next look at everything.
+            Err(error) => tracing::warn!(%request, %error, "can't tell of a new priority"),
+        }
+        Ok(true)
     }
 
     /// The orders for running builds that nobody has carried out: (build, reason).

@@ -154,11 +154,12 @@ impl Look<'_> {
         queue.refresh(self.engine.data(), all, |builder| self.is_able(builder, &ready)).await?;
         ready.retain(|slot| !queue.barred().contains(&slot.id()));
         let matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
-        queue.remove(matches.iter().map(|found| &found.pending));
         if matches.is_empty() {
-            return Ok(Outcome::Nothing);
+            // Those that were tried along with others which began are not forgotten.
+            return Ok(if queue.has_tried_in_vain() { Outcome::InVain } else { Outcome::Nothing });
         }
         let tried: Vec<RequestId> = matches.iter().map(|found| found.pending.id).collect();
+        queue.remove(&tried);
         let chosen = Instant::now();
         let started = self.start(matches).await?;
         queue.tried_in_vain(tried.into_iter().filter(|request| !started.contains(request)));

@@ -14,7 +14,6 @@ use muster_store::{
     buildsets::{self, Pending},
     workers,
 };
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{LOOK_AGAIN, waiting::Waiting};
@@ -85,8 +84,8 @@ impl Queue {
                 self.news.insert(request);
             }
             Some(What::MayBePending(_)) => self.stale = true,
-            Some(What::Gone { builder, priority, request }) => {
-                self.waiting.remove(builder, priority, request);
+            Some(What::Gone(request)) => {
+                self.waiting.remove(request);
                 return false;
             }
             Some(What::Worker) => self.workers_changed = true,
@@ -192,10 +191,13 @@ impl Queue {
     }
 
     /// These are tried now.
-    pub(super) fn remove<'a>(&mut self, tried: impl IntoIterator<Item = &'a Pending>) {
-        for pending in tried {
-            self.waiting.remove(pending.builder, pending.priority, pending.id);
-        }
+    pub(super) fn remove(&mut self, tried: &[RequestId]) {
+        tried.iter().for_each(|request| self.waiting.remove(*request));
+    }
+
+    /// Whether some that were tried in vain wait to be tried again.
+    pub(super) fn has_tried_in_vain(&self) -> bool {
+        !self.in_vain.is_empty()
     }
 
     /// These got no build. Not at once, they would be tried again and again; but after the next event they may.
@@ -218,10 +220,10 @@ async fn barred(tx: &Tx) -> Result<BTreeSet<WorkerId>> {
 
 /// What an event tells about the queue.
 enum What {
-    /// A request is new, or was given back.
+    /// A request is new, was given back, or has another priority.
     MayBePending(RequestId),
     /// A request was claimed or completed.
-    Gone { builder: BuilderId, priority: i64, request: RequestId },
+    Gone(RequestId),
     /// A worker's state has changed.
     Worker,
 }
@@ -230,23 +232,13 @@ impl What {
     fn of(event: &Event) -> Option<What> {
         event.topics.iter().find_map(|topic| {
             let [kind, id, what] = topic.0.as_slice() else { return None };
+            let request = || id.parse().ok().map(RequestId);
             match (kind.as_str(), what.as_str()) {
-                ("buildrequests", "new" | "unclaimed") => {
-                    id.parse().ok().map(|id| What::MayBePending(RequestId(id)))
-                }
-                ("buildrequests", "claimed" | "complete") => What::gone(&event.payload),
+                ("buildrequests", "new" | "unclaimed" | "update") => request().map(What::MayBePending),
+                ("buildrequests", "claimed" | "complete") => request().map(What::Gone),
                 ("workers", "state_updated") => Some(What::Worker),
                 _ => None,
             }
-        })
-    }
-
-    fn gone(request: &Value) -> Option<What> {
-        let field = |name: &str| request[name].as_i64();
-        Some(What::Gone {
-            builder: BuilderId(field("builderid")?),
-            priority: field("priority")?,
-            request: RequestId(field("buildrequestid")?),
         })
     }
 }
@@ -254,7 +246,7 @@ impl What {
 #[cfg(test)]
 mod tests {
     use muster_core::BuildsetId;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -290,9 +282,9 @@ mod tests {
         assert!(!queue.hear(&event("builds/3/new", json!({}))));
         assert!(queue.hear(&event("buildrequests/7/new", json!({}))));
         assert!(queue.hear(&event("buildrequests/8/unclaimed", json!({}))));
-        assert_eq!(queue.news, [7, 8].map(RequestId).into());
-        let claimed = json!({"builderid": 1, "priority": 0, "buildrequestid": 2});
-        assert!(!queue.hear(&event("buildrequests/2/claimed", claimed)), "there is only less to do");
+        assert!(queue.hear(&event("buildrequests/9/update", json!({}))));
+        assert_eq!(queue.news, [7, 8, 9].map(RequestId).into());
+        assert!(!queue.hear(&event("buildrequests/2/claimed", json!({}))), "there is only less to do");
         assert_eq!(queue.waiting.of(BuilderId(1)).map(|pending| pending.id.0).collect::<Vec<_>>(), [1]);
         assert!(queue.hear(&event("workers/4/state_updated", json!({}))) && queue.workers_changed);
         assert!(!queue.stale && !queue.must_be_read(), "none of it takes reading everything");

@@ -12,7 +12,8 @@ use muster_store::buildsets::Pending;
 #[derive(Default)]
 pub(super) struct Waiting {
     builders: BTreeMap<BuilderId, OfBuilder>,
-    len: usize,
+    /// Where each request stands: it is there once, also when its priority has changed.
+    places: BTreeMap<RequestId, (BuilderId, Place)>,
 }
 
 #[derive(Default)]
@@ -29,7 +30,7 @@ fn place(pending: &Pending) -> Place {
 
 impl Waiting {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.places.len()
     }
 
     /// Builders that have something to do.
@@ -38,18 +39,18 @@ impl Waiting {
     }
 
     pub(super) fn insert(&mut self, pending: Pending) {
+        self.remove(pending.id);
+        self.places.insert(pending.id, (pending.builder, place(&pending)));
         let queue = self.builders.entry(pending.builder).or_default();
         queue.ages.insert((pending.submitted_at, pending.id));
-        if queue.requests.insert(place(&pending), pending).is_none() {
-            self.len += 1;
-        }
+        queue.requests.insert(place(&pending), pending);
     }
 
-    pub(super) fn remove(&mut self, builder: BuilderId, priority: i64, request: RequestId) {
+    pub(super) fn remove(&mut self, request: RequestId) {
+        let Some((builder, place)) = self.places.remove(&request) else { return };
         let Some(queue) = self.builders.get_mut(&builder) else { return };
-        if let Some(pending) = queue.requests.remove(&(Reverse(priority), request)) {
+        if let Some(pending) = queue.requests.remove(&place) {
             queue.ages.remove(&(pending.submitted_at, request));
-            self.len -= 1;
         }
         if queue.requests.is_empty() {
             self.builders.remove(&builder);
@@ -123,7 +124,7 @@ mod tests {
         };
         assert_eq!(order(&waiting, &[1, 2, 3, 4, 9]), [2, 1, 4, 3]);
         assert_eq!(order(&waiting, &[3]), [3]);
-        waiting.remove(BuilderId(1), 0, RequestId(2));
+        waiting.remove(RequestId(2));
         assert_eq!(order(&waiting, &[1, 2, 3, 4]), [2, 4, 3, 1]);
     }
 
@@ -136,8 +137,10 @@ mod tests {
         assert_eq!(ids(&waiting), [9, 3, 7]);
         waiting.insert(pending(3, 1, 0, 9));
         assert_eq!((ids(&waiting).as_slice(), waiting.len()), ([9, 3, 7].as_slice(), 3), "it is there once");
-        for (priority, id) in [(2, 9), (0, 3), (0, 7), (0, 7)] {
-            waiting.remove(BuilderId(1), priority, RequestId(id));
+        waiting.insert(pending(7, 1, 5, 1));
+        assert_eq!(ids(&waiting), [7, 9, 3], "also when its priority has changed");
+        for id in [9, 3, 7, 7] {
+            waiting.remove(RequestId(id));
         }
         assert_eq!(waiting.len(), 0);
         assert_eq!(waiting.builders().count(), 0);
