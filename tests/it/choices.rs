@@ -26,6 +26,43 @@ fn next_build_chooses_among_all_pending_requests() {
     assert!(master.stop().success());
 }
 
+/// Requests whose reason says so are for another time; what was asked is written down.
+const REFUSALS: &str = "
+def can_start(builder, wfb, request):
+    with open(SITE + '/asked', 'a') as asked:
+        asked.write(request.reason + '\\n')
+    return 'never' not in request.reason
+
+def oldest(builder, requests):
+    assert [r.id for r in requests] == sorted(r.id for r in requests)
+    return requests[0]
+
+builder('best', sh('true'), collapseRequests=False, canStartBuild=can_start)
+builder('oldest', sh('true'), collapseRequests=False, canStartBuild=can_start, nextBuild=oldest)
+";
+
+#[test]
+fn what_no_worker_may_build_now_does_not_keep_others_waiting() {
+    let site = Site::new();
+    let mut master = Master::new(&site, REFUSALS);
+    let rest = master.start();
+    let force = |builder: &str, reason: &str, priority: i64| {
+        rest.force(builder, json!({"reason": reason, "priority": priority}))
+    };
+    let never = [force("best", "never", 0), force("oldest", "never", 0)];
+    let others = [force("best", "please", 0), force("oldest", "please", 7)];
+    let _worker = master.start_worker(&site);
+    for request in others {
+        rest.built(request, Results::Success);
+    }
+    for request in never {
+        assert_eq!(rest.one(&format!("buildrequests/{request}"))["claimed"], json!(false));
+    }
+    let asked = std::fs::read_to_string(site.path("asked")).unwrap();
+    assert!(asked.lines().filter(|reason| reason.ends_with("never")).count() >= 2, "{asked}");
+    assert!(master.stop().success());
+}
+
 /// A builder whose builds wait for the test, and one that is always free.
 const QUEUE: &str = "
 builder('one', sh(gate('go')), collapseRequests=False)

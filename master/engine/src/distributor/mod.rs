@@ -9,7 +9,7 @@ mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use muster_store::{buildsets::Pending, workers};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use asking::Asking;
 use queue::Queue;
 use waiting::Waiting;
 
@@ -40,9 +41,6 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Builds that are started in one transaction.
 const BATCH: usize = 32;
-
-/// Builders that a task looks after at this moment.
-type Asking = Arc<Mutex<BTreeSet<BuilderId>>>;
 
 /// Distributes until `leaving`.
 pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
@@ -184,7 +182,7 @@ impl Look<'_> {
         for id in waiting.in_order(|builder| self.is_able(builder, ready), name) {
             let Some(builder) = self.builder(id) else { continue };
             if asking::asks(&self.active.snapshot, builder) {
-                self.look_after(id, asking, tasks);
+                asking::look_after(self.engine, id, asking, tasks, self.leaving);
                 continue;
             }
             for pending in waiting.of(id).filter(|pending| self.engine.takes(pending)) {
@@ -197,30 +195,6 @@ impl Look<'_> {
             }
         }
         Ok(matches)
-    }
-
-    /// Starts a task for a builder that asks Python, unless there is one.
-    fn look_after(&self, builder: BuilderId, asking: &Asking, tasks: &TaskTracker) {
-        if !asking.lock().unwrap_or_else(PoisonError::into_inner).insert(builder) {
-            return;
-        }
-        let (engine, active, leaving, asking) =
-            (self.engine.clone(), self.active.clone(), self.leaving.clone(), asking.clone());
-        tasks.spawn(async move {
-            let look = Look { engine: &engine, active, leaving: &leaving };
-            let started = tokio::select! {
-                started = look.with_python(builder) => started,
-                // A build that was just begun is taken up by the next start.
-                () = leaving.cancelled() => return,
-            };
-            asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&builder);
-            match started {
-                // Whatever came meanwhile was not looked at.
-                Ok(started) if started > 0 => engine.0.runs.poke(),
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "can't look for build requests; trying again"),
-            }
-        });
     }
 
     fn connected_workers(&self) -> Vec<Slot> {
