@@ -23,7 +23,7 @@ use crate::{
     pattern::PatternError,
 };
 
-/// Changes looked at in one round; the next round follows at the next wake-up.
+/// Changes that are read at once.
 const BATCH: i64 = 100;
 
 /// When a scheduler is due.
@@ -179,14 +179,19 @@ impl Timed {
             }
             return Ok(());
         }
-        for id in self.data.unseen_changes(self.id, BATCH).await? {
-            let Some(change) = changes::load(&self.data, id).await? else {
-                continue;
-            };
-            let classification = self.classify(&change).await?;
-            self.data.classify_change(self.id, id, classification).await?;
+        // All of them: a build that is due now is one of the newest, and one of the last may be what is important.
+        loop {
+            let unseen = self.data.unseen_changes(self.id, BATCH).await?;
+            let more = unseen.len() as i64 == BATCH;
+            for id in unseen {
+                let Some(change) = changes::load(&self.data, id).await? else { continue };
+                let classification = self.classify(&change).await?;
+                self.data.classify_change(self.id, id, classification).await?;
+            }
+            if !more {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     async fn classify(&self, change: &Change) -> Result<Classification, ComposeError> {

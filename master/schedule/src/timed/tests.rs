@@ -145,3 +145,16 @@ fn force_at_builds_without_a_change() {
     assert!(details.plan.forces(three));
     assert!(!details.plan.forces(three + 3600.0));
 }
+
+#[tokio::test]
+async fn a_build_is_of_the_newest_change_however_many_came() {
+    let world = World::new().await;
+    let mut timed = start_periodic(&world, PeriodicConfig { branch: Branches::Any, ..periodic(true) }).await;
+    timed.round(true, START).await.unwrap();
+    for number in 1..=BATCH + 5 {
+        world.commit("main", &format!("r{number}")).await;
+    }
+    timed.round(true, START + 3600.0).await.unwrap();
+    assert_eq!(world.revisions().await, [String::new(), format!("r{}", BATCH + 5)]);
+    assert!(world.data.kept_changes(timed.id).await.unwrap().is_empty());
+}
