@@ -21,3 +21,4 @@ mod reconfiguring;
 mod router;
 mod secrets;
 mod stock;
+mod unstorable;

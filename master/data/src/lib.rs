@@ -4,6 +4,7 @@
 //! change them through the same update methods. A transaction begins and ends here; its events leave after the commit.
 
 mod clock;
+mod limits;
 pub mod read;
 pub mod resources;
 mod trust;
@@ -11,6 +12,7 @@ mod updates;
 pub mod views;
 
 pub use clock::{now, simulate};
+pub use limits::{MAX_STATE, shortened};
 pub use trust::{Moment, Trust};
 pub use updates::*;
 

@@ -141,9 +141,12 @@ impl<'a> StepContext<'a> {
     /// Sets a property. It reaches the database when the step ends; replays find it in the journal.
     ///
     /// # Errors
-    /// When the step's replay asks for something else than before.
+    /// When the database can't hold it, or the step's replay asks for something else than before.
     pub fn set_property(&mut self, name: &str, value: Value, source: &str) -> Result<(), StepEnd> {
         let property = Property(value, source.to_owned());
+        if let Some(reason) = self.core.data.refuses_property(name, &property) {
+            return Err(StepEnd::Exception(reason));
+        }
         if let Effect::Live(row) = self.journal.effect("property", &(name, &property))? {
             self.record(row, &())?;
         }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use muster_core::{CommandId, RequestId};
-use muster_data::RunWrite;
+use muster_data::{RunWrite, shortened};
 use muster_store::{chunks::Compression, runs::RunKey};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,14 @@ impl Recorder {
     }
 
     /// Adds a write. A journal row replaces an older state of itself that is not committed yet.
-    pub(crate) fn write(&mut self, write: RunWrite) {
+    pub(crate) fn write(&mut self, mut write: RunWrite) {
+        if let RunWrite::BuildState(state)
+        | RunWrite::StepState { state, .. }
+        | RunWrite::StepFinished { state, .. }
+        | RunWrite::BuildFinished { state, .. } = &mut write
+        {
+            *state = shortened(std::mem::take(state));
+        }
         self.gathered.write(write);
     }
 

@@ -1,0 +1,50 @@
+//! What the database can't hold: a step says so, and its build ends all the same.
+
+use muster_tests::{MariaDb, Master, Postgres, Results, Site};
+use serde_json::{Value, json};
+
+const STEPS: &str = r#"
+c['db'] = {'db_url': '%DB%'}
+
+def long_name(rc, stdout, stderr):
+    return {'x' * 300: 'value'}
+
+def reading(script, **more):
+    return steps.SetPropertyFromCommand(command=['sh', '-c', script], name='reads', **more)
+
+builder('state', reading('yes | tr -d "\n" | head -c 60000', property='p'),
+        sh('true', descriptionDone=util.Interpolate('%(prop:p)s%(prop:p)s')))
+builder('name', reading('true', extract_fn=long_name))
+builder('value', reading('yes | head -c 100000', property='p'), sh('true'))
+"#;
+
+/// Builds all of them; answers the master, and how the one of a large value ended.
+fn built(site: &Site, db_url: &str) -> Value {
+    let mut master = Master::new(site, &STEPS.replace("%DB%", db_url));
+    assert!(master.run("upgrade-master").status.success());
+    let rest = master.start();
+    let _worker = master.start_worker(site);
+    rest.built(rest.force("state", json!({})), Results::Success);
+    let build = rest.built(rest.force("name", json!({})), Results::Exception);
+    let step = rest.step(build, "reads")["stepid"].clone();
+    let logs = rest.list(&format!("steps/{step}/logs"));
+    let log = logs.iter().find(|log| log["name"] == json!("err.text")).unwrap();
+    let said = rest.try_get(&format!("logs/{}/contents", log["logid"])).unwrap().to_string();
+    assert!(said.contains("256 characters"), "{said}");
+
+    let builds = rest.builds_of(rest.force("value", json!({})));
+    assert!(master.stop().success());
+    builds[0].clone()
+}
+
+#[test]
+fn a_build_on_postgresql_ends_whatever_its_steps_set() {
+    let (site, server) = (Site::new(), Postgres::start());
+    assert_eq!(built(&site, &server.url("buildbot"))["results"], json!(Results::Success as i64));
+}
+
+#[test]
+fn a_build_on_mariadb_ends_whatever_its_steps_set() {
+    let (site, server) = (Site::new(), MariaDb::start());
+    assert_eq!(built(&site, &server.url("buildbot"))["results"], json!(Results::Exception as i64));
+}
