@@ -1,5 +1,7 @@
 """Several commands in one step."""
 
+import copy
+
 from buildbot import util
 from buildbot.config.errors import error
 from buildbot.process.buildstep import BuildStep, ShellMixin
@@ -10,9 +12,8 @@ class ShellArg(util.ComparableMixin):
 
     flags = ("haltOnFailure", "flunkOnFailure", "flunkOnWarnings", "warnOnFailure", "warnOnWarnings")
     compare_attrs = ("command", "logname", *flags)
-    renderables = ["logname", "command"]
     haltOnFailure = False
-    flunkOnFailure = False
+    flunkOnFailure = True
     flunkOnWarnings = False
     warnOnFailure = False
     warnOnWarnings = False
@@ -31,8 +32,11 @@ class ShellArg(util.ComparableMixin):
     def getRenderingFor(self, props):
         from buildbot.process.properties import render
 
-        self.command, self.logname = render(self.command, props), render(self.logname, props)
-        return self
+        # A copy: the next build renders this one again.
+        rendered = copy.copy(self)
+        for name in self.compare_attrs:
+            setattr(rendered, name, render(getattr(self, name), props))
+        return rendered
 
     def as_form(self, encode):
         """A dictionary of its arguments."""
