@@ -269,7 +269,8 @@ impl GitPoller {
             committer: Some(commit.committer),
             files: commit.files,
             comments: commit.comments,
-            revlink: revlinks::link(&commit.revision, url),
+            // Not null, as Buildbot stores it.
+            revlink: Some(revlinks::link(&commit.revision, url).unwrap_or_default()),
             revision: Some(commit.revision),
             when: self.config.use_timestamps.then_some(commit.committed_at),
             branch: Some(without_heads(&found.name).to_owned()),

@@ -4,10 +4,10 @@ use muster_config::{Host, snapshot::Snapshot};
 use muster_core::ChangeId;
 use muster_data::{Data, NewChange};
 
-use crate::{callables::Callables, git_poller::dictionary};
+use crate::{callables::Callables, git_poller::dictionary, revlinks};
 
 /// Keeps a change that was sent to this master; it is committed when this returns. A change without a codebase gets
-/// the one that the configuration's function names.
+/// the one that the configuration's function names, and one without a page of its own the page that its repository's host has.
 ///
 /// # Errors
 /// In words for the sender: when the function fails, or the database is away.
@@ -27,5 +27,11 @@ pub async fn add_sent_change(
             named.as_str().map(str::to_owned).ok_or("codebaseGenerator did not return a text")?
         }
     };
+    // As in Buildbot, a change without a version or a repository is left as it was told.
+    if let Some(revision) = change.revision.as_deref().filter(|_| !change.repository.is_empty())
+        && change.revlink.as_deref().unwrap_or_default().is_empty()
+    {
+        change.revlink = Some(revlinks::link(revision, &change.repository).unwrap_or_default());
+    }
     data.add_change(change).await.map_err(|error| format!("the change can't be kept: {error}"))
 }

@@ -56,7 +56,8 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     // A form's fields go before those of the query.
     let fields = Fields::parse(&format!("{body}&{query}"));
     let (change, codebase) = change_of(&fields).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
-    let kept = muster_schedule::add_sent_change(&state.data, None, &snapshot, change, codebase).await;
+    let host = state.host.clone();
+    let kept = muster_schedule::add_sent_change(&state.data, host, &snapshot, change, codebase).await;
     let id = kept.map_err(|reason| (StatusCode::INTERNAL_SERVER_ERROR, reason))?;
     tracing::info!("change {id} came by the hook 'base'");
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use muster_config::snapshot::Snapshot;
+use muster_config::{Host, snapshot::Snapshot};
 use muster_data::Data;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub struct AppState {
     pub data: Data,
     /// The newest configuration.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Answers the configuration's Python functions; a server of its own has none.
+    pub(crate) host: Option<Host>,
     /// Open event streams that can be told to add paths.
     pub(crate) streams: Streams,
     /// One permit for each open WebSocket and event stream.
@@ -48,12 +50,23 @@ impl AppState {
         AppState {
             data,
             snapshot,
+            host: None,
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             metrics,
             going,
             ending: CancellationToken::new(),
         }
+    }
+
+    /// The same with somebody who answers the configuration's functions.
+    pub fn with_host(self, host: Host) -> AppState {
+        AppState { host: Some(host), ..self }
+    }
+
+    /// What answers probes of this server.
+    pub fn probe(&self) -> Probe {
+        Probe::from_ref(self)
     }
 
     /// The configuration as it is now.

@@ -95,7 +95,8 @@ fn sent(fields: &Value) -> SentChange {
         repository: text("repository").unwrap_or_default(),
         project: text("project").unwrap_or_default(),
         codebase: text("codebase"),
-        revlink: text("revlink").filter(|link| !link.is_empty()),
+        // Not null, as Buildbot stores it.
+        revlink: Some(text("revlink").unwrap_or_default()),
         src: text("src"),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
-use muster_config::{Host, snapshot::Snapshot};
+use muster_config::Host;
 use muster_core::{MasterId, Role};
 use muster_data::{Data, Life, Trust};
 use muster_engine::{Active, Engine, activate, watch_peers};
@@ -14,7 +14,7 @@ use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
 use muster_store::Db;
-use muster_web::{AppState, Probe};
+use muster_web::AppState;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -167,7 +167,8 @@ impl Ready {
                 Ok(())
             });
         }
-        spawn_web(listeners.web, listeners.probe, &data, &snapshot, &going, &services, &lease)?;
+        let state = AppState::until(data.clone(), snapshot.clone(), metrics::text()?, going.clone());
+        spawn_web(listeners.web, listeners.probe, state.with_host(host.clone()), &services, &lease);
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
         let drain =
@@ -201,35 +202,24 @@ fn reached_at(told: &[MasterUrl], listeners: &[Listener]) -> Vec<String> {
 }
 
 /// The pages, and what answers probes: that as long as anything runs.
-fn spawn_web(
-    web: Vec<Listener>,
-    probe: Vec<Listener>,
-    data: &Data,
-    snapshot: &watch::Receiver<Arc<Snapshot>>,
-    going: &CancellationToken,
-    services: &Tasks,
-    lease: &Tasks,
-) -> Result<()> {
-    let metrics = metrics::text()?;
+fn spawn_web(web: Vec<Listener>, probe: Vec<Listener>, state: AppState, services: &Tasks, lease: &Tasks) {
     lease.spawn("the figures", |stop| async move {
         metrics::sum_up(stop).await;
         Ok(())
     });
     if !probe.is_empty() {
-        let answers = Probe::new(data.clone(), metrics.clone(), going.clone());
+        let answers = state.probe();
         lease.spawn("the probe", |stop| async move {
             muster_web::serve_probe(probe, answers, stop).await;
             Ok(())
         });
     }
     if !web.is_empty() {
-        let state = AppState::until(data.clone(), snapshot.clone(), metrics, going.clone());
         services.spawn("the web server", |stop| async move {
             muster_web::serve(web, state, stop).await;
             Ok(())
         });
     }
-    Ok(())
 }
 
 fn spawn_engine(engine: Engine, listeners: Vec<Listener>, services: &Tasks) {
