@@ -7,11 +7,11 @@ use std::{
 
 use muster_config::{
     Host,
-    snapshot::{BuilderConfig, CollapseSetting, Snapshot, WorkerConfig},
+    snapshot::{BuilderConfig, CollapseSetting, ProjectConfig, Snapshot, WorkerConfig},
 };
 use muster_core::{BuilderId, MasterId, Role, Roles};
 use muster_data::{BuilderSetup, Configured, Data, Setup};
-use muster_store::builders::BuilderInfo;
+use muster_store::builders::{BuilderInfo, ProjectInfo};
 
 use crate::plan::Plan;
 
@@ -81,6 +81,7 @@ pub async fn activate(
     let content = serde_json::to_string(&*snapshot).map_err(unserialisable)?;
     let setup = Setup {
         runs_builds: roles.has(Role::Engine),
+        projects: snapshot.projects.iter().map(project_info).collect(),
         builders: snapshot.builders.iter().map(|builder| builder_setup(&snapshot, builder)).collect(),
         workers: snapshot.workers.iter().map(|worker| worker.name.clone()).collect(),
         snapshot: (digest.to_owned(), content),
@@ -100,6 +101,11 @@ pub async fn activate(
     Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, builders, builder_ids, workers })
 }
 
+fn project_info(project: &ProjectConfig) -> ProjectInfo {
+    let ProjectConfig { name, slug, description, description_format, description_html } = project.clone();
+    ProjectInfo { name, slug, description, description_format, description_html }
+}
+
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {
     let setting = match &builder.collapse_requests {
         CollapseSetting::Default => &snapshot.collapse_requests,
@@ -110,6 +116,7 @@ fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {
             name: builder.name.clone(),
             description: builder.description.clone(),
             description_format: builder.description_format.clone(),
+            description_html: builder.description_html.clone(),
             project: builder.project.clone(),
             tags: builder.tags.clone(),
         },

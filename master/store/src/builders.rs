@@ -28,6 +28,7 @@ pub struct BuilderInfo {
     pub name: String,
     pub description: Option<String>,
     pub description_format: Option<String>,
+    pub description_html: Option<String>,
     pub project: Option<String>,
     pub tags: Vec<String>,
 }
@@ -50,16 +51,37 @@ pub async fn describe(tx: &Tx, info: &BuilderInfo) -> Result<BuilderId> {
         Some(project) => Some(find_or_create_project(tx, project).await?),
         None => None,
     };
-    let update = "UPDATE builders SET description = ?, description_format = ?, description_html = NULL, projectid = ? \
+    let update = "UPDATE builders SET description = ?, description_format = ?, description_html = ?, projectid = ? \
                   WHERE id = ?";
-    tx.execute(update, params![info.description.clone(), info.description_format.clone(), project, id])
-        .await?;
+    let BuilderInfo { description, description_format, description_html, .. } = info.clone();
+    tx.execute(update, params![description, description_format, description_html, project, id]).await?;
     tx.execute("DELETE FROM builders_tags WHERE builderid = ?", params![id]).await?;
     for tag in &info.tags {
         let tag = TAGS.find_or_create(tx, tag).await?;
         tx.execute("INSERT INTO builders_tags (builderid, tagid) VALUES (?, ?)", params![id, tag]).await?;
     }
     Ok(BuilderId(id))
+}
+
+/// What a configuration says about a project.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct ProjectInfo {
+    pub name: String,
+    pub slug: String,
+    pub description: Option<String>,
+    pub description_format: Option<String>,
+    pub description_html: Option<String>,
+}
+
+/// Makes the project's row what the configuration says.
+pub async fn describe_project(tx: &Tx, info: &ProjectInfo) -> Result<()> {
+    let id = find_or_create_project(tx, &info.name).await?;
+    let update = "UPDATE projects SET slug = ?, description = ?, description_format = ?, description_html = ? \
+                  WHERE id = ?";
+    let ProjectInfo { slug, description, description_format, description_html, .. } = info.clone();
+    tx.execute(update, params![slug, description, description_format, description_html, id]).await?;
+    Ok(())
 }
 
 async fn find_or_create_project(tx: &Tx, name: &str) -> Result<i64> {

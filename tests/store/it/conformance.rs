@@ -73,7 +73,8 @@ async fn builders_carry_what_their_configuration_says(ground: &Ground) {
     let info = builders::BuilderInfo {
         name: "linux".to_owned(),
         description: Some("all of it".to_owned()),
-        description_format: None,
+        description_format: Some("markdown".to_owned()),
+        description_html: Some("<p>all of it</p>".to_owned()),
         project: Some("proj".to_owned()),
         tags: vec!["b".to_owned(), "a".to_owned()],
     };
@@ -92,9 +93,17 @@ async fn builders_carry_what_their_configuration_says(ground: &Ground) {
     assert_eq!(builder.tags, ["b", "a"]);
     assert_eq!(builder.masters, [master]);
     assert_eq!(builder.description.as_deref(), Some("all of it"));
+    assert_eq!(builder.description_html.as_deref(), Some("<p>all of it</p>"));
     let project = builder.project.unwrap();
     let project = tx(db, |tx| async move { query::projects::by_id(&tx, project).await }).await.unwrap();
     assert_eq!((project.name.as_str(), project.slug.as_str()), ("proj", "proj"));
+    let described = tx(db, |tx| async move {
+        let [name, slug] = ["proj", "short"].map(str::to_owned);
+        let info = builders::ProjectInfo { name, slug, ..builders::ProjectInfo::default() };
+        builders::describe_project(&tx, &info).await?;
+        query::projects::by_id(&tx, project.id).await
+    });
+    assert_eq!(described.await.unwrap().slug, "short");
     assert_eq!(
         tx(db, |tx| async move { builders::of_master(&tx, master).await }).await,
         [(id, "linux".to_owned())]

@@ -1,5 +1,6 @@
 """Checks that need more than one key of the configuration."""
 
+import importlib.util
 import os
 from collections import Counter
 
@@ -41,6 +42,7 @@ def check(loaded):
     _check_schedulers(loaded)
     _check_locks(loaded)
     _check_projects(loaded)
+    _check_descriptions(loaded)
     _check_builders(loaded)
     _check_ports(loaded)
 
@@ -124,6 +126,14 @@ def _check_projects(loaded):
     for name, number in Counter(project.name for project in loaded.projects).items():
         if number > 1:
             error(f"duplicate project name '{name}'")
+
+
+def _check_descriptions(loaded):
+    formatted = [item for item in [*loaded.projects, *loaded.builders] if item.description_format]
+    if formatted and importlib.util.find_spec("markdown") is None:
+        loaded.settings.warnings.append(
+            "descriptions in markdown are shown as they are written: this Python has no Markdown ('pip install Markdown')"
+        )
 
 
 def _check_builders(loaded):

@@ -1,5 +1,6 @@
 """The keys of `BuildmasterConfig`, in the order in which they are read."""
 
+from buildbot.config.checks import rendered
 from buildbot.config.errors import error
 from muster_host import checks, mq, settings
 from muster_host.encode import Encoder, NotEncodable
@@ -236,6 +237,7 @@ def _builder(builder, encode):
         "collapse_requests": settings.collapse_data(builder.collapseRequests, encode.at("collapseRequests")),
         "description": builder.description,
         "description_format": builder.description_format,
+        "description_html": rendered(builder.description, builder.description_format),
         "project": builder.project,
         "do_build_if": encode.at("do_build_if").condition(True if builder.do_build_if is None else builder.do_build_if),
         "factory": {

@@ -39,6 +39,9 @@ pub struct BuilderConfig {
     pub description: Option<String>,
     /// `markdown`, or plain.
     pub description_format: Option<String>,
+    /// The description as a page shows it, where it has a format.
+    #[serde(default)]
+    pub description_html: Option<String>,
     /// Name of its project.
     pub project: Option<String>,
     /// Callables get the build; false skips it whole.

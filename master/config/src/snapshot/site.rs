@@ -160,4 +160,7 @@ pub struct ProjectConfig {
     pub description: Option<String>,
     /// `markdown`, or plain.
     pub description_format: Option<String>,
+    /// The description as a page shows it, where it has a format.
+    #[serde(default)]
+    pub description_html: Option<String>,
 }

@@ -6,7 +6,7 @@ use muster_bus::Event;
 use muster_core::{BuilderId, MasterId, WorkerId};
 use muster_store::{
     Result, Tx,
-    builders::{self, BuilderInfo},
+    builders::{self, BuilderInfo, ProjectInfo},
     query, runs, stock, workers,
 };
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ use crate::{CollapsePolicy, Data, now, resources};
 pub struct Setup {
     /// Whether this master runs builds: only then it is named as one that has these builders.
     pub runs_builds: bool,
+    /// The projects, also those of no builder.
+    pub projects: Vec<ProjectInfo>,
     /// The builders.
     pub builders: Vec<BuilderSetup>,
     /// All workers, also those of no builder.
@@ -64,6 +66,9 @@ pub(super) async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Resul
     let mut configured = Configured::default();
     let mut events = Vec::new();
     let before = builders::of_master(tx, master).await?;
+    for project in &setup.projects {
+        builders::describe_project(tx, project).await?;
+    }
     for builder in &setup.builders {
         let id = match setup.runs_builds {
             true => builders::configure(tx, master, &builder.info).await?,

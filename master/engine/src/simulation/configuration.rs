@@ -33,6 +33,7 @@ fn builder(name: &str, workers: usize, steps: Vec<StepConfig>) -> BuilderConfig 
         collapse_requests: CollapseSetting::Off,
         description: None,
         description_format: None,
+        description_html: None,
         project: None,
         do_build_if: Condition::Fixed(true),
         factory: FactoryConfig { workdir: Renderable::from("build"), steps },

@@ -56,3 +56,14 @@ def check_markdown(description_format, what):
         error(f'{what} description format must be None or "markdown"')
         return None
     return description_format
+
+
+def rendered(description, description_format):
+    """The description as HTML, where it has a format and the library that reads it is there."""
+    if not description or description_format is None:
+        return None
+    try:
+        import markdown
+    except ImportError:
+        return None
+    return markdown.markdown(description)

@@ -1,7 +1,7 @@
 """Projects: groups of builders."""
 
 from buildbot import util
-from buildbot.config.checks import check_markdown, check_param_str, check_param_str_none
+from buildbot.config.checks import check_markdown, check_param_str, check_param_str_none, rendered
 
 
 class Project(util.ComparableMixin):
@@ -16,4 +16,5 @@ class Project(util.ComparableMixin):
         self.description_format = check_markdown(description_format, "project")
 
     def as_data(self):
-        return {name: getattr(self, name) for name in self.compare_attrs}
+        html = rendered(self.description, self.description_format)
+        return {**{name: getattr(self, name) for name in self.compare_attrs}, "description_html": html}

@@ -149,6 +149,7 @@ impl World {
             builders: vec![BuilderSetup { info, workers: vec!["w".into()], ..BuilderSetup::default() }],
             workers: vec!["w".into()],
             snapshot: ("digest".into(), "{}".into()),
+            ..Setup::default()
         };
         let ids = data.configure(master, &setup).await.unwrap();
         let (builder, worker_id) = (ids.builders["b"], ids.workers["w"]);
