@@ -11,6 +11,10 @@ class _Mark:
     def providedBy(self, candidate):
         return self._test(candidate)
 
+    def __iter__(self):
+        # For `@implementer(IRenderable)` of zope.interface, which takes collections of interfaces, too.
+        return iter(())
+
     def __repr__(self):
         return f"<interface {self.__name__}>"
 

@@ -7,7 +7,6 @@ The master writes an object as `{"$a": kind, …}`. An object that a function re
 import re
 
 from buildbot.process.properties import Properties, render
-from muster_host.calling import result_of
 
 
 def decode(value, host):
@@ -95,8 +94,8 @@ class _WithProperties(_Given):
     def hasProperty(self, name):
         return self._props.hasProperty(name)
 
-    def render(self, value):
-        return result_of(render(value, self._props))
+    async def render(self, value):
+        return render(value, self._props)
 
 
 class Build(_WithProperties):

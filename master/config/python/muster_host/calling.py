@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 
 class NotReady(Exception):
@@ -11,10 +12,20 @@ class NotReady(Exception):
 def result_of(value):
     """The value itself, or what an awaitable or a fired Deferred gives."""
     if inspect.isawaitable(value) and not hasattr(value, "addCallbacks"):
-        return asyncio.run(_wait_for(value))
+        return _waited_for(value)
     if hasattr(value, "addCallbacks"):
         return _result_of_deferred(value)
     return value
+
+
+def _waited_for(value):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_wait_for(value))
+    # A function that waits has asked for a rendering that waits, too: that gets a loop of its own.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _wait_for(value)).result()
 
 
 async def _wait_for(value):

@@ -75,6 +75,21 @@ class Renderables(unittest.TestCase):
 
         self.assertEqual(render(later, properties(a="A")), "A")
 
+    def test_renderers_may_have_other_values_rendered(self):
+        @renderer
+        async def inner(props):
+            return props.getProperty("a")
+
+        @renderer
+        async def outer(props):
+            return [await props.render(inner), await props.render(Property("a"))]
+
+        class Own:
+            def getRenderingFor(self, props):
+                return props.render(outer)
+
+        self.assertEqual(render(Own(), properties(a="A")), ["A", "A"])
+
     def test_transform(self):
         self.assertEqual(render(Transform(sorted, Property("l"), reverse=True), properties(l=[1, 3, 2])), [3, 2, 1])
 

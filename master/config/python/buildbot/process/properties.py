@@ -7,12 +7,13 @@ from buildbot import util
 from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
 from buildbot.process import interpolation
+from muster_host.calling import result_of
 
 
 def render(value, props):
     """A value with everything in it rendered."""
     if IRenderable.providedBy(value):
-        rendered = value.getRenderingFor(props)
+        rendered = result_of(value.getRenderingFor(props))
         return render(rendered, props) if rendered is not value else rendered
     if isinstance(value, list):
         return [render(item, props) for item in value]
@@ -77,7 +78,8 @@ class Properties(util.ComparableMixin):
     def getBuild(self):
         return self.build
 
-    def render(self, value):
+    async def render(self, value):
+        """The value with everything in it rendered. As with Buildbot, it is there later: for `await`, `yield` or `return`."""
         return render(value, self)
 
     def __contains__(self, name):
@@ -217,8 +219,9 @@ class Interpolate(RenderableOperatorsMixin):
             self.substitutions[key] = (lookup, (kind, nested))
 
     def __repr__(self):
-        parts = [repr(self.fmtstring)] + [repr(arg) for arg in self.args]
-        return f"Interpolate({', '.join(parts + [f'{key}={value!r}' for key, value in self.kwargs.items()])})"
+        # Buildbot's form: it is in the summaries of steps (`Assert`).
+        given = f", *{self.args!r}" if self.args else f", **{self.kwargs!r}" if self.kwargs else ""
+        return f"Interpolate({self.fmtstring!r}{given})"
 
     def getRenderingFor(self, props):
         if self.args:
@@ -317,8 +320,6 @@ class _Renderer(util.ComparableMixin):
         return f"renderer({self.fn!r})"
 
     def getRenderingFor(self, props):
-        from muster_host.calling import result_of
-
         kwargs = {name: render(value, props) for name, value in self.kwargs.items()}
         return result_of(self.fn(props, *[render(arg, props) for arg in self.args], **kwargs))
 
@@ -345,8 +346,6 @@ class Transform:
         return f"Transform({self._function!r})"
 
     def getRenderingFor(self, props):
-        from muster_host.calling import result_of
-
         function = render(self._function, props)
         kwargs = {name: render(value, props) for name, value in self._kwargs.items()}
         return result_of(function(*[render(arg, props) for arg in self._args], **kwargs))
