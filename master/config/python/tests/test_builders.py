@@ -1,8 +1,13 @@
-"""Builders and locks."""
+"""Builders, their factories, projects and locks."""
 
+import sys
 import unittest
+from types import SimpleNamespace
+from unittest import mock
 
-from buildbot.plugins import util
+from buildbot.interfaces import IRenderable
+from buildbot.plugins import steps, util
+from muster_host.encode import Encoder, Functions
 from tests.support import errors_of
 
 
@@ -60,6 +65,43 @@ class Builders(unittest.TestCase):
 
     def test_they_can_be_looked_into(self):
         self.assertEqual(builder(tags=["t"])["tags"], ["t"])
+
+
+class Factories(unittest.TestCase):
+    def commands(self, **kwargs):
+        factory = util.GNUAutoconf(source=steps.ShellCommand(command="get"), **kwargs)
+        made = [step.as_data(Encoder(Functions(), "step"))["args"] for step in (made.buildStep() for made in factory.steps)]
+        return [(args["command"], args["env"]) for args in made]
+
+    def test_autoconf(self):
+        make = [["make", target] for target in ("all", "check", "distcheck")]
+        plain = self.commands()
+        self.assertEqual([command for command, _ in plain], ["get", "./configure", *make])
+        some = self.commands(reconf=True, configureFlags=["--x"], configureEnv={"A": "b"}, compile=None, distcheck=None)
+        commands = [["autoreconf", "-si"], ["./configure", "--x"], ["make", "check"]]
+        self.assertEqual(some[1:], [(command, {"A": "b"}) for command in commands])
+
+
+class Projects(unittest.TestCase):
+    def test_descriptions(self):
+        project = util.Project("p", slug="q", description="*text*").as_data()
+        self.assertEqual((project["slug"], project["description"], project["description_html"]), ("q", "*text*", None))
+
+    def test_markdown(self):
+        library = SimpleNamespace(markdown=lambda text: f"<p>{text}</p>")
+        with mock.patch.dict(sys.modules, markdown=library):
+            project = util.Project("p", description="*text*", description_format="markdown").as_data()
+        self.assertEqual(project["description_html"], "<p>*text*</p>")
+        with mock.patch.dict(sys.modules, markdown=None):
+            project = util.Project("p", description="*text*", description_format="markdown").as_data()
+        self.assertIsNone(project["description_html"])
+
+
+class Interfaces(unittest.TestCase):
+    def test_classes_of_the_user_may_claim_them(self):
+        # zope.interface takes a collection of interfaces where an interface can stand.
+        self.assertEqual(list(IRenderable), [])
+        self.assertTrue(IRenderable.providedBy(util.Property("x")))
 
 
 class Locks(unittest.TestCase):

@@ -52,6 +52,10 @@ class Schedulers(unittest.TestCase):
             errors_of(lambda: schedulers.Triggerable("t", ["b"], codebases={"x": {"foo": 1}})),
             ["Unknown codebase keys foo for codebase x"],
         )
+        self.assertEqual(
+            errors_of(lambda: schedulers.AnyBranchScheduler("s", builderNames=["b"], treeStableTimer="5m")),
+            ["scheduler 's': treeStableTimer must be a number of seconds, not '5m'"],
+        )
         with self.assertRaisesRegex(TypeError, "foo"):
             schedulers.Triggerable("t", ["b"], foo=1)
 

@@ -95,12 +95,12 @@ class BuildStep(util.ComparableMixin):
         self.name = check_str(self.name, type(self).__name__, "name")
         if isinstance(self.name, str) and len(self.name) > MAX_NAME:
             error(f"Step {type(self).__name__} name '{self.name}' exceeds maximum length of {MAX_NAME}")
+        if not isinstance(self.locks, (list, tuple)) and not IRenderable.providedBy(self.locks):
+            error(f"{type(self).__name__} locks must be a list of locks, not {self.locks!r}")
+            self.locks = ()
         policy = self.updateBuildSummaryPolicy
         if policy is not None and not isinstance(policy, (bool, list)):
-            error(
-                f"{type(self).__name__} updateBuildSummaryPolicy must be a list of result ids or boolean "
-                f"but it is {policy}"
-            )
+            error(f"BuildStep updateBuildSummaryPolicy must be a list of result ids or boolean but it is {policy}")
         self._refuse_custom()
 
     def offered_class(self):

@@ -76,7 +76,7 @@ class QuickBuildFactory(BuildFactory):
 
 
 class GNUAutoconf(BuildFactory):
-    """configure, make all, make check."""
+    """configure, make all, make check, make distcheck; `None` leaves one of them out."""
 
     def __init__(
         self,
@@ -85,22 +85,26 @@ class GNUAutoconf(BuildFactory):
         configureEnv=None,
         configureFlags=None,
         reconf=None,
-        compile=None,
-        test=None,
-        distcheck=None,
+        compile=("make", "all"),
+        test=("make", "check"),
+        distcheck=("make", "distcheck"),
     ):
         from buildbot.steps.shell import Compile, Configure, ShellCommand, Test
 
         super().__init__([source])
         if reconf is True:
             reconf = ["autoreconf", "-si"]
-        if reconf is not None:
-            self.addStep(ShellCommand(name="autoreconf", command=reconf, env=configureEnv or {}))
-        if configure is not None:
-            flags = list(configureFlags or [])
-            command = f"{configure} {' '.join(flags)}".strip() if isinstance(configure, str) else configure + flags
-            self.addStep(Configure(command=command, env=configureEnv or {}))
-        self.addStep(Compile(command=["make", "all"] if compile is None else compile))
-        self.addStep(Test(command=["make", "check"] if test is None else test))
-        if distcheck is not None:
-            self.addStep(Test(command=distcheck))
+        flags = list(configureFlags or [])
+        if configure is not None and (flags or not isinstance(configure, str)):
+            configure = [*([configure] if isinstance(configure, str) else configure), *flags]
+        commands = [
+            (ShellCommand, {"name": "autoreconf"}, reconf),
+            (Configure, {}, configure),
+            (Compile, {}, compile),
+            (Test, {}, test),
+            (Test, {}, distcheck),
+        ]
+        for step, arguments, command in commands:
+            if command is not None:
+                command = list(command) if isinstance(command, tuple) else command
+                self.addStep(step(command=command, env=configureEnv or {}, **arguments))

@@ -34,6 +34,9 @@ class BaseBasicScheduler(BaseScheduler):
         if change_filter is not None and not isinstance(change_filter, ChangeFilter):
             error(f"scheduler '{self.name}': change_filter must be a ChangeFilter")
             change_filter = None
+        if not isinstance(treeStableTimer, (int, float, type(None))):
+            error(f"scheduler '{self.name}': treeStableTimer must be a number of seconds, not {treeStableTimer!r}")
+            treeStableTimer = None
         self.treeStableTimer, self.onlyImportant, self.reason = treeStableTimer, onlyImportant, reason
         self.createAbsoluteSourceStamps = createAbsoluteSourceStamps
         self.change_filter = self._combined(change_filter, branch, branches, categories)
