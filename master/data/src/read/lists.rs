@@ -13,10 +13,15 @@ use super::{
 };
 use crate::resources;
 
-/// The list of `resource` that a path names.
-pub(super) async fn read(tx: &Tx, resource: Resource, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
+/// The list of `resource` that a path names; `None` where the build on its way isn't there.
+pub(super) async fn read(
+    tx: &Tx,
+    resource: Resource,
+    args: &Args,
+    spec: &ResultSpec,
+) -> Result<Option<Page>, Error> {
     let scope = Scope::new(tx, args);
-    match resource {
+    let page = match resource {
         Resource::Build => builds(tx, &scope, args, spec).await,
         Resource::BuildRequest => requests(tx, &scope, spec).await,
         Resource::Buildset => {
@@ -27,13 +32,13 @@ pub(super) async fn read(tx: &Tx, resource: Resource, args: &Args, spec: &Result
         Resource::Change => changes(tx, &scope, args, spec).await,
         Resource::SourceStamp => sourcestamps(tx, args, spec).await,
         Resource::Step => {
-            let Some(build) = scope.build().await? else { return Ok(Page::default()) };
+            let Some(build) = scope.build().await? else { return Ok(None) };
             let select = query::steps::of_build(all_by(&query::steps::TABLE, "number"), build);
             let found = query::steps::list(tx, &select).await?;
             Ok(in_memory(found.iter().map(resources::step).collect(), spec))
         }
         Resource::Log => {
-            let Some(step) = scope.step().await? else { return Ok(Page::default()) };
+            let Some(step) = scope.step().await? else { return Ok(Some(Page::default())) };
             let found = query::logs::list(tx, &query::logs::of_step(Select::all(), step)).await?;
             Ok(in_memory(found.iter().map(resources::log).collect(), spec))
         }
@@ -44,7 +49,8 @@ pub(super) async fn read(tx: &Tx, resource: Resource, args: &Args, spec: &Result
             check_length(items.len())?;
             Ok(in_memory(items, spec))
         }
-    }
+    };
+    page.map(Some)
 }
 
 fn all_by(table: &Table, field: &str) -> Select {

@@ -107,14 +107,11 @@ impl Data {
                     Resource::ForceScheduler | Resource::RootLink | Resource::Spec => {
                         self.list_outside(endpoint.resource, args, spec, configured).await?
                     }
-                    resource => {
-                        self.db()
-                            .read(
-                                "rest_list",
-                                |tx| async move { lists::read(&tx, resource, args, spec).await },
-                            )
-                            .await?
-                    }
+                    resource => self
+                        .db()
+                        .read("rest_list", |tx| async move { lists::read(&tx, resource, args, spec).await })
+                        .await?
+                        .ok_or_else(missing)?,
                 };
                 apply::select_fields(&mut page.items, spec);
                 Ok(Found::List { plural: schema.plural, page })

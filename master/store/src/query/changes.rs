@@ -117,8 +117,8 @@ pub async fn of_sourcestamps(
     Ok(found)
 }
 
-/// What changed since the last successful build of the same branches, newest first; without one, the changes of this
-/// build's own source versions (`compat/www-api.md` A.3, `builds/N/changes`).
+/// What changed since the last successful build of the same branches, newest first; without one, all that is known
+/// (`compat/www-api.md` A.3, `builds/N/changes`).
 pub async fn of_build(tx: &Tx, build: &Build) -> Result<Vec<Change>> {
     let mut found: BTreeMap<ChangeId, ()> = BTreeMap::new();
     let now = newest_changes(tx, build.id).await?;
@@ -152,7 +152,7 @@ async fn newest_changes(tx: &Tx, build: BuildId) -> Result<BTreeMap<String, Chan
     rows.iter().map(|row| Ok((row.text(0)?, ChangeId(row.int(1)?)))).collect()
 }
 
-/// `newest` and its ancestors, until `stop`; without `stop` only `newest`.
+/// `newest` and its ancestors, until `stop`; at most [`CHANGES_OF_A_BUILD`].
 async fn chain(tx: &Tx, newest: ChangeId, stop: Option<ChangeId>) -> Result<Vec<ChangeId>> {
     let mut found = Vec::new();
     let mut next = Some(newest);
@@ -161,9 +161,6 @@ async fn chain(tx: &Tx, newest: ChangeId, stop: Option<ChangeId>) -> Result<Vec<
             break;
         }
         found.push(change);
-        if stop.is_none() {
-            break;
-        }
         let row =
             tx.query_opt("SELECT parent_changeids FROM changes WHERE changeid = ?", params![change]).await?;
         next = row.map(|row| row.opt_int(0)).transpose()?.flatten().map(ChangeId);

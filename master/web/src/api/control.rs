@@ -127,8 +127,9 @@ fn stored<T>(outcome: Result<T, impl Into<read::Error>>) -> Result<T, Failure> {
     outcome.map_err(|error| Failure::from(error.into()))
 }
 
+/// Why, in Buildbot's words where nobody says it.
 fn reason(params: &Params) -> &str {
-    params.get("reason").and_then(Value::as_str).unwrap_or_default()
+    params.get("reason").and_then(Value::as_str).unwrap_or("no reason")
 }
 
 fn parameter<'a>(params: &'a Params, name: &str) -> Result<&'a Value, Failure> {

@@ -120,14 +120,11 @@ fn path_of(uri: &Uri) -> Vec<String> {
     uri.path().split('/').skip(3).map(decode).collect()
 }
 
-/// The query parameters, in their order.
+/// The query parameters, in their order. As in Buildbot, what has no `=` is none.
 pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decode(name), decode(value)))
-        .collect()
+    let pairs = uri.query().unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 fn read_error(error: &Error) -> Response {

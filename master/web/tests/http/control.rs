@@ -112,6 +112,9 @@ async fn orders_reach_the_database() {
     call(&server, "/api/v2/workers/w2", "pause", json!({"reason": "rest"})).await;
     assert_eq!(field("/api/v2/workers/w2", "workers", "pause_reason").await, "rest");
 
+    call(&server, "/api/v2/workers/w1", "pause", json!({})).await;
+    assert_eq!(field("/api/v2/workers/w1", "workers", "pause_reason").await, "no reason");
+
     call(&server, "/api/v2/buildrequests/18", "cancel", json!({"reason": "no"})).await;
     assert_eq!(field("/api/v2/buildrequests/18", "buildrequests", "results").await, 6);
 
