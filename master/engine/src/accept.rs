@@ -21,8 +21,13 @@ const HEARTBEAT: Duration = Duration::from_millis(2500);
 /// The same within one process, where no connection can break unnoticed. Ten thousand stock workers would be heard from four
 /// thousand times a second otherwise.
 const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
-/// What of a worker's information is kept in the database, as in Buildbot.
+/// What of a worker's information is kept in the database, as in Buildbot; `null` is what a worker does not tell.
 const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
+
+fn stored_info(opening: &Opening) -> Map<String, Value> {
+    let told = |key: &str| opening.info().get(key).cloned().unwrap_or_default();
+    STORED_INFO.map(|key| (key.to_owned(), told(key))).into_iter().collect()
+}
 
 /// A worker whose dial has won its session.
 struct LetIn {
@@ -157,12 +162,7 @@ impl Engine {
         if let Some(reason) = self.refuses(&slot, bound) {
             return refuse(opening, RefusalCode::Unavailable, reason).await;
         }
-        let info: Map<String, Value> = opening
-            .info()
-            .iter()
-            .filter(|(key, _)| STORED_INFO.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let info = stored_info(&opening);
         let boot = opening.boot_id().clone();
         let before = slot.builds();
         let dial = WorkerDial {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use muster_tests::rest::id;
 use muster_tests::stock::{Protocol, Release, StockWorker, buildbot};
-use muster_tests::{Master, Rest, Results, Site, Worker, until};
+use muster_tests::{Master, Rest, Results, Site, Worker, http, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -35,9 +35,16 @@ builder("gated", sh(f"{alone}; echo begun; {gate('gate')}; echo done", name="wai
 builder("quick", sh("echo quick", name="quick"))
 c["schedulers"].append(
     schedulers.SingleBranchScheduler(
-        name="main", change_filter=util.ChangeFilter(branch="main"), treeStableTimer=None, builderNames=["quick"]
+        name="main", change_filter=util.ChangeFilter(branch="main"), treeStableTimer=None, builderNames=["quick"],
+        fileIsImportant=lambda change: "notes" not in change.files[0],
     )
 )
+c["projects"] = [util.Project("lonely", slug="alone", description="has no builder")]
+"#;
+
+const CODEBASES: &str = r#"
+c["www"]["change_hook_dialects"] = {"base": True}
+c["codebaseGenerator"] = lambda change: "told" if change["comments"] == "hooked" else ""
 "#;
 
 const COMMANDS: &str = r#"
@@ -60,6 +67,7 @@ builder(
     sh("echo a > web.log; exit 3", name="fails", logfiles={"web": "web.log"}, flunkOnFailure=False),
     steps.ShellCommand(command=["echo", ("obfuscated", "secret", "XXX")], name="covered"),
     sh("sleep 100", name="slow", timeout=1, flunkOnFailure=False),
+    sh("echo never", name="left out", doStepIf=False),
 )
 "#;
 
@@ -130,6 +138,11 @@ fn runs_every_command(release: Release, protocol: Protocol) {
     let headers = rest.lines(build, "covered", 'h').join("\n");
     assert!(headers.contains("echo XXX") && !headers.contains("secret"), "{headers}");
     assert_eq!(rest.step(build, "fails")["results"], json!(Results::Failure as i64));
+    let headers = rest.lines(build, "fails", 'h');
+    assert!(headers.contains(&" watching logfiles {'web': 'web.log'}".to_owned()), "{headers:?}");
+    assert_eq!(rest.step(build, "left out")["state_string"], json!("'sh -c ...' (skipped)"));
+    let info = rest.one("workers/w1")["workerinfo"].clone();
+    assert!(info.as_object().unwrap().contains_key("access_uri"), "{info}");
     assert_eq!(rest.step(build, "slow")["results"], json!(Results::Failure as i64));
     let step = id(&rest.step(build, "fails"), "stepid");
     let log = rest.one(&format!("steps/{step}/logs/web/contents"));
@@ -362,7 +375,7 @@ fn a_reconfiguration_brings_new_builders_to_connected_workers() {
 
 #[test]
 fn changes_are_sent_with_the_stock_client() {
-    let ground = Ground::new("");
+    let ground = Ground::new(CODEBASES);
     let _worker = ground.worker(Release::Current, Protocol::Pb);
     let port = ground.pb.to_string();
     let send = |auth: &str, file: &str| {
@@ -371,18 +384,32 @@ fn changes_are_sent_with_the_stock_client() {
         let more = ["--revision", "r1", "--property", "a:b", "--comments", "a comment", file, "elsewhere"];
         buildbot(&ground.site, &[&arguments[..], &more].concat())
     };
-    let sent = send("change:changepw", "trunk/dir/file.c");
+    let sent = send("change:changepw", "trunk/dir/notes");
     assert!(sent.status.success() && sent.said.contains("change sent successfully"), "{}", sent.said);
     // It is there when the client has its answer.
     let change = ground.rest.one("changes");
     assert_eq!(change["author"], json!("Jöe <j@x.org>"));
-    assert_eq!(change["files"], json!(["dir/file.c"]), "below the prefix, without it");
+    assert_eq!(change["files"], json!(["dir/notes"]), "below the prefix, without it");
     assert_eq!(change["comments"], json!("a comment"));
     assert_eq!(change["properties"]["a"], json!(["b", "Change"]));
+    assert_eq!(change["revlink"], json!(""));
+    assert!(send("change:changepw", "trunk/file.c").status.success());
     let built = |build: &serde_json::Value| build["results"] == json!(Results::Success as i64);
     ground.rest.wait_for("the build of the change", "builds", built);
+    let build = id(&ground.rest.one("builds"), "buildid");
+    assert_eq!(ground.rest.list(&format!("builds/{build}/changes")).len(), 2, "also what was not important");
 
     let refused = send("change:wrong", "trunk/file.c");
     assert!(!refused.status.success(), "{}", refused.said);
-    assert_eq!(ground.rest.list("changes").len(), 1);
+    assert_eq!(ground.rest.list("changes").len(), 2);
+
+    let hook =
+        "/change_hook/base?author=somebody&comments=hooked&revision=r9&repository=https://github.com/o/r";
+    assert_eq!(http::request(ground.master.web, "POST", hook, None).unwrap().status, 200);
+    let change = ground.rest.one("changes?revision=r9");
+    assert_eq!(change["codebase"], json!("told"), "by a function of the configuration");
+    assert_eq!(change["revlink"], json!("https://github.com/o/r/commit/r9"));
+
+    let project = ground.rest.one("projects");
+    assert_eq!((&project["slug"], &project["description"]), (&json!("alone"), &json!("has no builder")));
 }

@@ -5,7 +5,7 @@ import unittest
 from buildbot.plugins import steps, util
 from buildbot.steps.shell import Compile, ShellCommand
 from muster_host.encode import Encoder, Functions
-from tests.support import errors_of
+from tests.support import errors_of, properties
 
 
 def data(step):
@@ -26,6 +26,12 @@ class Arguments(unittest.TestCase):
         made = data(steps.ShellCommand(command="x", haltOnFailure=True, flunkOnFailure=False))["flags"]
         self.assertTrue(made["halt_on_failure"])
         self.assertFalse(made["flunk_on_failure"])
+
+    def test_a_lock_without_a_list(self):
+        lock = util.MasterLock("l")
+        found = errors_of(lambda: steps.ShellCommand(command="x", locks=lock.access("exclusive")))
+        self.assertEqual(len(found), 1)
+        self.assertTrue(found[0].startswith("ShellCommand locks must be a list of locks, not "), found)
 
     def test_conditions(self):
         self.assertEqual(data(steps.ShellCommand(command="x"))["do_step_if"], {"fixed": True})
@@ -65,6 +71,22 @@ class Arguments(unittest.TestCase):
         made = data(steps.ShellSequence(commands=[util.ShellArg(command=["a"], logname="l", haltOnFailure=True)]))
         self.assertEqual(made["args"]["commands"][0]["command"], ["a"])
         self.assertTrue(made["args"]["commands"][0]["haltOnFailure"])
+        self.assertTrue(made["args"]["commands"][0]["flunkOnFailure"])
+
+    def test_arguments_of_a_sequence_are_rendered_for_each_build(self):
+        shared = util.ShellArg(command=["echo", util.Property("n")], haltOnFailure=util.Property("halts", False))
+        first = shared.getRenderingFor(properties(n="1", halts=True))
+        second = shared.getRenderingFor(properties(n="2", halts=False))
+        self.assertEqual([(arg.command[1], arg.haltOnFailure) for arg in (first, second)], [("1", True), ("2", False)])
+
+    def test_assert_tells_what_was_checked(self):
+        told = [
+            (util.Property("n") == 3, "checked Property(n) == 3"),
+            (util.Interpolate("%(kw:a)s", a=1), "checked Interpolate('%(kw:a)s', **{'a': 1})"),
+            (util.Interpolate("%s", 1), "checked Interpolate('%s', *(1,))"),
+        ]
+        for check, summary in told:
+            self.assertEqual(data(steps.Assert(check))["description_done"], [summary])
 
 
 class Subclasses(unittest.TestCase):

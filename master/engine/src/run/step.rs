@@ -91,7 +91,7 @@ async fn name_of(context: &mut StepContext<'_>, names: &[String]) -> Result<Stri
 async fn conduct(context: &mut StepContext<'_>, resumed: bool) -> Result<Results, StepEnd> {
     let config = context.config;
     if !context.decide(&config.do_step_if, None).await? {
-        return Ok(Results::Skipped);
+        return steps::skip(context).await;
     }
     take_locks(context, resumed).await?;
     let description = context.render(&config.description).await?;

@@ -40,6 +40,12 @@ struct MasterCommand {
     signal: Signal,
 }
 
+/// How the log names it.
+struct Shown {
+    line: String,
+    argv: Vec<String>,
+}
+
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Outcome {
@@ -61,15 +67,16 @@ pub(super) async fn master_shell_command(context: &mut StepContext<'_>) -> Resul
     let text = CommandText::read(&given).map_err(|wanted| {
         StepEnd::Exception(format!("MasterShellCommand argument command must be {wanted}"))
     })?;
-    let (shown, argv) = match &text.line {
+    let (shown, argv): (_, Vec<String>) = match &text.line {
         CommandLine::Script(script) => {
-            let real = script.real().to_owned();
-            (real.trim().to_owned(), vec!["/bin/sh".to_owned(), "-c".to_owned(), real])
+            let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script.real().to_owned()];
+            (Shown { line: script.real().trim().to_owned(), argv: argv.clone() }, argv)
         }
-        CommandLine::Argv(words) => (
-            words.iter().map(|word| word.shown()).collect::<Vec<_>>().join(" "),
-            words.iter().map(|word| word.real().to_owned()).collect(),
-        ),
+        CommandLine::Argv(words) => {
+            let shown: Vec<_> = words.iter().map(|word| word.shown().to_owned()).collect();
+            let real = words.iter().map(|word| word.real().to_owned()).collect();
+            (Shown { line: shown.join(" "), argv: shown }, real)
+        }
     };
     let env = environment(context).await?;
     let log_environ = context.flag("logEnviron", true).await?;
@@ -160,8 +167,10 @@ fn signal_named(name: &str) -> Option<Signal> {
 }
 
 impl MasterCommand {
-    fn header(&self, shown: &str, log_environ: bool) -> String {
-        let mut lines = format!("{shown}\n\n** RUNNING ON BUILDMASTER **\n in dir {}\n", self.dir.display());
+    fn header(&self, shown: &Shown, log_environ: bool) -> String {
+        let Shown { line, argv } = shown;
+        let (dir, argv) = (self.dir.display(), py_repr(&serde_json::json!(argv)));
+        let mut lines = format!("{line}\n\n** RUNNING ON BUILDMASTER **\n in dir {dir}\n argv: {argv}\n");
         if let Some(env) = self.env.as_ref().filter(|_| log_environ) {
             lines.push_str(&format!(" env: {}\n", py_repr(&serde_json::json!(env))));
         }
@@ -281,5 +290,25 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 self.lines.finish()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_begins_with_what_is_run() {
+        let command = MasterCommand {
+            argv: Vec::new(),
+            env: Some(BTreeMap::from([("A".to_owned(), "b".to_owned())])),
+            dir: "/srv/ci".into(),
+            limit: None,
+            signal: Signal::KILL,
+        };
+        let shown = Shown { line: "echo 'x'".to_owned(), argv: vec!["echo".to_owned(), "'x'".to_owned()] };
+        let head = "echo 'x'\n\n** RUNNING ON BUILDMASTER **\n in dir /srv/ci\n argv: ['echo', \"'x'\"]\n";
+        assert_eq!(command.header(&shown, false), head);
+        assert_eq!(command.header(&shown, true), format!("{head} env: {{'A': 'b'}}\n"));
     }
 }

@@ -48,6 +48,25 @@ pub const STEP_KINDS: &[&str] = &[
     "WarningCountingShellCommand",
 ];
 
+/// The kinds whose summary is their command.
+const SPEAK_BY_COMMAND: &[&str] = &[
+    "PerlModuleTest",
+    "SetPropertyFromCommand",
+    "ShellCommand",
+    "Test",
+    "TreeSize",
+    "WarningCountingShellCommand",
+];
+
+/// Lets a step that does not run say what it would have run. As in Buildbot, it is rendered all the same.
+pub(crate) async fn skip(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+    if SPEAK_BY_COMMAND.contains(&context.config().kind.as_str()) {
+        let command = context.arg("command").await?;
+        shell::announce(context, &command);
+    }
+    Ok(Results::Skipped)
+}
+
 /// Runs a step by its kind.
 pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
     match context.config().kind.as_str() {

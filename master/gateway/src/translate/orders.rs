@@ -2,7 +2,8 @@
 
 use muster_session::StartCommand;
 use muster_session::command::{
-    Argument, Command, CommandLine, Compression, DownloadFile, EnvValue, Shell, UploadDirectory, UploadFile,
+    Argument, Command, CommandLine, Compression, DownloadFile, EnvValue, LogFile, Shell, UploadDirectory,
+    UploadFile,
 };
 use muster_session::wire::MAX_BLOCK;
 
@@ -96,10 +97,7 @@ pub(crate) fn stock_command(order: &StartCommand) -> StockCommand {
 fn shell_args(shell: &Shell) -> Vec<(&'static str, Value)> {
     let seconds = |limit: Option<f64>| limit.map_or(Value::None, Value::seconds);
     let env = shell.env.iter().map(|(name, value)| (name.as_str(), env_value(value)));
-    let logfiles = shell.logfiles.iter().map(|(name, file)| {
-        let facts = [("filename", Value::from(file.filename.as_str())), ("follow", file.follow.into())];
-        (name.as_str(), Value::dict(facts))
-    });
+    let logfiles = shell.logfiles.iter().map(|(name, file)| (name.as_str(), log_file(file)));
     vec![
         ("workdir", shell.workdir.as_str().into()),
         ("command", command_line(&shell.command)),
@@ -116,6 +114,15 @@ fn shell_args(shell: &Shell) -> Vec<(&'static str, Value)> {
         ("initial_stdin", shell.initial_stdin.clone().into()),
         ("logEnviron", shell.log_environ.into()),
     ]
+}
+
+/// A worker shows what it gets at the head of the log: a path alone, where that says it all, as most configurations do.
+fn log_file(file: &LogFile) -> Value {
+    let filename = Value::from(file.filename.as_str());
+    if !file.follow {
+        return filename;
+    }
+    Value::dict([("filename", filename), ("follow", true.into())])
 }
 
 fn env_value(value: &EnvValue) -> Value {

@@ -63,12 +63,12 @@ class Assert(BuildStep):
     kind = "Assert"
     name = "Assert"
     description = ["Checking.."]
-    descriptionDone = ["checked"]
     arguments = renderables = ["check"]
 
     def __init__(self, check, **kwargs):
         super().__init__(**kwargs)
         self.check = check
+        self.descriptionDone = [f"checked {check!r}"]
 
 
 class LogRenderable(BuildStep):

@@ -7,6 +7,7 @@ mod property;
 mod sequence;
 
 use muster_core::{LogKind, Results};
+use serde_json::Value;
 
 use crate::effects::{StepContext, StepEnd};
 
@@ -15,6 +16,14 @@ pub(super) use cmake::cmake;
 pub(super) use command_line::{CommandText, read_env};
 pub(super) use property::{set_property_from_command, tree_size};
 pub(super) use sequence::shell_sequence;
+
+/// Makes a command the step's summary, if it is one.
+pub(super) fn announce(context: &mut StepContext<'_>, command: &Value) {
+    let text = CommandText::read(command).ok();
+    if let Some(summary) = text.and_then(|text| text.summary()) {
+        context.set_summary(summary);
+    }
+}
 
 /// `ShellCommand`, and those that are nothing but a default command.
 pub(super) async fn shell_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
