@@ -44,6 +44,11 @@ class Arguments(unittest.TestCase):
         self.assertEqual(made["name"], "git-lib")
         self.assertEqual(made["args"]["repourl"], "ssh://git@example.org:22/group/project.git")
         self.assertEqual(made["args"]["method"], "fresh")
+        described = [made[name] for name in ("description", "description_done", "description_suffix")]
+        self.assertEqual(described, [["updating"], ["update"], ["lib"]])
+        own = data(steps.Git("x", description="getting", descriptionDone="got"))
+        described = [own[name] for name in ("description", "description_done", "description_suffix")]
+        self.assertEqual(described, ["getting", "got", None])
 
     def test_transfers(self):
         made = data(steps.FileUpload(workersrc="a", masterdest=util.Interpolate("%(prop:b)s")))

@@ -3,6 +3,11 @@
 from buildbot.process.buildstep import BuildStep
 
 
+#: What a running and a finished step say by its mode; the others update.
+_RUNNING = {"clobber": "checkout", "export": "exporting"}
+_DONE = {"clobber": "checkout", "export": "export"}
+
+
 class Source(BuildStep):
     """Fetches sources into the work directory."""
 
@@ -25,12 +30,14 @@ class Source(BuildStep):
         codebase="",
         **kwargs,
     ):
-        given = {"description": description, "descriptionDone": descriptionDone, "descriptionSuffix": descriptionSuffix}
-        kwargs.update({name: value for name, value in given.items() if value is not None})
-        super().__init__(workdir=workdir, **kwargs)
+        super().__init__(
+            workdir=workdir,
+            description=description or [_RUNNING.get(mode, "updating") if isinstance(mode, str) else "updating"],
+            descriptionDone=descriptionDone or [_DONE.get(mode, "update") if isinstance(mode, str) else "update"],
+            descriptionSuffix=descriptionSuffix or ([codebase] if codebase else None),
+            **kwargs,
+        )
         self.mode, self.alwaysUseLatest, self.timeout, self.retry = mode, alwaysUseLatest, timeout, retry
         self.env, self.logEnviron, self.codebase = env, logEnviron, codebase
         if codebase and isinstance(self.name, str) and isinstance(codebase, str):
             self.name = f"{self.name}-{codebase}"
-        suffix = self.codebase if self.descriptionSuffix is None else self.descriptionSuffix
-        self.descriptionSuffix = suffix or None
