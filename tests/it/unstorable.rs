@@ -1,6 +1,6 @@
 //! What the database can't hold: a step says so, and its build ends all the same.
 
-use muster_tests::{MariaDb, Master, Postgres, Results, Site};
+use muster_tests::{MariaDb, Master, Postgres, Results, Site, git::Repository};
 use serde_json::{Value, json};
 
 const STEPS: &str = r#"
@@ -47,4 +47,29 @@ fn a_build_on_postgresql_ends_whatever_its_steps_set() {
 fn a_build_on_mariadb_ends_whatever_its_steps_set() {
     let (site, server) = (Site::new(), MariaDb::start());
     assert_eq!(built(&site, &server.url("buildbot"))["results"], json!(Results::Exception as i64));
+}
+
+const POLLER: &str = r#"
+c['db'] = {'db_url': '%DB%'}
+c["change_source"] = [changes.GitPoller(repourl=SITE + "/repository", branches=["main"], pollInterval=1)]
+builder('any', sh('true'))
+"#;
+
+#[test]
+fn a_commit_of_any_author_and_length_becomes_a_change() {
+    let (site, server) = (Site::new(), MariaDb::start());
+    let repository = Repository::create(&site.path("repository"));
+    let mut master = Master::new(&site, &POLLER.replace("%DB%", &server.url("buildbot")));
+    assert!(master.run("upgrade-master").status.success());
+    let rest = master.start();
+    muster_tests::until("the poller's first look", || {
+        let states = server.sql("buildbot", "SELECT count(*) FROM object_state WHERE name = 'lastRev'");
+        (states.trim() != "0").then_some(())
+    });
+    let author = format!("{} <crowd@example.org>", "Ada and ".repeat(40));
+    let revision = repository.commit_by(&author, "long", &"A long story. ".repeat(6000));
+    let change = rest.wait_for("the change", "changes", |change| change["revision"] == json!(revision));
+    assert_eq!(change["author"], json!(author[..255]));
+    assert!(change["comments"].as_str().unwrap().starts_with("A long story. A long story."));
+    assert!(master.stop().success());
 }

@@ -34,6 +34,14 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// The same, by somebody else; `author` is `Name <address>`.
+    pub fn commit_by(&self, author: &str, file: &str, comments: &str) -> String {
+        std::fs::write(self.0.join(file), comments).unwrap();
+        self.git(&["add", file]);
+        self.git(&["commit", "--quiet", "--author", author, "--message", comments]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
     fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.current_dir(&self.0).args(arguments);

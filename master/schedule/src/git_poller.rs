@@ -34,6 +34,8 @@ pub(crate) enum PollError {
         #[source]
         error: std::io::Error,
     },
+    #[error("commit {revision} can't be stored: {reason}")]
+    Unstorable { revision: String, reason: String },
     #[error("{what}: {error}")]
     Ask { what: &'static str, error: AskError },
     #[error(transparent)]
@@ -286,6 +288,11 @@ impl GitPoller {
             let asked = self.callables.call(generator, vec![dictionary(&change)]).await;
             change.codebase =
                 py_str(&asked.map_err(|error| PollError::Ask { what: "codebaseGenerator", error })?);
+        }
+        // Here, where only this branch waits for it.
+        if let Some(reason) = change.refused() {
+            let revision = change.revision.unwrap_or_default();
+            return Err(PollError::Unstorable { revision, reason });
         }
         Ok(change)
     }

@@ -24,6 +24,9 @@ pub struct ChangeRow {
 /// Version controls whose authors become users (`compat/behaviour-3-changes-schedulers.md` 3.1).
 const KINDS_WITH_USERS: [&str; 7] = ["git", "svn", "hg", "cvs", "darcs", "bzr", "fossil"];
 
+/// Characters of an author in `users_info`; longer ones that begin alike are one user.
+const MAX_USER: usize = 128;
+
 /// Inserts a change with its files, properties, parent and user.
 pub async fn insert(
     tx: &Tx,
@@ -74,6 +77,8 @@ async fn parent_of(tx: &Tx, stamp: &NewSourceStamp) -> Result<Option<i64>> {
 }
 
 async fn find_or_create_user(tx: &Tx, kind: &str, author: &str) -> Result<i64> {
+    let author: String = author.chars().take(MAX_USER).collect();
+    let author = author.as_str();
     let query = "SELECT uid FROM users_info WHERE attr_type = ? AND attr_data = ?";
     if let Some(row) = tx.query_opt(query, params![kind, author]).await? {
         return row.int(0);

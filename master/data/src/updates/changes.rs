@@ -12,7 +12,11 @@ use muster_store::{
 use serde_json::{Map, Value};
 
 use super::owned::fence;
-use crate::{Data, now, resources};
+use crate::{
+    Data,
+    limits::{fitting, refused},
+    now, resources,
+};
 
 /// A change as a change source, a hook or a person tells about it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +49,24 @@ pub struct NewChange {
     pub codebase: String,
     /// The kind of version control (`git`, …) when a user is to be made of the author.
     pub src: Option<String>,
+}
+
+impl NewChange {
+    /// Why it can't be stored, if it can't.
+    pub fn refused(&self) -> Option<String> {
+        refused(&self.stamp())
+    }
+
+    fn stamp(&self) -> NewSourceStamp {
+        NewSourceStamp {
+            branch: self.branch.clone(),
+            revision: self.revision.clone(),
+            repository: self.repository.clone(),
+            project: self.project.clone(),
+            codebase: self.codebase.clone(),
+            patch: None,
+        }
+    }
 }
 
 impl Data {
@@ -99,14 +121,7 @@ impl Data {
 
 async fn insert(tx: &Tx, change: &NewChange) -> Result<(ChangeId, Event)> {
     let now = now();
-    let stamp = NewSourceStamp {
-        branch: change.branch.clone(),
-        revision: change.revision.clone(),
-        repository: change.repository.clone(),
-        project: change.project.clone(),
-        codebase: change.codebase.clone(),
-        patch: None,
-    };
+    let stamp = change.stamp();
     let stamp_id = sourcestamps::find_or_create(tx, &stamp, now).await?;
     let mut properties = Vec::with_capacity(change.properties.len());
     for (name, value) in &change.properties {
@@ -123,7 +138,7 @@ async fn insert(tx: &Tx, change: &NewChange) -> Result<(ChangeId, Event)> {
         properties,
         src: change.src.clone(),
     };
-    let id = changes::insert(tx, &row, &stamp, stamp_id).await?;
+    let id = changes::insert(tx, &fitting(row, tx.dialect()), &stamp, stamp_id).await?;
     let stored = query::changes::by_id(tx, id).await?;
     let payload = stored.map_or(Value::Null, |change| resources::change(&change));
     Ok((id, Event::new([format!("changes/{id}/new")], payload)))
