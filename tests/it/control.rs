@@ -35,6 +35,39 @@ fn a_stopped_build_is_cancelled_and_its_command_ended() {
     master.database().wait_until_idle();
 }
 
+/// Something that is stopped, and what comes afterwards in any case.
+const CLEANS: &str = r#"
+builder("cleans", sh(f"echo begun; {gate('gate')}", name="work"), sh("true", name="more"),
+        sh(f"echo begun; {gate('gate')}", name="clean", alwaysRun=True), sh("true", name="tell", alwaysRun=True))
+"#;
+
+#[test]
+fn another_order_stops_what_always_runs_also_after_a_restart() {
+    let site = Site::new();
+    let mut master = Master::new(&site, CLEANS);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let request = rest.force("cleans", json!({}));
+    let build = rest.running_build(request);
+    let stop =
+        |reason: &str| rest.call(&format!("builds/{build}"), "stop", json!({"reason": reason})).unwrap();
+    rest.wait_for_line(build, "work", "begun");
+    stop("wrong");
+    rest.wait_for_line(build, "clean", "begun");
+    master.kill();
+    master.start();
+    rest.wait_for_worker("w1");
+    assert_eq!(rest.step(build, "clean")["complete"], json!(false), "the first order was not for it");
+    stop("hangs");
+    assert_eq!(rest.built(request, Results::Cancelled), build);
+    let ended = |name: &str| rest.step(build, name)["results"].clone();
+    let expected = [Results::Cancelled, Results::Cancelled, Results::Success];
+    assert_eq!(["work", "clean", "tell"].map(ended), expected.map(|results| json!(results as i64)));
+    assert!(rest.one(&format!("builds/{build}"))["state_string"].as_str().unwrap().contains("(hangs)"));
+    assert!(rest.steps(build).iter().all(|step| step["name"] != json!("more")));
+    master.database().wait_until_idle();
+}
+
 #[test]
 fn a_pending_request_is_cancelled_without_a_build() {
     let site = Site::new();

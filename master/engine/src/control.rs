@@ -7,7 +7,7 @@ use muster_core::{Topic, TopicFilter, WorkerId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, sessions::Slot};
+use crate::{Engine, effects::StopOrder, sessions::Slot};
 
 /// How often orders are looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -110,8 +110,8 @@ pub(crate) async fn wait_for(events: &mut muster_bus::Subscription, wanted: impl
 }
 
 async fn carry_out(engine: &Engine) -> muster_store::Result<()> {
-    for (build, reason) in engine.data().open_stops().await? {
-        engine.0.runs.stop(build, &reason);
+    for (build, number, reason) in engine.data().open_stops().await? {
+        engine.0.runs.stop(build, StopOrder { number, reason });
     }
     let mut is_elsewhere = false;
     for (worker, at_once) in engine.data().open_worker_orders().await? {

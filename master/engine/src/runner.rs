@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use muster_core::{BuildId, BuilderId, Properties, RequestId, SourceStamp, Step, WorkerId};
+use muster_core::{BuildId, BuilderId, Properties, RequestId, Results, SourceStamp, Step, WorkerId};
 use muster_store::{
     Error, builds,
     chunks::Compression,
-    query,
+    control, query,
     runs::{RunKey, RunRow},
     steps,
 };
@@ -69,12 +69,14 @@ impl Runs {
     }
 
     /// Hands an order to stop to its build, if that runs here.
-    pub(crate) fn stop(&self, build: BuildId, reason: &str) {
+    pub(crate) fn stop(&self, build: BuildId, order: StopOrder) {
         if let Some(handle) = self.handles().get(&build) {
-            handle.stop.send_if_modified(|order| {
-                let first = order.is_none();
-                order.get_or_insert_with(|| Arc::new(StopOrder { reason: reason.to_owned() }));
-                first
+            handle.stop.send_if_modified(|newest| {
+                let is_new = newest.as_ref().is_none_or(|known| known.number < order.number);
+                if is_new {
+                    *newest = Some(Arc::new(order));
+                }
+                is_new
             });
         }
     }
@@ -157,6 +159,8 @@ pub(crate) struct Begin {
     pub(crate) sources: Vec<SourceStamp>,
     /// Rows of an earlier execution.
     pub(crate) rows: Vec<Step>,
+    /// The newest order to stop that it may have carried out.
+    pub(crate) carried_out: Option<StopOrder>,
     /// Its place on the worker, when it was taken before.
     pub(crate) reservation: Option<Reservation>,
 }
@@ -242,7 +246,7 @@ impl Engine {
         };
         let build = run.key.build;
         let request = run.request;
-        let (properties, sources, rows) = self
+        let (properties, sources, rows, carried_out) = self
             .data()
             .db()
             .read("restore_run", |tx| async move {
@@ -253,7 +257,11 @@ impl Engine {
                     None => None,
                 };
                 let sources = set.map(|set| set.sourcestamps).unwrap_or_default();
-                Ok::<_, muster_store::Error>((properties, sources, rows))
+                // What stopped a step must not stop those that follow.
+                let was_stopped = rows.iter().any(|row| row.results == Some(Results::Cancelled));
+                let stop = if was_stopped { control::newest(&tx, "build", build.0).await? } else { None };
+                let carried_out = stop.map(|order| StopOrder { number: order.id, reason: order.reason });
+                Ok::<_, muster_store::Error>((properties, sources, rows, carried_out))
             })
             .await?;
         Ok(Ok(Begin {
@@ -266,6 +274,7 @@ impl Engine {
             properties,
             sources,
             rows,
+            carried_out,
             reservation: None,
         }))
     }
@@ -281,13 +290,13 @@ impl Engine {
             .filter(|row| row.results.is_none())
             .map(|row| muster_data::RunWrite::StepFinished {
                 step: row.number as u32,
-                results: muster_core::Results::Retry,
+                results: Results::Retry,
                 hidden: false,
                 state: row.state_string,
                 at,
             })
             .collect();
-        let results = muster_core::Results::Retry;
+        let results = Results::Retry;
         writes.push(muster_data::RunWrite::BuildFinished { results, state: format!("retry {reason}"), at });
         self.data().commit_run(&run.key, run.request, &writes).await
     }
@@ -307,6 +316,7 @@ impl Engine {
         let place = begin.reservation.take();
         let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
         let rows = begin.rows.clone();
+        let stopped = StopReceiver::new(stopped, begin.carried_out.take());
         let core = self.core(begin, stopped, down);
         let (engine, leaving) = (self.clone(), leaving.clone());
         self.0.runs.tasks.spawn(async move {

@@ -2,7 +2,7 @@
 
 use muster_core::Timestamp;
 
-use crate::{Result, Tx, params};
+use crate::{Result, Row, Tx, params};
 
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,18 @@ pub async fn is_open(tx: &Tx, target: &'static str, targetid: i64) -> Result<boo
 /// The open orders for one kind of target, oldest first.
 pub async fn open(tx: &Tx, target: &'static str) -> Result<Vec<Order>> {
     let query = "SELECT id, targetid, action, reason FROM muster_control WHERE target = ? ORDER BY id";
-    let rows = tx.query(query, params![target]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Order { id: row.int(0)?, targetid: row.int(1)?, action: row.text(2)?, reason: row.text(3)? })
-        })
-        .collect()
+    tx.query(query, params![target]).await?.iter().map(read).collect()
+}
+
+/// The newest open order for one target.
+pub async fn newest(tx: &Tx, target: &'static str, targetid: i64) -> Result<Option<Order>> {
+    let query = "SELECT id, targetid, action, reason FROM muster_control WHERE target = ? AND targetid = ? \
+                 ORDER BY id DESC LIMIT 1";
+    tx.query_opt(query, params![target, targetid]).await?.as_ref().map(read).transpose()
+}
+
+fn read(row: &Row) -> Result<Order> {
+    Ok(Order { id: row.int(0)?, targetid: row.int(1)?, action: row.text(2)?, reason: row.text(3)? })
 }
 
 /// Strikes orders for one target: carried out, or without an object.

@@ -163,10 +163,10 @@ impl Data {
         Ok(true)
     }
 
-    /// The orders for running builds that nobody has carried out: (build, reason).
-    pub async fn open_stops(&self) -> Result<Vec<(BuildId, String)>> {
+    /// The orders for running builds, oldest first: (build, number of the order, reason).
+    pub async fn open_stops(&self) -> Result<Vec<(BuildId, i64, String)>> {
         let orders = self.db().look("open_stops", |tx| async move { control::open(&tx, "build").await });
-        Ok(orders.await?.into_iter().map(|order| (BuildId(order.targetid), order.reason)).collect())
+        Ok(orders.await?.into_iter().map(|order| (BuildId(order.targetid), order.id, order.reason)).collect())
     }
 
     /// The orders for workers that nobody has carried out: (worker, kill at once?).

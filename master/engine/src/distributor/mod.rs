@@ -312,6 +312,7 @@ impl Look<'_> {
                 properties,
                 sources: asked.sources,
                 rows: Vec::new(),
+                carried_out: None,
                 reservation: Some(found.reservation),
             };
             self.engine.begin(begin, self.leaving);

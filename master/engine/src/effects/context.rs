@@ -135,7 +135,7 @@ impl<'a> StepContext<'a> {
 
     /// Which order to stop has come, if any.
     pub(crate) fn stopped(&self) -> Option<Arc<StopOrder>> {
-        self.core.stop.borrow().clone()
+        self.core.stop_order()
     }
 
     /// Sets a property. It reaches the database when the step ends; replays find it in the journal.

@@ -14,18 +14,54 @@ use crate::sessions::Slot;
 /// The wait before a database that refused is asked again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// An order to stop a build.
+/// An order to stop a build. A later one has a higher number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StopOrder {
+    pub(crate) number: i64,
     pub(crate) reason: String,
 }
 
-/// Where an order to stop shows up. Cloned receivers see the same orders.
-pub(crate) type StopReceiver = watch::Receiver<Option<Arc<StopOrder>>>;
+/// Where orders to stop show up. Steps that always run come after one was carried out, and only the next one stops them.
+#[derive(Clone)]
+pub(crate) struct StopReceiver {
+    newest: watch::Receiver<Option<Arc<StopOrder>>>,
+    carried_out: Option<Arc<StopOrder>>,
+}
+
+impl StopReceiver {
+    /// `carried_out` is the newest order that an earlier execution of the run has carried out.
+    pub(crate) fn new(
+        newest: watch::Receiver<Option<Arc<StopOrder>>>,
+        carried_out: Option<StopOrder>,
+    ) -> StopReceiver {
+        StopReceiver { newest, carried_out: carried_out.map(Arc::new) }
+    }
+
+    /// The order that is to be carried out.
+    pub(crate) fn order(&self) -> Option<Arc<StopOrder>> {
+        self.newest.borrow().clone().filter(|order| self.is_open(order))
+    }
+
+    /// The newest order, carried out or not.
+    pub(crate) fn newest(&self) -> Option<Arc<StopOrder>> {
+        self.order().or_else(|| self.carried_out.clone())
+    }
+
+    /// What has come until now is carried out.
+    pub(crate) fn carry_out(&mut self) {
+        self.carried_out = self.newest();
+    }
+
+    fn is_open(&self, order: &StopOrder) -> bool {
+        self.carried_out.as_ref().is_none_or(|done| done.number < order.number)
+    }
+}
 
 /// Waits for an order to stop; for ever, when none can come any more.
 pub(crate) async fn ordered(stop: &mut StopReceiver) {
-    if stop.wait_for(Option::is_some).await.is_err() {
+    let StopReceiver { newest, carried_out } = stop;
+    let done = carried_out.as_ref().map(|order| order.number);
+    if newest.wait_for(|order| order.as_ref().map(|order| order.number) > done).await.is_err() {
         std::future::pending().await
     }
 }
@@ -49,7 +85,7 @@ pub(crate) struct RunCore {
 
 impl RunCore {
     pub(crate) fn stop_order(&self) -> Option<Arc<StopOrder>> {
-        self.stop.borrow().clone()
+        self.stop.order()
     }
 
     /// What an earlier execution of a step has done. A database that refuses is asked again.
@@ -67,12 +103,5 @@ impl RunCore {
                 () = self.leaving.cancelled() => return Err(Halt::Leaving),
             }
         }
-    }
-
-    /// The order was carried out: steps that always run must not be stopped by it, too.
-    pub(crate) fn forget_stop(&mut self) {
-        let (sender, receiver) = watch::channel(None);
-        drop(sender);
-        self.stop = receiver;
     }
 }

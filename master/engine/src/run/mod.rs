@@ -53,7 +53,7 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
         }
         if let Some(order) = core.stop_order() {
             progress.stop(order);
-            core.forget_stop();
+            core.stop.carry_out();
             if !config.flags.always_run {
                 continue;
             }
@@ -207,11 +207,10 @@ impl Progress {
         self.stopping |= contribution.stop;
         self.lost |= outcome.results == Results::Retry;
         if outcome.results == Results::Cancelled {
-            if let Some(order) = core.stop_order() {
+            if let Some(order) = core.stop.newest() {
                 self.stop(order);
             }
-            // Also when it hasn't come (again) yet: an adopted run must not have its last steps stopped by it.
-            core.forget_stop();
+            core.stop.carry_out();
         }
         if outcome.counts_for_build {
             self.texts.push(outcome.state);

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder, Writer},
+    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder, StopReceiver, Writer},
     plan::{self, Plan},
     slots::Slots,
 };
@@ -219,7 +219,7 @@ impl World {
 
     /// Orders the build to stop.
     pub(super) fn stop(&self, reason: &str) {
-        self.stop.send_replace(Some(Arc::new(StopOrder { reason: reason.to_owned() })));
+        self.stop.send_replace(Some(Arc::new(StopOrder { number: 1, reason: reason.to_owned() })));
     }
 
     /// Runs a step to its end.
@@ -332,7 +332,7 @@ impl World {
             properties: self.properties.clone(),
             recorder: Recorder::new(&self.writer, self.key, self.request, Compression::Gz, leaving.clone()),
             slot,
-            stop: self.stop.subscribe(),
+            stop: StopReceiver::new(self.stop.subscribe(), None),
             leaving: leaving.clone(),
             releases: watch::Sender::new(0),
             basedir: self.directory.path().to_owned(),
