@@ -1,6 +1,6 @@
 //! What people tell a master while it works.
 
-use muster_tests::{Master, Results, Site, Worker, rest::id};
+use muster_tests::{Master, Results, Site, Worker, rest::id, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -65,6 +65,43 @@ fn another_order_stops_what_always_runs_also_after_a_restart() {
     assert_eq!(["work", "clean", "tell"].map(ended), expected.map(|results| json!(results as i64)));
     assert!(rest.one(&format!("builds/{build}"))["state_string"].as_str().unwrap().contains("(hangs)"));
     assert!(rest.steps(build).iter().all(|step| step["name"] != json!("more")));
+    master.database().wait_until_idle();
+}
+
+/// Two builders that can't build at the same time.
+const ONE_BY_ONE: &str = r#"
+lock = util.MasterLock("one by one")
+for name in ("one", "other"):
+    builder(name, sh(f"echo begun; {gate('go')}", name="work"),
+            sh(f"echo begun; {gate('gate')}", name="clean", alwaysRun=True), locks=[lock.access("exclusive")])
+"#;
+
+#[test]
+fn a_build_that_was_stopped_before_a_step_leaves_it_out_after_a_restart_as_well() {
+    let site = Site::new();
+    let mut master = Master::new(&site, ONE_BY_ONE);
+    let rest = master.start();
+    let requests = ["one", "other"].map(|builder| rest.force(builder, json!({})));
+    // With both there, both begin, and one of them waits for the other's lock.
+    let _worker = master.start_worker(&site);
+    let mut builds = requests.map(|request| (request, rest.running_build(request)));
+    let works = |build: i64| {
+        rest.list(&format!("builds/{build}/steps")).iter().any(|step| step["name"] == json!("work"))
+    };
+    until("one that works", || builds.iter().any(|(_, build)| works(*build)).then_some(()));
+    builds.sort_by_key(|(_, build)| works(*build));
+    let [(request, waiting), (other, _)] = builds;
+    rest.call(&format!("builds/{waiting}"), "stop", json!({"reason": "wrong"})).unwrap();
+    rest.wait_for_line(waiting, "clean", "begun");
+    master.kill();
+    master.start();
+    site.write("gate", "");
+    assert_eq!(rest.built(request, Results::Cancelled), waiting);
+    let names: Vec<Value> = rest.steps(waiting).iter().map(|step| step["name"].clone()).collect();
+    assert_eq!(names, [json!("worker_preparation"), json!("locks_acquire"), json!("clean")]);
+    assert!(rest.one(&format!("builds/{waiting}"))["state_string"].as_str().unwrap().contains("(wrong)"));
+    site.write("go", "");
+    rest.built(other, Results::Success);
     master.database().wait_until_idle();
 }
 

@@ -79,3 +79,31 @@ fn a_secret_of_several_lines_does_not_show_in_logs() {
     assert!(shown.contains("<key>") && !shown.contains("c2VjcmV0"), "{shown}");
     assert!(master.stop().success());
 }
+
+/// One step takes a secret along, a later one shows it.
+const CARRIED: &str = "
+from buildbot.plugins import secrets
+c['secretsProviders'] = [secrets.SecretInAFile(SITE + '/secrets')]
+builder('carries', sh('echo \"$KEY\" > kept', name='keep', env={'KEY': util.Secret('key')}),
+        sh('echo begun; ' + gate('gate') + '; cat kept; echo over', name='show'))
+";
+
+#[test]
+fn a_secret_of_an_earlier_step_stays_concealed_when_the_build_is_gone_on_with() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("secrets")).unwrap();
+    let key = site.write("secrets/key", "c2VjcmV0\n");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut master = Master::new(&site, CARRIED);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let request = rest.force("carries", json!({}));
+    let build = rest.running_build(request);
+    rest.wait_for_line(build, "show", "begun");
+    master.kill();
+    master.start();
+    site.write("gate", "");
+    assert_eq!(rest.built(request, Results::Success), build);
+    assert_eq!(rest.lines(build, "show", 'o'), ["begun", "<key>", "over"]);
+    assert!(master.stop().success());
+}

@@ -19,6 +19,21 @@ pub(crate) struct Plan {
     pub(crate) locks: LockSet,
     pub(crate) do_build_if: Condition,
     pub(crate) steps: Vec<StepConfig>,
+    /// Names of the secrets that its steps have used so far: they stay concealed for whoever goes on with the build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) secrets: Vec<String>,
+    /// The first order to stop that was carried out between two steps: no row of a step tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<Stopped>,
+}
+
+/// An order to stop that came between two steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stopped {
+    /// The place in the plan of the step that would have come next.
+    pub(crate) before: usize,
+    pub(crate) number: i64,
+    pub(crate) reason: String,
 }
 
 impl Plan {
@@ -32,6 +47,8 @@ impl Plan {
             locks: builder.locks.clone(),
             do_build_if: builder.do_build_if.clone(),
             steps: builder.factory.steps.clone(),
+            secrets: Vec::new(),
+            stopped: None,
         }
     }
 }

@@ -244,8 +244,8 @@ impl Engine {
         let Some(slot) = self.slots().by_id(run.worker) else {
             return Ok(Err("its worker is no longer configured".to_owned()));
         };
-        let build = run.key.build;
-        let request = run.request;
+        let (build, request) = (run.key.build, run.request);
+        let was_stopped = plan.stopped.is_some();
         let (properties, sources, rows, carried_out) = self
             .data()
             .db()
@@ -258,7 +258,8 @@ impl Engine {
                 };
                 let sources = set.map(|set| set.sourcestamps).unwrap_or_default();
                 // What stopped a step must not stop those that follow.
-                let was_stopped = rows.iter().any(|row| row.results == Some(Results::Cancelled));
+                let was_stopped =
+                    was_stopped || rows.iter().any(|row| row.results == Some(Results::Cancelled));
                 let stop = if was_stopped { control::newest(&tx, "build", build.0).await? } else { None };
                 let carried_out = stop.map(|order| StopOrder { number: order.id, reason: order.reason });
                 Ok::<_, muster_store::Error>((properties, sources, rows, carried_out))

@@ -429,12 +429,23 @@ impl<'a> StepContext<'a> {
             Some(name) => {
                 if let Ok(Renderable::Literal(Value::String(value))) = &answered {
                     self.core.recorder.conceal(value, name);
+                    self.note_secret(name);
                 }
                 self.record(row, &())?;
             }
             None => self.record(row, &answered)?,
         }
         Ok(answered.map_or_else(Answer::Failed, Answer::Value))
+    }
+
+    /// Notes with the plan that a secret was used, before anything that it is used for.
+    fn note_secret(&mut self, name: &str) {
+        let plan = &mut self.core.facts.plan;
+        if plan.secrets.iter().any(|known| known == name) {
+            return;
+        }
+        plan.secrets.push(name.to_owned());
+        self.core.write_plan();
     }
 
     /// An effect on this side (a file of the master, an HTTP call): done once, unless this master dies between the act

@@ -2,14 +2,18 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use muster_core::Properties;
-use muster_data::Data;
+use muster_core::{
+    Properties,
+    render::{Renderable, Request},
+};
+use muster_data::{Data, RunWrite};
 use muster_store::runs::{self, JournalRow, RunKey};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{callables::Callables, facts::Facts, halt::Halt, recorder::Recorder};
-use crate::sessions::Slot;
+use crate::{plan::Stopped, sessions::Slot};
 
 /// The wait before a database that refused is asked again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -86,6 +90,44 @@ pub(crate) struct RunCore {
 impl RunCore {
     pub(crate) fn stop_order(&self) -> Option<Arc<StopOrder>> {
         self.stop.order()
+    }
+
+    /// Conceals what an earlier execution of the run has concealed: steps that are over won't ask for their secrets again.
+    pub(crate) async fn conceal_again(&mut self) {
+        for name in self.facts.plan.secrets.clone() {
+            let request = Request::Secret { name: name.clone() };
+            match self.callables.ask(&request, &self.properties, &self.facts).await {
+                Ok(Renderable::Literal(Value::String(value))) => self.recorder.conceal(&value, &name),
+                Ok(_) => {}
+                Err(reason) => {
+                    let build = self.key.build;
+                    tracing::error!(%build, name, reason, "a secret of an earlier step can't be had: logs may show it");
+                }
+            }
+        }
+    }
+
+    /// The order to stop that counts before the step at this place of the plan: the one that counted there before, or a
+    /// new one. Whoever goes on with the build has to leave out the same steps.
+    pub(crate) fn stop_before(&mut self, place: usize) -> Option<Arc<StopOrder>> {
+        match &self.facts.plan.stopped {
+            Some(Stopped { before, number, reason }) if *before == place => {
+                return Some(Arc::new(StopOrder { number: *number, reason: reason.clone() }));
+            }
+            Some(_) => return self.stop_order(),
+            None => {}
+        }
+        let order = self.stop_order()?;
+        let StopOrder { number, reason } = order.as_ref().clone();
+        self.facts.plan.stopped = Some(Stopped { before: place, number, reason });
+        self.write_plan();
+        Some(order)
+    }
+
+    /// Stores the plan as it is now.
+    pub(crate) fn write_plan(&mut self) {
+        let text = serde_json::to_string(&self.facts.plan).expect("a plan is made of JSON");
+        self.recorder.write(RunWrite::Plan(text));
     }
 
     /// What an earlier execution of a step has done. A database that refuses is asked again.

@@ -35,8 +35,12 @@ struct Progress {
 /// Runs a build to its end, or until it must be put down.
 pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Halt> {
     let mut progress = Progress::new(rows);
+    let leaving = core.leaving.clone();
+    tokio::select! {
+        () = core.conceal_again() => {}
+        () = leaving.cancelled() => return Err(Halt::Leaving),
+    }
     if progress.rows.is_empty() {
-        let leaving = core.leaving.clone();
         let wanted = tokio::select! {
             wanted = is_wanted(&core, &mut progress) => wanted,
             () = leaving.cancelled() => return Err(Halt::Leaving),
@@ -47,11 +51,11 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
     }
     prepare(&mut core, &mut progress).await?;
     let plan = core.facts.plan.steps.clone();
-    for config in &plan {
+    for (place, config) in plan.iter().enumerate() {
         if progress.lost || (progress.stopping && !config.flags.always_run) {
             continue;
         }
-        if let Some(order) = core.stop_order() {
+        if let Some(order) = core.stop_before(place) {
             progress.stop(order);
             core.stop.carry_out();
             if !config.flags.always_run {
@@ -131,6 +135,9 @@ async fn acquire_build_locks(core: &mut RunCore, progress: &mut Progress) -> Res
     }
     let (step, row) = progress.next_step();
     progress.names.push("locks_acquire".to_owned());
+    if row.as_ref().is_some_and(|row| row.results == Some(Results::Cancelled)) {
+        return Ok(());
+    }
     let began = muster_data::now();
     if row.is_none() {
         core.recorder.write(RunWrite::BuildState("acquiring locks".to_owned()));

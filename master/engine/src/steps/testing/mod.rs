@@ -315,6 +315,8 @@ impl World {
             locks: LockSet::default(),
             do_build_if: Condition::Fixed(true),
             steps: vec![step.clone()],
+            secrets: Vec::new(),
+            stopped: None,
         };
         let slot = self.slots.get("w").unwrap();
         RunCore {
