@@ -49,12 +49,12 @@ impl Told {
 pub async fn refresh(tx: &Tx, now: Timestamp) -> Result<()> {
     let delete = "DELETE FROM muster_absent_workers WHERE workerid IN (SELECT workerid FROM connected_workers) \
                   OR workerid NOT IN (SELECT workerid FROM configured_workers)";
-    tx.execute(delete, params![]).await?;
+    tx.later(delete, params![]).await?;
     let insert = "INSERT INTO muster_absent_workers (workerid, since, told, told_at) \
                   SELECT w.id, ?, 0, 0 FROM workers w \
                   WHERE w.id IN (SELECT workerid FROM configured_workers) AND w.id NOT IN (SELECT workerid FROM connected_workers) \
                   AND w.id NOT IN (SELECT workerid FROM muster_absent_workers) ON CONFLICT DO NOTHING";
-    tx.execute(insert, params![now]).await.map(drop)
+    tx.later(insert, params![now]).await
 }
 
 /// Whether [`refresh`] would change anything.

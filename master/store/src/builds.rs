@@ -96,8 +96,7 @@ pub async fn update(tx: &Tx, build: &Build) -> Result<()> {
 
 /// Makes another master the one that runs a build.
 pub async fn set_master(tx: &Tx, id: BuildId, master: MasterId) -> Result<()> {
-    tx.execute("UPDATE builds SET masterid = ? WHERE id = ?", params![master, id]).await?;
-    Ok(())
+    tx.later("UPDATE builds SET masterid = ? WHERE id = ?", params![master, id]).await
 }
 
 /// Sets properties that are new or different. Python masters compare the JSON text, so its form matters.
@@ -111,7 +110,7 @@ pub async fn set_properties<'a>(
         let update = "UPDATE build_properties SET value = ?, source = ? WHERE buildid = ? AND name = ?";
         if tx.execute(update, params![&value, property.source(), id, name]).await? == 0 {
             let insert = "INSERT INTO build_properties (buildid, name, value, source) VALUES (?, ?, ?, ?)";
-            tx.execute(insert, params![id, name, value, property.source()]).await?;
+            tx.later(insert, params![id, name, value, property.source()]).await?;
         }
     }
     Ok(())

@@ -170,16 +170,36 @@ pub async fn claim_next(
 }
 
 /// Takes those of the requests that nobody has taken or is just taking; answers which, in their order.
-///
+pub async fn claim_free(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<Vec<RequestId>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let taken = match tx.returns() {
+        true => claim_and_tell(tx, requests, claim).await?,
+        false => lock_and_claim(tx, requests, claim).await?,
+    };
+    Ok(requests.iter().copied().filter(|request| taken.contains(request)).collect())
+}
+
+async fn claim_and_tell(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<BTreeSet<RequestId>> {
+    let (insert, params) = claim_statement(requests, claim);
+    // SQL: a statement of this module.
+    let rows = tx.query(&format!("{insert} RETURNING brid"), params).await?;
+    rows.iter().map(|row| row.int(0).map(RequestId)).collect()
+}
+
 /// A claim that was committed after this looked and before it had the locks shows only as one row less. Whose it is can't be
 /// told then: this master itself may have taken the request, to cancel it. So the transaction runs again.
-pub async fn claim_free(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<Vec<RequestId>> {
+async fn lock_and_claim(tx: &Tx, requests: &[RequestId], claim: Claim) -> Result<BTreeSet<RequestId>> {
     let free = lock_free(tx, requests).await?;
-    if !free.is_empty() {
-        let (insert, params) = claim_statement(&free, claim);
-        tx.later_exactly(free.len() as u64, &insert, params).await?;
+    if free.is_empty() {
+        return Ok(free);
     }
-    Ok(requests.iter().copied().filter(|request| free.contains(request)).collect())
+    let (insert, params) = claim_statement(&free, claim);
+    match tx.execute(&insert, params).await? {
+        taken if taken == free.len() as u64 => Ok(free),
+        taken => Err(tx.run_again(format!("{taken} requests were free instead of {}", free.len())).await),
+    }
 }
 
 /// Those of the requests that are open and not just being taken; they are locked.
@@ -231,9 +251,7 @@ pub async fn unclaim_orphans(tx: &Tx) -> Result<Vec<RequestId>> {
 
 /// Makes another master the claimant of a request whose run it has taken over.
 pub async fn move_claim(tx: &Tx, request: RequestId, master: MasterId) -> Result<()> {
-    tx.execute("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request])
-        .await?;
-    Ok(())
+    tx.later("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request]).await
 }
 
 /// Completes a request. `false`: it was complete already.

@@ -55,16 +55,16 @@ pub async fn insert(
     ];
     let id = tx.insert(insert, values).await?;
     for file in &row.files {
-        tx.execute("INSERT INTO change_files (changeid, filename) VALUES (?, ?)", params![id, file]).await?;
+        tx.later("INSERT INTO change_files (changeid, filename) VALUES (?, ?)", params![id, file]).await?;
     }
     for (name, value) in &row.properties {
         let insert =
             "INSERT INTO change_properties (changeid, property_name, property_value) VALUES (?, ?, ?)";
-        tx.execute(insert, params![id, name, value]).await?;
+        tx.later(insert, params![id, name, value]).await?;
     }
     if let Some(kind) = row.src.as_deref().filter(|kind| KINDS_WITH_USERS.contains(kind)) {
         let user = find_or_create_user(tx, kind, &row.author).await?;
-        tx.execute("INSERT INTO change_users (changeid, uid) VALUES (?, ?)", params![id, user]).await?;
+        tx.later("INSERT INTO change_users (changeid, uid) VALUES (?, ?)", params![id, user]).await?;
     }
     Ok(ChangeId(id))
 }
@@ -123,8 +123,7 @@ const MARK_TRAILS_BY: i64 = 1000;
 pub async fn start_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
     let insert = "INSERT INTO muster_change_marks (schedulerid, low_water) \
                   SELECT ?, COALESCE(MAX(changeid), 0) FROM changes WHERE 1 = 1 ON CONFLICT DO NOTHING";
-    tx.execute(insert, params![scheduler]).await?;
-    Ok(())
+    tx.later(insert, params![scheduler]).await
 }
 
 /// Raises a scheduler's mark past changes that are classified without a gap, and drops the rows below it.
@@ -139,7 +138,7 @@ pub async fn raise_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
     let update = "UPDATE muster_change_marks SET low_water = ? WHERE schedulerid = ? AND low_water < ?";
     if tx.execute(update, params![mark, scheduler, mark]).await? == 1 {
         let delete = "DELETE FROM muster_change_seen WHERE schedulerid = ? AND changeid <= ?";
-        tx.execute(delete, params![scheduler, mark]).await?;
+        tx.later(delete, params![scheduler, mark]).await?;
     }
     Ok(())
 }
@@ -148,8 +147,7 @@ pub async fn raise_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
 pub async fn keep(tx: &Tx, scheduler: SchedulerId, change: ChangeId, important: bool) -> Result<()> {
     let upsert = "INSERT INTO scheduler_changes (schedulerid, changeid, important) VALUES (?, ?, ?) \
                   ON CONFLICT (schedulerid, changeid) DO UPDATE SET important = excluded.important";
-    tx.execute(upsert, params![scheduler, change, important]).await?;
-    Ok(())
+    tx.later(upsert, params![scheduler, change, important]).await
 }
 
 /// The kept changes of a scheduler, oldest first, with their importance.
@@ -163,7 +161,7 @@ pub async fn kept(tx: &Tx, scheduler: SchedulerId) -> Result<Vec<(ChangeId, bool
 pub async fn drop_kept(tx: &Tx, scheduler: SchedulerId, changes: &[ChangeId]) -> Result<()> {
     for change in changes {
         let delete = "DELETE FROM scheduler_changes WHERE schedulerid = ? AND changeid = ?";
-        tx.execute(delete, params![scheduler, *change]).await?;
+        tx.later(delete, params![scheduler, *change]).await?;
     }
     Ok(())
 }
@@ -181,8 +179,8 @@ pub async fn forget_schedulers_except(tx: &Tx, names: &[String]) -> Result<()> {
     for row in tx.query(query, params![]).await? {
         let (id, name) = (row.int(0)?, row.text(1)?);
         if !names.contains(&name) {
-            tx.execute("DELETE FROM muster_change_marks WHERE schedulerid = ?", params![id]).await?;
-            tx.execute("DELETE FROM muster_change_seen WHERE schedulerid = ?", params![id]).await?;
+            tx.later("DELETE FROM muster_change_marks WHERE schedulerid = ?", params![id]).await?;
+            tx.later("DELETE FROM muster_change_seen WHERE schedulerid = ?", params![id]).await?;
         }
     }
     Ok(())

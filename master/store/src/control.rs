@@ -25,8 +25,7 @@ pub async fn insert(
 ) -> Result<()> {
     let insert =
         "INSERT INTO muster_control (target, targetid, action, reason, created_at) VALUES (?, ?, ?, ?, ?)";
-    tx.execute(insert, params![target, targetid, action, reason, now]).await?;
-    Ok(())
+    tx.later(insert, params![target, targetid, action, reason, now]).await
 }
 
 /// Whether an order for one target waits to be carried out.
@@ -54,9 +53,7 @@ fn read(row: &Row) -> Result<Order> {
 
 /// Strikes orders for one target: carried out, or without an object.
 pub async fn done(tx: &Tx, target: &'static str, targetid: i64) -> Result<()> {
-    tx.execute("DELETE FROM muster_control WHERE target = ? AND targetid = ?", params![target, targetid])
-        .await?;
-    Ok(())
+    tx.later("DELETE FROM muster_control WHERE target = ? AND targetid = ?", params![target, targetid]).await
 }
 
 /// Strikes the orders for workers that were given before `given` and have nobody to carry them out: the worker is connected to
@@ -65,8 +62,7 @@ pub async fn drop_stale_of_workers(tx: &Tx, given: Timestamp) -> Result<()> {
     let delete = "DELETE FROM muster_control WHERE target = 'worker' AND created_at < ? \
                   AND targetid NOT IN (SELECT workerid FROM connected_workers) \
                   AND targetid NOT IN (SELECT workerid FROM muster_runs)";
-    tx.execute(delete, params![given]).await?;
-    Ok(())
+    tx.later(delete, params![given]).await
 }
 
 /// Strikes the orders for builds that are over.

@@ -123,8 +123,7 @@ fn render(dialect: Dialect, statement: &str, purpose: Purpose) -> Rendered {
                 let _ = write!(text, "${}", number + 1);
             });
             if purpose == Purpose::NewId {
-                text += " RETURNING ";
-                text += id_column(statement);
+                text = returning_id(&text);
             }
             Rendered { text, order: None }
         }
@@ -174,8 +173,8 @@ fn without_locks(statement: &str) -> String {
 }
 
 fn upserts_of_mysql(statement: &str) -> String {
-    if let Some(insert) = statement.strip_suffix(" ON CONFLICT DO NOTHING") {
-        return insert.replacen("INSERT INTO", "INSERT IGNORE INTO", 1);
+    if let Some((insert, returning)) = statement.split_once(" ON CONFLICT DO NOTHING") {
+        return insert.replacen("INSERT INTO", "INSERT IGNORE INTO", 1) + returning;
     }
     let Some((insert, update)) = statement.split_once(" ON CONFLICT (") else { return statement.to_owned() };
     let Some((_, update)) = update.split_once(") DO UPDATE SET ") else { return statement.to_owned() };
@@ -192,6 +191,12 @@ fn upserts_of_mysql(statement: &str) -> String {
         rest = after;
     }
     text + rest
+}
+
+/// The insert that answers the key it has generated.
+pub(crate) fn returning_id(insert: &str) -> String {
+    // SQL: a statement of this crate.
+    format!("{insert} RETURNING {}", id_column(insert))
 }
 
 /// The generated key of the table that an `INSERT INTO table …` fills: `id`, but for the two oldest tables.
@@ -236,6 +241,8 @@ mod tests {
     fn upserts_are_said_in_each_engines_words() {
         let nothing = "INSERT INTO t (a) VALUES (?) ON CONFLICT DO NOTHING";
         assert_eq!(text(Dialect::MySql, nothing), "INSERT IGNORE INTO t (a) VALUES (?)");
+        let returning = text(Dialect::MySql, &format!("{nothing} RETURNING a"));
+        assert_eq!(returning, "INSERT IGNORE INTO t (a) VALUES (?) RETURNING a");
         let update = "INSERT INTO t (a, b, c) VALUES (?, ?, ?) ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c";
         assert_eq!(
             text(Dialect::MySql, update),

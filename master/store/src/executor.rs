@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     DbUrl, Dialect, Error, Result, Row, Value,
-    dialect::{Purpose, Statements, batches, expand_list, expand_rows, padded},
+    dialect::{Purpose, Statements, batches, expand_list, expand_rows, padded, returning_id},
     engine::{Connection, Create, Engine, Mode},
 };
 
@@ -360,6 +360,11 @@ impl Tx {
         self.db.engine.dialect()
     }
 
+    /// Whether an insert may be asked what it has made (`RETURNING`).
+    pub(crate) fn returns(&self) -> bool {
+        self.db.engine.returns()
+    }
+
     /// Runs a statement; answers how many rows it changed (or found, where there was nothing to change).
     pub async fn execute(&self, statement: &str, params: Vec<Value>) -> Result<u64> {
         let rendered = self.db.statements.get(statement, Purpose::Run);
@@ -375,16 +380,7 @@ impl Tx {
         let rendered = self.db.statements.get(statement, Purpose::Run);
         let mut state = self.shared.0.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
-        let outcome = connection.defer(&rendered, params, None).await;
-        state.note(outcome)
-    }
-
-    /// The same for a statement that has to change exactly so many rows; if it changes others, the transaction runs again.
-    pub(crate) async fn later_exactly(&self, rows: u64, statement: &str, params: Vec<Value>) -> Result<()> {
-        let rendered = self.db.statements.get(statement, Purpose::Run);
-        let mut state = self.shared.0.lock().await;
-        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
-        let outcome = connection.defer(&rendered, params, Some(rows)).await;
+        let outcome = connection.defer(&rendered, params).await;
         state.note(outcome)
     }
 
@@ -453,7 +449,7 @@ impl Tx {
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<i64>> {
         let mut ids = Vec::with_capacity(rows.len());
-        if self.dialect() != Dialect::Postgres {
+        if !self.returns() {
             let single = expand_rows(statement, row, 1);
             for values in rows {
                 ids.push(self.insert(&single, values).await?);
@@ -464,7 +460,7 @@ impl Tx {
         let mut rows = rows.into_iter();
         for size in sizes {
             let values = rows.by_ref().take(size).flatten().collect();
-            let statement = expand_rows(statement, row, size) + " RETURNING id";
+            let statement = returning_id(&expand_rows(statement, row, size));
             let made = self.query(&statement, values).await?;
             let mut made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<i64>>>()?;
             // The sequence is asked row by row; only the order of the answer is not promised.

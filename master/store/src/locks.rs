@@ -20,8 +20,7 @@ pub struct LockClaim {
 pub async fn enqueue(tx: &Tx, lock: &str, claim: &LockClaim) -> Result<()> {
     let insert = "INSERT INTO muster_lock_claims (lock_name, exclusive, units, buildid, step, held) \
                   VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING";
-    tx.execute(insert, params![lock, claim.exclusive, claim.units, claim.build, claim.step]).await?;
-    Ok(())
+    tx.later(insert, params![lock, claim.exclusive, claim.units, claim.build, claim.step]).await
 }
 
 /// The queue of a lock.
@@ -59,9 +58,8 @@ async fn claims(tx: &Tx, query: &str, lock: &str) -> Result<Vec<LockClaim>> {
 
 /// Marks all claims of an owner as held.
 pub async fn hold(tx: &Tx, build: BuildId, step: i64) -> Result<()> {
-    tx.execute("UPDATE muster_lock_claims SET held = 1 WHERE buildid = ? AND step = ?", params![build, step])
-        .await?;
-    Ok(())
+    tx.later("UPDATE muster_lock_claims SET held = 1 WHERE buildid = ? AND step = ?", params![build, step])
+        .await
 }
 
 /// Gives back what a step holds or waits for.

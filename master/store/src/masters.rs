@@ -38,8 +38,7 @@ pub(crate) fn from_row(row: &Row) -> Result<Master> {
 /// Sets Buildbot's flag and heartbeat, which Python masters look at.
 pub async fn set_active(tx: &Tx, id: MasterId, active: bool, now: Timestamp) -> Result<()> {
     let update = "UPDATE masters SET active = ?, last_active = ? WHERE id = ?";
-    tx.execute(update, params![active, now, id]).await?;
-    Ok(())
+    tx.later(update, params![active, now, id]).await
 }
 
 /// Forgets which builders, workers, schedulers and change sources a master had: it stopped, or starts anew.
@@ -52,18 +51,18 @@ pub async fn forget_configuration(tx: &Tx, id: MasterId) -> Result<()> {
         "DELETE FROM connected_workers WHERE masterid = ?",
     ];
     for statement in statements {
-        tx.execute(statement, params![id]).await?;
+        tx.later(statement, params![id]).await?;
     }
     Ok(())
 }
 
 /// Takes the lease of a master under a new incarnation.
 pub async fn take_lease(tx: &Tx, id: MasterId, life: &Life, now: Timestamp) -> Result<()> {
-    tx.execute("DELETE FROM muster_masters WHERE masterid = ?", params![id]).await?;
+    tx.later("DELETE FROM muster_masters WHERE masterid = ?", params![id]).await?;
     let insert = "INSERT INTO muster_masters (masterid, incarnation, counter, roles, version, state, started_at) \
                   VALUES (?, ?, 0, ?, ?, 'running', ?)";
     let (roles, version) = (life.roles.to_string(), &life.version);
-    tx.execute(insert, params![id, &life.incarnation, roles, version, now]).await?;
+    tx.later(insert, params![id, &life.incarnation, roles, version, now]).await?;
     set_addresses(tx, id, &life.sessions).await
 }
 
@@ -103,7 +102,7 @@ pub async fn generation(tx: &Tx) -> Result<i64> {
 /// present second.
 pub async fn raise_generation(tx: &Tx, now: Timestamp) -> Result<i64> {
     let generation = (generation(tx).await? + 1).max(now.0);
-    tx.execute("UPDATE muster_cluster SET generation = ? WHERE id = 1", params![generation]).await?;
+    tx.later("UPDATE muster_cluster SET generation = ? WHERE id = 1", params![generation]).await?;
     Ok(generation)
 }
 
@@ -119,14 +118,14 @@ pub async fn rejoin(tx: &Tx, id: MasterId, incarnation: &str, state: &str) -> Re
 const MAX_ADDRESSES: usize = 2048;
 
 async fn set_addresses(tx: &Tx, id: MasterId, sessions: &[String]) -> Result<()> {
-    tx.execute("DELETE FROM muster_addresses WHERE masterid = ?", params![id]).await?;
+    tx.later("DELETE FROM muster_addresses WHERE masterid = ?", params![id]).await?;
     let text = sessions.join(" ");
     if text.len() > MAX_ADDRESSES {
         return Err(Error::Data(format!("the session addresses are longer than {MAX_ADDRESSES} characters")));
     }
     if !text.is_empty() {
         let insert = "INSERT INTO muster_addresses (masterid, sessions) VALUES (?, ?)";
-        tx.execute(insert, params![id, text]).await?;
+        tx.later(insert, params![id, text]).await?;
     }
     Ok(())
 }
@@ -223,19 +222,16 @@ pub async fn expire_all(tx: &Tx) -> Result<()> {
         forget_configuration(tx, id).await?;
         set_inactive(tx, id).await?;
     }
-    tx.execute("UPDATE muster_masters SET state = 'expired'", params![]).await?;
-    Ok(())
+    tx.later("UPDATE muster_masters SET state = 'expired'", params![]).await
 }
 
 /// Clears Buildbot's flag and leaves the last heartbeat as it was.
 pub async fn set_inactive(tx: &Tx, id: MasterId) -> Result<()> {
-    tx.execute("UPDATE masters SET active = 0 WHERE id = ?", params![id]).await?;
-    Ok(())
+    tx.later("UPDATE masters SET active = 0 WHERE id = ?", params![id]).await
 }
 
 /// Tells in which state of its life a master is (`running`, `handing-off`, `stopped` …).
 pub async fn set_lease_state(tx: &Tx, id: MasterId, incarnation: &str, state: &str) -> Result<()> {
     let update = "UPDATE muster_masters SET state = ? WHERE masterid = ? AND incarnation = ?";
-    tx.execute(update, params![state, id, incarnation]).await?;
-    Ok(())
+    tx.later(update, params![state, id, incarnation]).await
 }

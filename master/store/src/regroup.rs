@@ -31,7 +31,7 @@ pub async fn take(db: &Db, now: Timestamp) -> Result<Option<LogId>> {
         let query = "SELECT logid FROM muster_regroup WHERE taken_at < ? ORDER BY logid LIMIT 1 FOR UPDATE SKIP LOCKED";
         let Some(row) = tx.query_opt(query, params![now.0 - PATIENCE]).await? else { return Ok(None) };
         let log = row.int(0)?;
-        tx.execute("UPDATE muster_regroup SET taken_at = ? WHERE logid = ?", params![now, log]).await?;
+        tx.later("UPDATE muster_regroup SET taken_at = ? WHERE logid = ?", params![now, log]).await?;
         Ok::<_, Error>(Some(LogId(log)))
     });
     taken.await.map(Committed::into_inner)
@@ -122,8 +122,7 @@ async fn rewrite(db: &Db, log: LogId, group: &[Extent], method: Compression) -> 
             if tx.execute(delete, params![log, first, last]).await? != expected {
                 return Err(Error::Data(format!("chunks of log {log} were changed by somebody else")));
             }
-            tx.execute(&INSERT_CHUNKS.replace("(??)", "(?, ?, ?, ?, ?)"), values).await?;
-            Ok(())
+            tx.later(&INSERT_CHUNKS.replace("(??)", "(?, ?, ?, ?, ?)"), values).await
         }
     });
     rewritten.await.map(Committed::into_inner)

@@ -78,12 +78,12 @@ pub async fn own(tx: &Tx, singleton: Singleton, master: MasterId) -> Result<Opti
         Some(row) => {
             let epoch = Epoch(row.int(1)? + 1);
             let update = "UPDATE muster_singletons SET owner = ?, epoch = ? WHERE kind = ? AND thing = ?";
-            tx.execute(update, params![master, epoch, kind, id]).await?;
+            tx.later(update, params![master, epoch, kind, id]).await?;
             epoch
         }
         None => {
             let insert = "INSERT INTO muster_singletons (kind, thing, owner, epoch) VALUES (?, ?, ?, 1)";
-            tx.execute(insert, params![kind, id, master]).await?;
+            tx.later(insert, params![kind, id, master]).await?;
             Epoch(1)
         }
     };
@@ -130,8 +130,7 @@ async fn claim(tx: &Tx, scheduler: SchedulerId, master: MasterId) -> Result<Opti
 
 async fn release(tx: &Tx, scheduler: SchedulerId, master: MasterId) -> Result<()> {
     let delete = "DELETE FROM scheduler_masters WHERE schedulerid = ? AND masterid = ?";
-    tx.execute(delete, params![scheduler, master]).await?;
-    Ok(())
+    tx.later(delete, params![scheduler, master]).await
 }
 
 /// Switches a scheduler on or off. `false`: there is no such scheduler.
@@ -155,6 +154,5 @@ async fn claim_source(tx: &Tx, source: ChangeSourceId, master: MasterId) -> Resu
 
 async fn release_source(tx: &Tx, source: ChangeSourceId, master: MasterId) -> Result<()> {
     let delete = "DELETE FROM changesource_masters WHERE changesourceid = ? AND masterid = ?";
-    tx.execute(delete, params![source, master]).await?;
-    Ok(())
+    tx.later(delete, params![source, master]).await
 }

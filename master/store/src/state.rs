@@ -50,8 +50,7 @@ pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
     };
     let upsert = "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) \
                   ON CONFLICT (objectid, name) DO UPDATE SET value_json = excluded.value_json";
-    tx.execute(upsert, params![object, fitting(&key.key, KEY_NAME), json_text(value)?]).await?;
-    Ok(())
+    tx.later(upsert, params![object, fitting(&key.key, KEY_NAME), json_text(value)?]).await
 }
 
 #[cfg(test)]

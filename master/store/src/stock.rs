@@ -31,7 +31,7 @@ pub async fn lock(tx: &Tx, workers: &[WorkerId]) -> Result<Vec<Connection>> {
     }
     let insert = "INSERT INTO muster_stock_connections (workerid, commands) SELECT id, '[]' FROM workers \
                   WHERE id IN (??) ON CONFLICT DO NOTHING";
-    tx.execute(&expand_list(insert, workers.len()), ids(workers)).await?;
+    tx.later(&expand_list(insert, workers.len()), ids(workers)).await?;
     locked(tx, workers).await
 }
 
@@ -123,7 +123,7 @@ pub async fn keep(tx: &Tx, worker: WorkerId, gateway: &str) -> Result<()> {
     let refuse = "UPDATE muster_stock_connections SET refused = challenger WHERE workerid = ? AND holder = ?";
     if tx.execute(refuse, params![worker, gateway]).await? == 1 {
         let done = "UPDATE muster_stock_connections SET challenger = NULL WHERE workerid = ?";
-        tx.execute(done, params![worker]).await?;
+        tx.later(done, params![worker]).await?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ pub async fn note(tx: &Tx, worker: WorkerId, gateway: &str, commands: &str) -> R
     let mine = locked(tx, &[worker]).await?.iter().any(|row| row.holder.as_deref() == Some(gateway));
     if mine {
         let update = "UPDATE muster_stock_connections SET commands = ? WHERE workerid = ?";
-        tx.execute(update, params![commands, worker]).await?;
+        tx.later(update, params![commands, worker]).await?;
     }
     Ok(mine)
 }
@@ -154,7 +154,7 @@ pub async fn lost_lives(tx: &Tx, workers: &[WorkerId]) -> Result<Vec<(WorkerId, 
 pub async fn set_in_force(tx: &Tx, master: MasterId, snapshot: i64) -> Result<()> {
     let upsert = "INSERT INTO muster_in_force (masterid, snapshotid) VALUES (?, ?) \
                   ON CONFLICT (masterid) DO UPDATE SET snapshotid = excluded.snapshotid";
-    tx.execute(upsert, params![master, snapshot]).await.map(drop)
+    tx.later(upsert, params![master, snapshot]).await
 }
 
 /// The snapshots that masters have in force which were alive at `since` or later.

@@ -24,11 +24,11 @@ pub async fn find_or_create(tx: &Tx, name: &str) -> Result<WorkerId> {
 pub async fn configure(tx: &Tx, master: MasterId, worker: WorkerId, builders: &[BuilderId]) -> Result<()> {
     let delete = "DELETE FROM configured_workers WHERE workerid = ? AND buildermasterid IN \
                   (SELECT id FROM builder_masters WHERE masterid = ?)";
-    tx.execute(delete, params![worker, master]).await?;
+    tx.later(delete, params![worker, master]).await?;
     for builder in builders {
         let insert = "INSERT INTO configured_workers (buildermasterid, workerid) \
                       SELECT id, ? FROM builder_masters WHERE masterid = ? AND builderid = ?";
-        tx.execute(insert, params![worker, master, *builder]).await?;
+        tx.later(insert, params![worker, master, *builder]).await?;
     }
     Ok(())
 }
@@ -64,22 +64,19 @@ async fn tell_info(tx: &Tx, workers: &[(WorkerId, String)]) -> Result<()> {
 
 /// Notes that a worker is gone.
 pub async fn disconnected(tx: &Tx, master: MasterId, worker: WorkerId) -> Result<()> {
-    tx.execute("DELETE FROM connected_workers WHERE masterid = ? AND workerid = ?", params![master, worker])
-        .await?;
-    Ok(())
+    tx.later("DELETE FROM connected_workers WHERE masterid = ? AND workerid = ?", params![master, worker])
+        .await
 }
 
 /// Pauses a worker (with the reason people see), or lets it build again.
 pub async fn set_paused(tx: &Tx, worker: WorkerId, paused: bool, reason: Option<&str>) -> Result<()> {
     let update = "UPDATE workers SET paused = ?, pause_reason = ? WHERE id = ?";
-    tx.execute(update, params![paused, reason, worker]).await?;
-    Ok(())
+    tx.later(update, params![paused, reason, worker]).await
 }
 
 /// Asks a worker to go when its builds are done.
 pub async fn set_graceful(tx: &Tx, worker: WorkerId) -> Result<()> {
-    tx.execute("UPDATE workers SET graceful = 1 WHERE id = ?", params![worker]).await?;
-    Ok(())
+    tx.later("UPDATE workers SET graceful = 1 WHERE id = ?", params![worker]).await
 }
 
 /// The workers that may take no builds: paused, or asked to go.
@@ -205,14 +202,13 @@ async fn rows(tx: &Tx, statement: &str, row: &str, values: Vec<Value>) -> Result
     if values.is_empty() {
         return Ok(());
     }
-    tx.execute(&expand_rows(statement, row, values.len() / marks), values).await.map(drop)
+    tx.later(&expand_rows(statement, row, values.len() / marks), values).await
 }
 
 /// Forgets who has which worker: the next dial of each wins.
 pub async fn forget_sessions(tx: &Tx) -> Result<()> {
     tx.execute("DELETE FROM muster_sessions", params![]).await?;
-    tx.execute("DELETE FROM connected_workers", params![]).await?;
-    Ok(())
+    tx.later("DELETE FROM connected_workers", params![]).await
 }
 
 /// Those of the workers whose session is with this master, and stays there until the transaction ends: a dial to another

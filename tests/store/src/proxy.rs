@@ -96,25 +96,72 @@ impl Proxy {
     }
 }
 
-/// How a connection of a client commits: by the word, or by the name under which it once prepared it.
+/// How a connection of a client commits: by the word, or by the name or number under which it once prepared it.
 #[derive(Default)]
 struct Commits {
-    prepared: Option<Vec<u8>>,
+    /// What PostgreSQL's client sends to execute it.
+    named: Option<Vec<u8>>,
+    /// What MariaDB has called statements that commit.
+    numbered: Vec<[u8; 4]>,
+    /// MariaDB's next answer tells such a number.
+    is_numbered_next: bool,
 }
 
 impl Commits {
-    /// Whether what a client sends commits. PostgreSQL's clients prepare it: `NAME 0 COMMIT 0` first, then `0 NAME 0` each
-    /// time that they execute it.
+    /// Whether what a client sends commits.
     fn are_in(&mut self, sent: &[u8]) -> bool {
-        let has = |wanted: &[u8]| sent.windows(wanted.len()).any(|window| window == wanted);
-        if self.prepared.as_ref().is_some_and(|execute| has(execute)) {
+        match command(sent) {
+            Some((Command::Prepare, text)) => {
+                self.is_numbered_next = has(text, b"COMMIT");
+                false
+            }
+            Some((Command::Execute, number)) => self.numbered.iter().any(|known| number.starts_with(known)),
+            None => self.named_in(sent),
+        }
+    }
+
+    /// PostgreSQL's clients prepare it: `NAME 0 COMMIT 0` first, then `0 NAME 0` each time that they execute it.
+    fn named_in(&mut self, sent: &[u8]) -> bool {
+        if self.named.as_ref().is_some_and(|execute| has(sent, execute)) {
             return true;
         }
         let Some(word) = sent.windows(6).position(|window| window == b"COMMIT") else { return false };
         let Some(name) = sent[..word].strip_suffix(b"\0") else { return true };
         let begin = name.iter().rposition(|byte| !(b' '..=b'~').contains(byte)).map_or(0, |place| place + 1);
-        self.prepared = Some([b"\0", &name[begin..], b"\0"].concat());
+        self.named = Some([b"\0", &name[begin..], b"\0"].concat());
         false
+    }
+
+    fn hear_answer(&mut self, answer: &[u8]) {
+        if std::mem::take(&mut self.is_numbered_next)
+            && let [_, _, _, 1, 0, number @ ..] = answer
+            && let Some(number) = number.first_chunk()
+        {
+            self.numbered.push(*number);
+        }
+    }
+}
+
+fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// What a client of MariaDB asks for.
+enum Command {
+    Prepare,
+    Execute,
+}
+
+/// A packet: three bytes of length, the number 0, the command, and what belongs to it.
+fn command(sent: &[u8]) -> Option<(Command, &[u8])> {
+    let [a, b, c, 0, command, rest @ ..] = sent else { return None };
+    if u32::from_le_bytes([*a, *b, *c, 0]) as usize != rest.len() + 1 {
+        return None;
+    }
+    match command {
+        0x16 => Some((Command::Prepare, rest)),
+        0x17 => Some((Command::Execute, rest)),
+        _ => None,
     }
 }
 
@@ -137,6 +184,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, trap: Arc<Trap>) 
             }
             read = server.read(&mut from_server) => {
                 let Ok(count @ 1..) = read else { return };
+                commits.hear_answer(&from_server[..count]);
                 if client.write_all(&from_server[..count]).await.is_err() {
                     return;
                 }

@@ -1,5 +1,7 @@
 //! MySQL and MariaDB: a pool of connections that are made when they are needed.
 
+mod connection;
+mod deferred;
 mod tls;
 mod values;
 
@@ -11,17 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mysql_async::{
-    Conn, Opts, OptsBuilder, Params, Value as MySqlValue,
-    prelude::{FromRow, Queryable},
-};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
+use tokio::sync::Semaphore;
 
-use values::{Charset, from_mysql, to_mysql};
+pub(crate) use connection::Connection;
 
 use super::Mode;
 use crate::{
-    Error, Result, Row, Value,
+    Error, Result,
     dialect::Rendered,
     url::{Pool, ServerUrl, Tls, TlsMode},
 };
@@ -63,8 +62,8 @@ struct Inner {
     idle: Mutex<Vec<Session>>,
     /// Whether some column of Buildbot's tables holds only characters of three bytes.
     narrow: AtomicBool,
-    /// Whether several statements can be prepared as one: in MariaDB, not in MySQL.
-    compound: AtomicBool,
+    /// MariaDB prepares several statements as one, and answers what an insert has made; MySQL does neither.
+    mariadb: AtomicBool,
 }
 
 /// A connection with what is known about it.
@@ -97,7 +96,7 @@ impl Engine {
             free: Arc::new(Semaphore::new(url.pool.size)),
             idle: Mutex::default(),
             narrow: AtomicBool::new(false),
-            compound: AtomicBool::new(false),
+            mariadb: AtomicBool::new(false),
         })))
     }
 
@@ -115,7 +114,7 @@ impl Engine {
         let rows = connection.query(&rendered("SELECT VERSION()"), Vec::new()).await?;
         let version = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
         check_version(&version).map_err(refuse)?;
-        self.0.compound.store(version.contains("MariaDB"), Ordering::Relaxed);
+        self.0.mariadb.store(version.contains("MariaDB"), Ordering::Relaxed);
         let query = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() \
                      AND character_set_name IN ('utf8', 'utf8mb3')";
         let rows = connection.query(&rendered(query), Vec::new()).await?;
@@ -136,20 +135,32 @@ impl Engine {
         })?;
         let permit = permit.expect("the semaphore is never closed");
         let session = self.0.session().await?;
-        let mut connection = Connection {
-            engine: self.0.clone(),
-            session: Some(session),
-            permit: Some(permit),
-            mode,
-            wrote: false,
-            broken: false,
-        };
-        connection.start().await?;
-        Ok(connection)
+        Connection::begin(self.0.clone(), session, permit, mode).await
+    }
+
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.0.is_mariadb()
     }
 }
 
 impl Inner {
+    fn is_mariadb(&self) -> bool {
+        self.mariadb.load(Ordering::Relaxed)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.narrow.load(Ordering::Relaxed)
+    }
+
+    /// A session that another transaction may have.
+    fn keep(&self, session: Session) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+
+    fn forget_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn session(&self) -> Result<Session> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -286,227 +297,6 @@ fn check_version(version: &str) -> std::result::Result<(), String> {
     Err(format!("the server is {name} {version}; Muster needs {name} {}.{} or newer", oldest.0, oldest.1))
 }
 
-/// A connection inside a transaction.
-pub(crate) struct Connection {
-    engine: Arc<Inner>,
-    /// Taken when the transaction is over.
-    session: Option<Session>,
-    /// Given back after the session was.
-    permit: Option<OwnedSemaphorePermit>,
-    mode: Mode,
-    wrote: bool,
-    /// The session is not fit for another transaction.
-    broken: bool,
-}
-
-impl Connection {
-    async fn start(&mut self) -> Result<()> {
-        match self.begin_on_session().await {
-            // It was closed while it was idle: the others were too, and a new one shows whether the server is there.
-            Err(Error::Lost(_)) => {
-                self.engine.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                self.session = Some(self.engine.connect().await?);
-                self.broken = false;
-                self.begin_on_session().await
-            }
-            other => other,
-        }
-    }
-
-    async fn begin_on_session(&mut self) -> Result<()> {
-        if self.mode != Mode::Write {
-            return self.text(BEGIN_READ).await;
-        }
-        let session = self.session()?;
-        if matches!(session.commits, Commits::Unasked) {
-            return self.count_commits().await;
-        }
-        // A statement that costs nothing tells whether the connection lives, while nothing can be lost with it.
-        if session.used.elapsed() > TRUSTED { self.text("DO 0").await } else { Ok(()) }
-    }
-
-    async fn count_commits(&mut self) -> Result<()> {
-        let id = format!("{:032x}", fastrand::u128(..));
-        let session = self.session()?;
-        let insert = "INSERT INTO muster_commits (id, seq, opened_at) VALUES (?, 0, UNIX_TIMESTAMP())";
-        let outcome = async {
-            session.conn.exec_drop("SET @muster_connection = ?", (&id,)).await?;
-            session.conn.exec_drop(insert, (&id,)).await?;
-            session.conn.query_drop("COMMIT").await?;
-            session.conn.query_drop(FORGET).await?;
-            session.conn.query_drop("COMMIT").await
-        }
-        .await;
-        session.commits = match outcome {
-            Ok(()) => Commits::Counted { id, seq: 0 },
-            // Before the first migration.
-            Err(mysql_async::Error::Server(error)) if error.code == 1146 => Commits::Uncounted,
-            Err(error) => return Err(self.note(insert, &error)),
-        };
-        Ok(())
-    }
-
-    fn session(&mut self) -> Result<&mut Session> {
-        self.session.as_mut().ok_or(Error::Over("connection"))
-    }
-
-    pub(crate) async fn execute(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<u64> {
-        self.wrote = true;
-        let params = self.params(statement, params);
-        let outcome = self.session()?.conn.exec_drop(statement.text.as_str(), params).await;
-        outcome.map_err(|error| self.note(&statement.text, &error))?;
-        Ok(self.session()?.conn.affected_rows())
-    }
-
-    pub(crate) async fn insert(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<i64> {
-        self.execute(statement, params).await?;
-        let id = self.session()?.conn.last_insert_id().and_then(|id| i64::try_from(id).ok());
-        id.ok_or_else(|| Error::Data(format!("no id was made by {}", statement.text)))
-    }
-
-    pub(crate) async fn query(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<Vec<Row>> {
-        let params = self.params(statement, params);
-        let outcome = self.session()?.conn.exec(statement.text.as_str(), params).await;
-        let rows: Vec<MySqlRow> = outcome.map_err(|error| self.note(&statement.text, &error))?;
-        rows.into_iter().map(|row| from_mysql(row.0)).collect()
-    }
-
-    pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
-        self.text(text).await
-    }
-
-    async fn text(&mut self, text: &str) -> Result<()> {
-        let outcome = self.session()?.conn.query_drop(text).await;
-        outcome.map_err(|error| self.note(text, &error))
-    }
-
-    fn params(&self, statement: &Rendered, values: Vec<Value>) -> Params {
-        // Our own tables hold every character.
-        let narrow = self.engine.narrow.load(Ordering::Relaxed) && !statement.text.contains("muster_");
-        let charset = if narrow { Charset::ThreeBytes } else { Charset::Full };
-        let values: Vec<MySqlValue> = match &statement.order {
-            None => values.into_iter().map(|value| to_mysql(value, charset)).collect(),
-            Some(order) => order
-                .iter()
-                .filter_map(|index| values.get(*index))
-                .map(|value| to_mysql(value.clone(), charset))
-                .collect(),
-        };
-        if values.is_empty() { Params::Empty } else { Params::Positional(values) }
-    }
-
-    fn note(&mut self, statement: &str, error: &mysql_async::Error) -> Error {
-        let error = sorted(statement, error);
-        if matches!(error, Error::Lost(_)) {
-            self.broken = true;
-        }
-        error
-    }
-
-    pub(crate) async fn commit(mut self) -> Result<()> {
-        let session = self.session()?;
-        let counted = match &session.commits {
-            Commits::Counted { id, seq } => Some((session.conn.id(), id.clone(), seq + 1)),
-            _ => None,
-        };
-        let Some((thread, id, seq)) = counted.filter(|_| self.wrote) else {
-            self.text("COMMIT").await?;
-            self.give_back();
-            return Ok(());
-        };
-        match self.text(COUNT_AND_COMMIT).await {
-            Ok(()) => {
-                self.session()?.commits = Commits::Counted { id, seq };
-                self.give_back();
-                Ok(())
-            }
-            Err(Error::Lost(_)) => self.engine.resolve(thread, &id, seq).await,
-            Err(error) => {
-                self.rollback().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Runs one statement and commits if it changed exactly so many rows; otherwise nothing is changed. `None`: this server
-    /// can't do it in one round trip.
-    pub(crate) async fn only(
-        &mut self,
-        statement: &Rendered,
-        params: Vec<Value>,
-        rows: u64,
-    ) -> Option<Result<bool>> {
-        let compound = self.engine.compound.load(Ordering::Relaxed);
-        let session = self.session.as_ref().filter(|_| compound)?;
-        let Commits::Counted { id, seq } = &session.commits else { return None };
-        let (thread, id, seq) = (session.conn.id(), id.clone(), seq + 1);
-        // Where it ends well there is nothing to send back but that.
-        let text = format!(
-            "BEGIN NOT ATOMIC {}; IF ROW_COUNT() <> ? THEN ROLLBACK; SIGNAL SQLSTATE '45000'; END IF; {COUNT}; COMMIT; END",
-            statement.text
-        );
-        let mut params = match self.params(statement, params) {
-            Params::Positional(params) => params,
-            _ => Vec::new(),
-        };
-        params.extend([rows.into(), id.as_str().into()]);
-        Some(self.run_compound(&text, params, (thread, id, seq)).await)
-    }
-
-    async fn run_compound(
-        &mut self,
-        text: &str,
-        params: Vec<MySqlValue>,
-        (thread, id, seq): (u32, String, i64),
-    ) -> Result<bool> {
-        let outcome = self.session()?.conn.exec_drop(text, Params::Positional(params)).await;
-        if let Err(mysql_async::Error::Server(error)) = &outcome
-            && error.code == SIGNALLED
-        {
-            self.give_back();
-            return Ok(false);
-        }
-        match outcome.map_err(|error| self.note(text, &error)) {
-            Ok(()) => {
-                self.session()?.commits = Commits::Counted { id, seq };
-                self.give_back();
-                Ok(true)
-            }
-            Err(Error::Lost(_)) => self.engine.resolve(thread, &id, seq).await.map(|()| true),
-            Err(error) => {
-                self.roll_back().await;
-                Err(error)
-            }
-        }
-    }
-
-    pub(crate) async fn rollback(mut self) {
-        self.roll_back().await;
-    }
-
-    async fn roll_back(&mut self) {
-        if !self.broken && self.text("ROLLBACK").await.is_ok() {
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
-        let Some(mut session) = self.session.take() else { return };
-        session.used = Instant::now();
-        self.engine.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-        self.permit = None;
-    }
-}
-
-/// A body that was cancelled leaves its transaction open: nobody may inherit that connection.
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            disconnect(session);
-        }
-    }
-}
-
 /// Ends a connection. Where it can't be told so, the server notices that its socket is closed.
 fn disconnect(session: Session) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -517,13 +307,9 @@ fn disconnect(session: Session) {
     }
 }
 
-/// A row with its columns still beside it.
-struct MySqlRow(mysql_async::Row);
-
-impl FromRow for MySqlRow {
-    fn from_row_opt(row: mysql_async::Row) -> std::result::Result<MySqlRow, mysql_async::FromRowError> {
-        Ok(MySqlRow(row))
-    }
+/// Whether a statement answers rows and changes none.
+fn is_query(statement: &str) -> bool {
+    statement.starts_with("SELECT")
 }
 
 fn sorted(statement: &str, error: &mysql_async::Error) -> Error {
@@ -540,7 +326,6 @@ fn sorted(statement: &str, error: &mysql_async::Error) -> Error {
             1062 | 1586 => Error::Unique(message),
             // Deadlock, lock wait, changed row.
             1213 | 1205 | 1020 => Error::Transient(message),
-            // Shutdown, killed, gone, read-only after a fail-over.
             1053 | 1077 | 1079 | 1080 | 1152 | 1927 | 2006 | 2013 | 2014 | 2045 | 2055 | 1290 | 1836 => {
                 Error::Lost(message)
             }

@@ -19,7 +19,7 @@ pub(crate) use look::Look;
 use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
-use super::{Mode, expected};
+use super::Mode;
 use crate::{Error, Result, Row, Value, url::ServerUrl};
 
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
@@ -129,24 +129,16 @@ impl Connection {
     }
 
     /// Runs a statement at the latest with the next one, or with the commit; an error of it is theirs then.
-    pub(crate) async fn defer(
-        &mut self,
-        statement: &str,
-        params: Vec<Value>,
-        rows: Option<u64>,
-    ) -> Result<()> {
+    pub(crate) async fn defer(&mut self, statement: &str, params: Vec<Value>) -> Result<()> {
         let params = self.params(params);
-        self.deferred.push(Deferred { statement: statement.to_owned(), params, rows });
+        self.deferred.push(Deferred { statement: statement.to_owned(), params });
         if self.deferred.len() < MAX_DEFERRED { Ok(()) } else { self.flush().await }
     }
 
     /// Runs what is deferred.
     async fn flush(&mut self) -> Result<()> {
-        let Some(Deferred { statement, params, rows }) = self.deferred.pop() else { return Ok(()) };
-        match self.run(&statement, params, Wanted::Count).await? {
-            Answer::Count(changed) => self.note(expected(rows, changed)),
-            Answer::Rows(_) => Ok(()),
-        }
+        let Some(Deferred { statement, params }) = self.deferred.pop() else { return Ok(()) };
+        self.run(&statement, params, Wanted::Count).await.map(drop)
     }
 
     fn params(&self, values: Vec<Value>) -> Vec<Param> {
@@ -243,10 +235,6 @@ impl Connection {
 
     /// Sends what is not sent yet, the token and the commit in one go.
     async fn end(&mut self) -> Result<()> {
-        // Whether a statement has changed as many rows as it had to must be known before the commit is sent.
-        if self.deferred.iter().any(|deferred| deferred.rows.is_some()) {
-            self.flush().await?;
-        }
         let begins = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
         let client = self.client()?;
         let token = (self.mode == Mode::Write).then(|| Token::new(client)).flatten();
@@ -285,7 +273,7 @@ impl Connection {
         );
         let mut params = params;
         params.extend([(rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
-        let statement = [Deferred { statement: leave, params: self.params(params), rows: None }];
+        let statement = [Deferred { statement: leave, params: self.params(params) }];
         // It is its own transaction, whatever the server answers.
         self.state = State::Over;
         Some(self.run_alone(&statement, &token).await)
