@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_config::snapshot::{CodebaseDefaults, Priority, SchedulerConfig};
 use muster_core::{BuildId, BuilderId, Change, Properties, Property, render::Renderable};
 use muster_data::{Data, NewBuildset, NewSourceStamp, SourceOf, resources};
-use muster_store::query;
+use muster_store::builders;
 use serde_json::{Value, json};
 
 use crate::{
@@ -233,18 +233,14 @@ impl Composer<'_> {
             Some(names) => names,
             None => self.builder_names(&view).await?,
         };
-        let names = &names;
-        let find = |tx| async move {
-            let mut found = BTreeSet::new();
-            for name in names {
-                match query::builders::by_name(&tx, name).await? {
-                    Some(builder) => drop(found.insert(builder.id)),
-                    None => tracing::debug!(builder = name, "a scheduler names a builder that doesn't exist"),
-                }
-            }
-            Ok::<_, muster_store::Error>(found.into_iter().collect())
-        };
-        Ok(self.data.db().read("builders_of_scheduler", find).await?)
+        let wanted = names.as_slice();
+        let find = |tx| async move { builders::by_names(&tx, wanted).await };
+        let found = self.data.db().look("builders_of_scheduler", find).await?;
+        for builder in names.iter().filter(|name| !found.contains_key(*name)) {
+            tracing::debug!(builder, "a scheduler names a builder that doesn't exist");
+        }
+        let ids: BTreeSet<BuilderId> = found.into_values().collect();
+        Ok(ids.into_iter().collect())
     }
 
     async fn builder_names(&self, view: &SchedulerView<'_>) -> Result<Vec<String>, ComposeError> {

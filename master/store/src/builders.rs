@@ -1,5 +1,7 @@
 //! Builders, their tags and the masters that have them.
 
+use std::collections::BTreeMap;
+
 use muster_core::{BuilderId, MasterId, hash::name_hash, identifier::slug};
 
 use crate::{
@@ -21,6 +23,13 @@ pub async fn by_name(tx: &Tx, name: &str) -> Result<Option<BuilderId>> {
     Ok(BUILDERS.find(tx, name).await?.map(BuilderId))
 }
 
+/// The builders of these names; one that is not there is left out.
+pub async fn by_names(tx: &Tx, names: &[String]) -> Result<BTreeMap<String, BuilderId>> {
+    let hashes = names.iter().map(|name| name_hash(name).into()).collect();
+    let rows = tx.query_among("SELECT name, id FROM builders WHERE name_hash IN (??)", hashes).await?;
+    rows.iter().map(|row| Ok((row.text(0)?, BuilderId(row.int(1)?)))).collect()
+}
+
 /// What a configuration says about a builder.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
@@ -39,7 +48,7 @@ pub async fn configure(tx: &Tx, master: MasterId, info: &BuilderInfo) -> Result<
     let query = "SELECT 1 FROM builder_masters WHERE builderid = ? AND masterid = ?";
     if tx.query_opt(query, params![id, master]).await?.is_none() {
         let insert = "INSERT INTO builder_masters (builderid, masterid) VALUES (?, ?)";
-        tx.execute(insert, params![id, master]).await?;
+        tx.later(insert, params![id, master]).await?;
     }
     Ok(id)
 }
@@ -54,11 +63,11 @@ pub async fn describe(tx: &Tx, info: &BuilderInfo) -> Result<BuilderId> {
     let update = "UPDATE builders SET description = ?, description_format = ?, description_html = ?, projectid = ? \
                   WHERE id = ?";
     let BuilderInfo { description, description_format, description_html, .. } = info.clone();
-    tx.execute(update, params![description, description_format, description_html, project, id]).await?;
-    tx.execute("DELETE FROM builders_tags WHERE builderid = ?", params![id]).await?;
+    tx.later(update, params![description, description_format, description_html, project, id]).await?;
+    tx.later("DELETE FROM builders_tags WHERE builderid = ?", params![id]).await?;
     for tag in &info.tags {
         let tag = TAGS.find_or_create(tx, tag).await?;
-        tx.execute("INSERT INTO builders_tags (builderid, tagid) VALUES (?, ?)", params![id, tag]).await?;
+        tx.later("INSERT INTO builders_tags (builderid, tagid) VALUES (?, ?)", params![id, tag]).await?;
     }
     Ok(BuilderId(id))
 }
@@ -106,8 +115,7 @@ pub async fn of_master(tx: &Tx, master: MasterId) -> Result<Vec<(BuilderId, Stri
 pub async fn remove_from_master(tx: &Tx, master: MasterId, builder: BuilderId) -> Result<()> {
     let workers = "DELETE FROM configured_workers WHERE buildermasterid IN \
                    (SELECT id FROM builder_masters WHERE masterid = ? AND builderid = ?)";
-    tx.execute(workers, params![master, builder]).await?;
-    tx.execute("DELETE FROM builder_masters WHERE masterid = ? AND builderid = ?", params![master, builder])
-        .await?;
-    Ok(())
+    tx.later(workers, params![master, builder]).await?;
+    tx.later("DELETE FROM builder_masters WHERE masterid = ? AND builderid = ?", params![master, builder])
+        .await
 }

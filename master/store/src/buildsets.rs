@@ -46,18 +46,21 @@ pub async fn insert(
     Ok(BuildsetId(id))
 }
 
-/// Inserts one request of a buildset.
-pub async fn insert_request(
+/// Inserts the requests of a buildset, one for each builder, in their order.
+pub async fn insert_requests(
     tx: &Tx,
     buildset: BuildsetId,
-    builder: BuilderId,
+    builders: &[BuilderId],
     priority: i64,
     waited_for: bool,
     now: Timestamp,
-) -> Result<RequestId> {
+) -> Result<Vec<RequestId>> {
     let insert = "INSERT INTO buildrequests (buildsetid, builderid, priority, complete, results, submitted_at, waited_for) \
-                  VALUES (?, ?, ?, 0, -1, ?, ?)";
-    tx.insert(insert, params![buildset, builder, priority, now, waited_for]).await.map(RequestId)
+                  VALUES (??)";
+    let row = |builder: &BuilderId| params![buildset, *builder, priority, now, waited_for];
+    let rows = builders.iter().map(row).collect();
+    let ids = tx.insert_rows_with_ids(insert, "(?, ?, ?, 0, -1, ?, ?)", rows).await?;
+    Ok(ids.into_iter().map(RequestId).collect())
 }
 
 /// The sourcestamps of a buildset.

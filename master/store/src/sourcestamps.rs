@@ -1,11 +1,11 @@
 //! Sourcestamps: one row for each distinct version of the sources.
 
 use muster_core::{
-    SourceStampId, Timestamp,
+    SourceStamp, SourceStampId, Timestamp,
     hash::{HashPart, hash},
 };
 
-use crate::{Result, Tx, names::found_next_time, params};
+use crate::{Error, Result, Tx, names::found_next_time, params, query};
 
 /// A version of the sources of one codebase, by its contents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +32,7 @@ pub struct NewPatch {
 }
 
 /// The row of this version; makes it when absent. A patched version is always new.
-pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> Result<SourceStampId> {
+pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> Result<SourceStamp> {
     let patch = match &stamp.patch {
         Some(patch) => Some(insert_patch(tx, patch).await?),
         None => None,
@@ -45,10 +45,8 @@ pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> 
         HashPart::Text(&stamp.codebase),
         patch.map_or(HashPart::Null, HashPart::Int),
     ]);
-    if let Some(row) =
-        tx.query_opt("SELECT id FROM sourcestamps WHERE ss_hash = ?", params![&ss_hash]).await?
-    {
-        return Ok(SourceStampId(row.int(0)?));
+    if let Some(found) = query::sourcestamps::by_hash(tx, &ss_hash).await? {
+        return Ok(found);
     }
     let insert = "INSERT INTO sourcestamps (ss_hash, branch, revision, patchid, repository, codebase, project, created_at) \
                   VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
@@ -62,7 +60,9 @@ pub async fn find_or_create(tx: &Tx, stamp: &NewSourceStamp, now: Timestamp) -> 
         &stamp.project,
         now
     ];
-    found_next_time(tx, tx.insert(insert, values).await).await.map(SourceStampId)
+    let id = SourceStampId(found_next_time(tx, tx.insert(insert, values).await).await?);
+    let made = query::sourcestamps::by_id(tx, id).await?;
+    made.ok_or_else(|| Error::Data(format!("sourcestamp {id} was made and is not there")))
 }
 
 async fn insert_patch(tx: &Tx, patch: &NewPatch) -> Result<i64> {

@@ -89,7 +89,12 @@ async fn builders_carry_what_their_configuration_says(ground: &Ground) {
     })
     .await;
     assert_eq!(id, again);
-    let builder = tx(db, |tx| async move { query::builders::by_name(&tx, "linux").await }).await.unwrap();
+    let builder = tx(db, |tx| async move {
+        let id = builders::by_name(&tx, "linux").await?.unwrap();
+        query::builders::by_id(&tx, id).await
+    })
+    .await
+    .unwrap();
     assert_eq!(builder.tags, ["b", "a"]);
     assert_eq!(builder.masters, [master]);
     assert_eq!(builder.description.as_deref(), Some("all of it"));
@@ -178,7 +183,7 @@ async fn change(ground: &Ground, revision: &str) -> muster_core::ChangeId {
     tx(&ground.db, |tx| {
         let (row, stamp) = (row.clone(), stamp.clone());
         async move {
-            let id = sourcestamps::find_or_create(&tx, &stamp, NOW).await?;
+            let id = sourcestamps::find_or_create(&tx, &stamp, NOW).await?.id;
             changes::insert(&tx, &row, &stamp, id).await
         }
     })
@@ -231,7 +236,7 @@ async fn sourcestamps_are_one_row_for_each_version(ground: &Ground) {
     };
     let one = find(stamp("same")).await;
     assert_eq!(find(stamp("same")).await, one);
-    assert_ne!(find(stamp("other")).await, one);
+    assert_ne!(find(stamp("other")).await.id, one.id);
     let patch = NewPatch {
         level: 1,
         body_base64: "aGk=".to_owned(),
@@ -240,8 +245,8 @@ async fn sourcestamps_are_one_row_for_each_version(ground: &Ground) {
         subdir: None,
     };
     let patched = find(NewSourceStamp { patch: Some(patch), ..stamp("same") }).await;
-    assert_ne!(patched, one);
-    let seen = tx(db, |tx| async move { query::sourcestamps::by_id(&tx, patched).await }).await.unwrap();
+    assert_ne!(patched.id, one.id);
+    let seen = tx(db, |tx| async move { query::sourcestamps::by_id(&tx, patched.id).await }).await.unwrap();
     assert_eq!(seen.patch.unwrap().body, b"hi");
 }
 
@@ -255,7 +260,8 @@ async fn requests_wait_in_their_order(ground: &Ground) {
         let mut ids = Vec::new();
         for (priority, at) in [(0, 5), (7, 9), (0, 3), (7, 8)] {
             ids.push(
-                buildsets::insert_request(&tx, buildset, builder, priority, false, Timestamp(at)).await?,
+                buildsets::insert_requests(&tx, buildset, &[builder], priority, false, Timestamp(at)).await?
+                    [0],
             );
         }
         Ok(ids)
@@ -364,11 +370,11 @@ async fn a_buildset_ends_with_its_last_request(ground: &Ground) {
     let (buildset, one, two) = tx(db, |tx| {
         let properties = properties.clone();
         async move {
-            let sources = [sourcestamps::find_or_create(&tx, &stamp("bs"), NOW).await?];
+            let sources = [sourcestamps::find_or_create(&tx, &stamp("bs"), NOW).await?.id];
             let row = BuildsetRow { reason: "why".to_owned(), ..BuildsetRow::default() };
             let buildset = buildsets::insert(&tx, &row, &properties, &sources, NOW).await?;
-            let one = buildsets::insert_request(&tx, buildset, builder, 0, true, NOW).await?;
-            let two = buildsets::insert_request(&tx, buildset, builder, 0, false, NOW).await?;
+            let one = buildsets::insert_requests(&tx, buildset, &[builder], 0, true, NOW).await?[0];
+            let two = buildsets::insert_requests(&tx, buildset, &[builder], 0, false, NOW).await?[0];
             Ok((buildset, one, two))
         }
     })

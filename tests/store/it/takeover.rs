@@ -49,13 +49,13 @@ async fn write_history(db: &Db) -> BuildId {
     let build = tx(db, |tx| {
         let (stamp, row) = (stamp.clone(), row.clone());
         async move {
-            let source = sourcestamps::find_or_create(&tx, &stamp, NOW).await?;
+            let source = sourcestamps::find_or_create(&tx, &stamp, NOW).await?.id;
             changes::insert(&tx, &row, &stamp, source).await?;
             let mut properties = Properties::new();
             properties.set("list", serde_json::json!([1, "é"]), "Muster");
             let reason = BuildsetRow { reason: "of Muster".to_owned(), ..BuildsetRow::default() };
             let buildset = buildsets::insert(&tx, &reason, &properties, &[source], NOW).await?;
-            let request = buildsets::insert_request(&tx, buildset, builder, 3, false, NOW).await?;
+            let request = buildsets::insert_requests(&tx, buildset, &[builder], 3, false, NOW).await?[0];
             assert!(buildsets::claim(&tx, request, claim(master)).await?);
             let (build, _) = data::build(&tx, builder, request, worker, master).await?;
             builds::insert_properties(&tx, &[(build, properties.clone())]).await?;

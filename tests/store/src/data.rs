@@ -90,7 +90,7 @@ pub async fn requests(db: &Db, builders: &[BuilderId], count: usize) -> Vec<Requ
         let buildset = buildsets::insert(&tx, &row, &Properties::new(), &[], NOW).await?;
         let mut all = Vec::new();
         for builder in builders.iter().cycle().take(count) {
-            all.push(buildsets::insert_request(&tx, buildset, *builder, 0, false, NOW).await?);
+            all.push(buildsets::insert_requests(&tx, buildset, &[*builder], 0, false, NOW).await?[0]);
         }
         Ok(all)
     })

@@ -1,7 +1,7 @@
 //! What the named parts of a path stand for.
 
 use muster_core::{Build, BuildId, Builder, BuilderId, ChangeId, LogId, MasterId, StepId, WorkerId};
-use muster_store::{Result, Tx, query};
+use muster_store::{Result, Tx, builders, query};
 
 use super::Args;
 
@@ -33,7 +33,7 @@ impl<'a> Scope<'a> {
             return Ok(Some(BuilderId(id)));
         }
         match self.args.text("buildername") {
-            Some(name) => Ok(query::builders::by_name(self.tx, name).await?.map(|builder| builder.id)),
+            Some(name) => builders::by_name(self.tx, name).await,
             None => Ok(None),
         }
     }

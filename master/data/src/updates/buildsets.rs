@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_bus::Event;
 use muster_core::{
     BuildId, BuildRequest, BuilderId, Buildset, BuildsetId, Claim, MasterId, Properties, RequestId, Results,
-    SourceStampId, Timestamp,
+    SourceStamp, SourceStampId, Timestamp,
     collapse::{self, Candidate},
 };
 use muster_store::{
@@ -113,26 +113,19 @@ pub(crate) async fn insert(
     policy: &CollapsePolicy,
 ) -> Result<(AddedBuildset, Vec<Event>)> {
     let now = now();
-    let mut sources = Vec::with_capacity(set.sources.len());
-    for source in &set.sources {
-        sources.push(match source {
-            SourceOf::Id(id) => *id,
-            SourceOf::New(stamp) => sourcestamps::find_or_create(tx, stamp, now).await?,
-        });
-    }
+    let sources = sources_of(tx, set, now).await?;
     let row = BuildsetRow {
         reason: set.reason.clone(),
         external_idstring: set.external_idstring.clone(),
         parent: set.parent.clone(),
         rebuilt_build: set.rebuilt_build,
     };
-    let id = buildsets::insert(tx, &row, &set.properties, &sources, now).await?;
-    let mut requests = Vec::with_capacity(set.builders.len());
-    let mut events = vec![new_buildset_event(tx, id, set, sources, now).await?];
-    for builder in &set.builders {
-        let request = buildsets::insert_request(tx, id, *builder, set.priority, set.waited_for, now).await?;
-        requests.push((*builder, request));
-    }
+    let source_ids: Vec<SourceStampId> = sources.iter().map(|source| source.id).collect();
+    let id = buildsets::insert(tx, &row, &set.properties, &source_ids, now).await?;
+    let mut events = vec![new_buildset_event(id, set, sources, now)];
+    let requests =
+        buildsets::insert_requests(tx, id, &set.builders, set.priority, set.waited_for, now).await?;
+    let requests: Vec<(BuilderId, RequestId)> = set.builders.iter().copied().zip(requests).collect();
     for (builder, request) in &requests {
         if let Some(master) = policy.master.filter(|_| policy.builders.get(builder) == Some(&true)) {
             events.extend(collapse_into(tx, *builder, *request, master, now).await?);
@@ -155,6 +148,26 @@ pub(crate) async fn insert(
         events.push(complete_buildset_event(tx, id).await?);
     }
     Ok((AddedBuildset { id, requests }, events))
+}
+
+/// The versions of the sources that a set is about; those that nobody knew are made.
+async fn sources_of(tx: &Tx, set: &NewBuildset, now: Timestamp) -> Result<Vec<SourceStamp>> {
+    let known = set.sources.iter().filter_map(|source| match source {
+        SourceOf::Id(id) => Some(id.0),
+        SourceOf::New(_) => None,
+    });
+    let known = query::sourcestamps::by_ids(tx, &known.collect::<Vec<_>>()).await?;
+    let mut sources = Vec::with_capacity(set.sources.len());
+    for source in &set.sources {
+        sources.push(match source {
+            SourceOf::Id(id) => {
+                let missing = || Error::Data(format!("there is no sourcestamp {id}"));
+                known.get(id).cloned().ok_or_else(missing)?
+            }
+            SourceOf::New(stamp) => sourcestamps::find_or_create(tx, stamp, now).await?,
+        });
+    }
+    Ok(sources)
 }
 
 /// Completes older pending requests of a builder that the new one stands for.
@@ -236,15 +249,12 @@ pub(crate) fn request_event_of(request: &BuildRequest, what: &str) -> Event {
 }
 
 /// A new buildset has the scheduler's name and no relationship (`compat/message-bus.md`, "Payloads").
-async fn new_buildset_event(
-    tx: &Tx,
+fn new_buildset_event(
     id: BuildsetId,
     set: &NewBuildset,
-    sources: Vec<SourceStampId>,
+    sourcestamps: Vec<SourceStamp>,
     now: Timestamp,
-) -> Result<Event> {
-    let ids: Vec<i64> = sources.iter().map(|source| source.0).collect();
-    let known = query::sourcestamps::by_ids(tx, &ids).await?;
+) -> Event {
     let row = Buildset {
         id,
         external_idstring: set.external_idstring.clone(),
@@ -255,14 +265,14 @@ async fn new_buildset_event(
         parent_build: set.parent.as_ref().map(|(build, _)| *build),
         parent_relationship: None,
         rebuilt_build: set.rebuilt_build,
-        sourcestamps: sources.iter().filter_map(|source| known.get(source).cloned()).collect(),
+        sourcestamps,
     };
     let mut payload = resources::buildset(&row);
     if let Value::Object(fields) = &mut payload {
         fields.shift_remove("parent_relationship");
         fields.insert("scheduler".to_owned(), set.scheduler.as_str().into());
     }
-    Ok(Event::new([format!("buildsets/{id}/new")], payload))
+    Event::new([format!("buildsets/{id}/new")], payload)
 }
 
 async fn complete_buildset_event(tx: &Tx, id: BuildsetId) -> Result<Event> {

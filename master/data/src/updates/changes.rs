@@ -122,7 +122,7 @@ impl Data {
 async fn insert(tx: &Tx, change: &NewChange) -> Result<(ChangeId, Event)> {
     let now = now();
     let stamp = change.stamp();
-    let stamp_id = sourcestamps::find_or_create(tx, &stamp, now).await?;
+    let stamp_id = sourcestamps::find_or_create(tx, &stamp, now).await?.id;
     let mut properties = Vec::with_capacity(change.properties.len());
     for (name, value) in &change.properties {
         properties.push((name.clone(), json_text(&Property(value.clone(), "Change".to_owned()))?));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join;
+use futures_util::future::join3;
 use muster_core::{
     BuilderId, Buildset, BuildsetId, Properties, SourceStamp,
     render::{Renderable, render},
@@ -30,10 +30,10 @@ impl Asked {
     async fn of(tx: &Tx, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
         let ids: Vec<i64> = sets.iter().map(|set| set.0).collect();
         let properties = query::properties::of_buildsets(tx, &ids, &query::properties::Wanted::All);
-        let (rows, properties) = join(query::buildsets::by_ids(tx, sets), properties).await;
-        let (rows, properties) = (rows?, properties?);
-        let sources = rows.iter().flat_map(|set| &set.sourcestamps).map(|source| source.id);
-        let changes = query::changes::of_sourcestamps(tx, &sources.collect()).await?;
+        let changes = query::changes::of_buildsets(tx, sets);
+        let (rows, properties, changes) =
+            join3(query::buildsets::by_ids(tx, sets), properties, changes).await;
+        let (rows, properties, changes) = (rows?, properties?, changes?);
         let rows: BTreeMap<BuildsetId, Buildset> = rows.into_iter().map(|set| (set.id, set)).collect();
         let asked = |id: &BuildsetId| {
             let set = rows.get(id);

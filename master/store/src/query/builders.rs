@@ -1,6 +1,6 @@
 //! Builders.
 
-use muster_core::{Builder, BuilderId, MasterId, ProjectId, hash::name_hash};
+use muster_core::{Builder, BuilderId, MasterId, ProjectId};
 
 use super::{Column, Select, Table, grouped, rows};
 use crate::{Result, Row, Tx, params};
@@ -54,11 +54,5 @@ pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Builder>> {
 /// One builder.
 pub async fn by_id(tx: &Tx, id: BuilderId) -> Result<Option<Builder>> {
     let select = Select::all().only("id = ?", params![id]);
-    Ok(list(tx, &select).await?.pop())
-}
-
-/// One builder by its name.
-pub async fn by_name(tx: &Tx, name: &str) -> Result<Option<Builder>> {
-    let select = Select::all().only("name_hash = ?", params![name_hash(name)]);
     Ok(list(tx, &select).await?.pop())
 }

@@ -1,8 +1,8 @@
 //! Changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use muster_core::{Build, BuildId, Change, ChangeId, Properties, SourceStampId};
+use muster_core::{Build, BuildId, BuildsetId, Change, ChangeId, Properties, SourceStampId};
 
 use super::{Column, Op, Select, Table, builds, grouped, properties, rows, sourcestamps};
 use crate::{Error, Result, Row, Tx, params};
@@ -101,17 +101,16 @@ pub fn of_sourcestamp(select: Select, source: SourceStampId) -> Select {
     select.only("c.sourcestampid = ?", params![source])
 }
 
-/// The changes of each of these source versions.
-pub async fn of_sourcestamps(
-    tx: &Tx,
-    sources: &BTreeSet<SourceStampId>,
-) -> Result<BTreeMap<SourceStampId, Vec<Change>>> {
+/// The changes of each of the source versions of these buildsets.
+pub async fn of_buildsets(tx: &Tx, sets: &[BuildsetId]) -> Result<BTreeMap<SourceStampId, Vec<Change>>> {
     let mut found: BTreeMap<SourceStampId, Vec<Change>> = BTreeMap::new();
-    if sources.is_empty() {
+    if sets.is_empty() {
         return Ok(found);
     }
-    let ids = sources.iter().map(|source| (*source).into()).collect();
-    for change in list(tx, &Select::all().only_among("c.sourcestampid IN (??)", ids)).await? {
+    let filter =
+        "c.sourcestampid IN (SELECT sourcestampid FROM buildset_sourcestamps WHERE buildsetid IN (??))";
+    let ids = sets.iter().map(|set| (*set).into()).collect();
+    for change in list(tx, &Select::all().only_among(filter, ids)).await? {
         found.entry(change.sourcestamp.id).or_default().push(change);
     }
     Ok(found)

@@ -73,6 +73,12 @@ pub async fn by_id(tx: &Tx, id: SourceStampId) -> Result<Option<SourceStamp>> {
     Ok(list(tx, &select).await?.pop())
 }
 
+/// The source version with this hash of all that it is made of.
+pub(crate) async fn by_hash(tx: &Tx, hash: &str) -> Result<Option<SourceStamp>> {
+    let select = Select::all().only("s.ss_hash = ?", params![hash]);
+    Ok(list(tx, &select).await?.pop())
+}
+
 /// The source versions with these ids.
 pub async fn by_ids(tx: &Tx, ids: &[i64]) -> Result<BTreeMap<SourceStampId, SourceStamp>> {
     let rows = grouped(tx, OF_IDS, ids).await?;
