@@ -1,7 +1,7 @@
 //! What can go wrong with the database, in words for the person who has to mend it.
 
 /// A failed operation of the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The URL can't be used.
     #[error("db_url {url:?}: {reason}")]

@@ -11,6 +11,7 @@ use crate::{
     DbUrl, Dialect, Error, Result, Row, Value,
     dialect::{Purpose, Statements, batches, expand_list, expand_rows, padded, returning_id},
     engine::{Connection, Create, Engine, Mode},
+    together::Asked,
 };
 
 /// How often a transaction is run again when the engine asks for it; then its error is reported. (While the server
@@ -322,8 +323,12 @@ pub struct Tx {
     shared: Arc<Shared>,
 }
 
-/// Only the transaction's own body waits here: its statements run one after the other, but for looks.
-struct Shared(tokio::sync::Mutex<State>);
+/// Only the transaction's own body waits here: its statements run one after the other, but for queries that are asked at
+/// the same time.
+struct Shared {
+    state: tokio::sync::Mutex<State>,
+    asked: Asked,
+}
 
 struct State {
     connection: Option<Connection>,
@@ -332,7 +337,7 @@ struct State {
 
 impl Shared {
     async fn take(&self, name: &'static str) -> Result<(Connection, Option<Error>)> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         let connection = state.connection.take().ok_or(Error::Over(name))?;
         Ok((connection, state.transient.take()))
     }
@@ -352,7 +357,8 @@ impl State {
 impl Tx {
     fn new(name: &'static str, db: Arc<Inner>, connection: Connection) -> Tx {
         let state = State { connection: Some(connection), transient: None };
-        Tx { name, db, shared: Arc::new(Shared(tokio::sync::Mutex::new(state))) }
+        let shared = Shared { state: tokio::sync::Mutex::new(state), asked: Asked::default() };
+        Tx { name, db, shared: Arc::new(shared) }
     }
 
     /// Which kind of engine runs this.
@@ -368,7 +374,7 @@ impl Tx {
     /// Runs a statement; answers how many rows it changed (or found, where there was nothing to change).
     pub async fn execute(&self, statement: &str, params: Vec<Value>) -> Result<u64> {
         let rendered = self.db.statements.get(statement, Purpose::Run);
-        let mut state = self.shared.0.lock().await;
+        let mut state = self.shared.state.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
         let outcome = connection.execute(&rendered, params).await;
         state.note(outcome)
@@ -378,7 +384,7 @@ impl Tx {
     /// its error is then the next one's, or the commit's. In any case it has run before whatever follows.
     pub(crate) async fn later(&self, statement: &str, params: Vec<Value>) -> Result<()> {
         let rendered = self.db.statements.get(statement, Purpose::Run);
-        let mut state = self.shared.0.lock().await;
+        let mut state = self.shared.state.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
         let outcome = connection.defer(&rendered, params).await;
         state.note(outcome)
@@ -396,24 +402,32 @@ impl Tx {
     /// Inserts one row; answers its generated id.
     pub async fn insert(&self, statement: &str, params: Vec<Value>) -> Result<i64> {
         let rendered = self.db.statements.get(statement, Purpose::NewId);
-        let mut state = self.shared.0.lock().await;
+        let mut state = self.shared.state.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
         let outcome = connection.insert(&rendered, params).await;
         state.note(outcome)
     }
 
-    /// Runs a query. Several that are asked at the same time in a look ([`Db::look`]) cost one round trip, where the engine
-    /// can do that.
+    /// Runs a query. Several that are asked at the same time (joined futures) cost one round trip, where the engine can do
+    /// that; they run in the order in which they were asked, and when one fails, all have failed.
     pub async fn query(&self, statement: &str, params: Vec<Value>) -> Result<Vec<Row>> {
         let rendered = self.db.statements.get(statement, Purpose::Run);
-        let mut state = self.shared.0.lock().await;
-        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
-        if let Some(look) = connection.look() {
-            drop(state);
-            return look.query(&rendered.text, params).await;
+        let answer = self.shared.asked.push(rendered, params);
+        if self.db.engine.is_far() {
+            // Whoever else asks now does it before this goes on.
+            tokio::task::yield_now().await;
         }
-        let outcome = connection.query(&rendered, params).await;
-        state.note(outcome)
+        let mut state = self.shared.state.lock().await;
+        if let Some(rows) = answer.take() {
+            return rows;
+        }
+        let questions = self.shared.asked.take();
+        let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
+        if let Err(error) = connection.ask(&questions).await {
+            let _: Result<()> = state.note(Err(error.clone()));
+            questions.iter().for_each(|question| question.answer.fill(Err(error.clone())));
+        }
+        answer.take().ok_or(Error::Over(self.name))?
     }
 
     /// Runs a query that answers at most one row of interest.
@@ -472,13 +486,13 @@ impl Tx {
 
     /// Asks that the whole transaction runs again, whatever its body makes of this error.
     pub(crate) async fn run_again(&self, reason: String) -> Error {
-        self.shared.0.lock().await.transient = Some(Error::Transient(reason.clone()));
+        self.shared.state.lock().await.transient = Some(Error::Transient(reason.clone()));
         Error::Transient(reason)
     }
 
     /// Runs several statements without parameters: migrations only.
     pub(crate) async fn script(&self, text: &str) -> Result<()> {
-        let mut state = self.shared.0.lock().await;
+        let mut state = self.shared.state.lock().await;
         let connection = state.connection.as_mut().ok_or(Error::Over(self.name))?;
         let outcome = connection.script(text).await;
         state.note(outcome)

@@ -28,6 +28,7 @@ pub mod sourcestamps;
 pub mod state;
 pub mod steps;
 pub mod stock;
+mod together;
 mod url;
 mod value;
 pub mod views;

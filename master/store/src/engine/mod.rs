@@ -5,9 +5,14 @@ mod postgres;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
-use crate::{Dialect, Error, Result, Row, Value, dialect::Rendered, url::DbUrl};
+use crate::{
+    Dialect, Error, Result, Row, Value,
+    dialect::Rendered,
+    together::{Question, Slot},
+    url::DbUrl,
+};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +23,16 @@ pub(crate) enum Mode {
     Read,
     /// Reads what is committed, and writes.
     Write,
+}
+
+impl Mode {
+    /// Refuses a statement that would change something where nothing may be changed.
+    fn may_write(self, statement: &str) -> Result<()> {
+        match self {
+            Mode::Write => Ok(()),
+            Mode::Look | Mode::Read => Err(Error::statement("only a transaction may write", statement)),
+        }
+    }
 }
 
 /// Whether a missing SQLite file is created.
@@ -69,6 +84,11 @@ impl Engine {
         }
     }
 
+    /// Whether it takes time to reach it.
+    pub(crate) fn is_far(&self) -> bool {
+        !matches!(self, Engine::Sqlite(_))
+    }
+
     /// Whether an insert may be asked what it has made (`RETURNING`). MySQL can't tell, and SQLite need not: there, to look
     /// again costs next to nothing.
     pub(crate) fn returns(&self) -> bool {
@@ -91,9 +111,6 @@ impl Engine {
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         Ok(match self {
             Engine::Sqlite(engine) => Connection::Sqlite(engine.begin(mode).await?),
-            Engine::Postgres(engine) if mode == Mode::Look => {
-                Connection::Look(Arc::new(over_network(engine.look()).await?))
-            }
             Engine::Postgres(engine) => {
                 Connection::Postgres(Box::new(over_network(engine.begin(mode)).await?))
             }
@@ -106,7 +123,6 @@ impl Engine {
 pub(crate) enum Connection {
     Sqlite(sqlite::Connection),
     Postgres(Box<postgres::Connection>),
-    Look(Arc<postgres::Look>),
     MySql(mysql::Connection),
 }
 
@@ -117,7 +133,6 @@ impl Connection {
             Connection::Postgres(connection) => {
                 over_network(connection.execute(&statement.text, params)).await
             }
-            Connection::Look(_) => Err(only_looks(&statement.text)),
             Connection::MySql(connection) => over_network(connection.execute(statement, params)).await,
         }
     }
@@ -126,7 +141,7 @@ impl Connection {
     /// also this one's.
     pub(crate) async fn defer(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<()> {
         match self {
-            Connection::Sqlite(_) | Connection::Look(_) => self.execute(statement, params).await.map(drop),
+            Connection::Sqlite(_) => self.execute(statement, params).await.map(drop),
             Connection::Postgres(connection) => over_network(connection.defer(&statement.text, params)).await,
             Connection::MySql(connection) => over_network(connection.defer(statement, params)).await,
         }
@@ -142,7 +157,6 @@ impl Connection {
                     .ok_or_else(|| Error::Data(format!("no row was made by {}", statement.text)))?;
                 row.int(0)
             }
-            Connection::Look(_) => Err(only_looks(&statement.text)),
             Connection::MySql(connection) => over_network(connection.insert(statement, params)).await,
         }
     }
@@ -151,17 +165,32 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.query(&statement.text, params),
             Connection::Postgres(connection) => over_network(connection.query(&statement.text, params)).await,
-            Connection::Look(look) => over_network(look.query(&statement.text, params)).await,
             Connection::MySql(connection) => over_network(connection.query(statement, params)).await,
         }
     }
 
-    /// What answers queries in a look beside each other; otherwise they run one after the other.
-    pub(crate) fn look(&self) -> Option<Arc<postgres::Look>> {
-        match self {
-            Connection::Look(look) => Some(look.clone()),
-            _ => None,
+    /// Runs queries in their order, together where the engine can, and fills in their answers. When one fails, all have.
+    pub(crate) async fn ask(&mut self, questions: &[Question]) -> Result<()> {
+        let Some((last, before)) = questions.split_last() else { return Ok(()) };
+        for Question { statement, params, answer } in before {
+            self.ask_later(statement, params.clone(), answer).await?;
         }
+        let rows = self.query(&last.statement, last.params.clone()).await?;
+        last.answer.fill(Ok(rows));
+        Ok(())
+    }
+
+    async fn ask_later(&mut self, statement: &Rendered, params: Vec<Value>, answer: &Slot) -> Result<()> {
+        match self {
+            Connection::Sqlite(connection) => answer.fill(Ok(connection.query(&statement.text, params)?)),
+            Connection::Postgres(connection) => {
+                over_network(connection.ask_later(&statement.text, params, answer)).await?;
+            }
+            Connection::MySql(connection) => {
+                over_network(connection.ask_later(statement, params, answer)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs several statements without parameters: migrations only.
@@ -169,7 +198,6 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.script(text),
             Connection::Postgres(connection) => over_network(connection.script(text)).await,
-            Connection::Look(_) => Err(only_looks(text)),
             Connection::MySql(connection) => over_network(connection.script(text)).await,
         }
     }
@@ -178,7 +206,7 @@ impl Connection {
     /// is changed. Where the engine can, this is one round trip.
     pub(crate) async fn only(mut self, statement: &Rendered, params: Vec<Value>, rows: u64) -> Result<bool> {
         let done = match &mut self {
-            Connection::Sqlite(_) | Connection::Look(_) => None,
+            Connection::Sqlite(_) => None,
             Connection::Postgres(connection) => {
                 over_network(connection.only(&statement.text, params.clone(), rows)).await
             }
@@ -204,7 +232,6 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.commit(),
             Connection::Postgres(connection) => over_network(connection.commit()).await,
-            Connection::Look(_) => Ok(()),
             Connection::MySql(connection) => over_network(connection.commit()).await,
         }
     }
@@ -213,12 +240,7 @@ impl Connection {
         match self {
             Connection::Sqlite(connection) => connection.rollback(),
             Connection::Postgres(connection) => over_network(connection.rollback()).await,
-            Connection::Look(_) => {}
             Connection::MySql(connection) => over_network(connection.rollback()).await,
         }
     }
-}
-
-fn only_looks(statement: &str) -> Error {
-    Error::statement("nothing can be written in a look", statement)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use mysql_async::{
-    Params, Value as MySqlValue,
+    Conn, Params, Value as MySqlValue,
     prelude::{FromRow, Queryable},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, Result, Row, Value,
     dialect::{Rendered, returning_id},
+    together::Slot,
 };
 
 /// A connection inside a transaction.
@@ -113,6 +114,7 @@ impl Connection {
     }
 
     pub(crate) async fn execute(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<u64> {
+        self.mode.may_write(&statement.text)?;
         self.wrote = true;
         let params = self.values(statement, params);
         if self.deferred.is_empty() {
@@ -135,10 +137,28 @@ impl Connection {
         if !self.engine.is_mariadb() {
             return self.execute(statement, params).await.map(drop);
         }
+        self.mode.may_write(&statement.text)?;
         self.wrote = true;
         let params = self.values(statement, params);
         self.deferred.push(&statement.text, params);
         if self.deferred.is_full() { self.with_deferred("DO 0", Vec::new()).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Runs a query at the latest with the next one; its rows are in `answer` then.
+    pub(crate) async fn ask_later(
+        &mut self,
+        statement: &Rendered,
+        params: Vec<Value>,
+        answer: &Slot,
+    ) -> Result<()> {
+        if !self.engine.is_mariadb() {
+            answer.fill(Ok(self.query(statement, params).await?));
+            return Ok(());
+        }
+        self.wrote |= !is_query(&statement.text);
+        let params = self.values(statement, params);
+        self.deferred.push_query(&statement.text, params, answer);
+        Ok(())
     }
 
     pub(crate) async fn insert(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<i64> {
@@ -181,18 +201,23 @@ impl Connection {
     /// Sends what is deferred and a last statement in one go; answers the rows of that one.
     async fn with_deferred(&mut self, last: &str, params: Vec<MySqlValue>) -> Result<Vec<Row>> {
         let block = std::mem::take(&mut self.deferred).followed_by(last, params);
-        let outcome = self.run_block(&block).await;
-        read(outcome.map_err(|error| self.note(&block.text, &error))?)
-    }
-
-    async fn run_block(&mut self, block: &Block) -> mysql_async::Result<Vec<MySqlRow>> {
-        let Some(session) = &mut self.session else { return Ok(Vec::new()) };
-        let params = Params::Positional(block.params.clone());
-        let mut result = session.conn.exec_iter(block.text.as_str(), params).await?;
-        for _ in 0..block.answers {
-            result.collect::<MySqlRow>().await?;
+        let session = self.session()?;
+        let mut outcome = run_block(&mut session.conn, &block).await;
+        if let Err(error) = &outcome
+            && self.mode == Mode::Look
+            && matches!(sorted(&block.text, error), Error::Lost(_))
+        {
+            self.reconnect().await?;
+            outcome = run_block(&mut self.session()?.conn, &block).await;
         }
-        result.collect_and_drop().await
+        let mut sets = outcome.map_err(|error| self.note(&block.text, &error))?;
+        let last = sets.pop().map(read).transpose()?.unwrap_or_default();
+        for (answer, rows) in block.answers.iter().zip(sets) {
+            if let Some(answer) = answer {
+                answer.fill(Ok(read(rows)?));
+            }
+        }
+        Ok(last)
     }
 
     pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
@@ -349,6 +374,18 @@ impl FromRow for MySqlRow {
     fn from_row_opt(row: mysql_async::Row) -> std::result::Result<MySqlRow, mysql_async::FromRowError> {
         Ok(MySqlRow(row))
     }
+}
+
+/// The rows that each of its statements has answered, as far as there may be any; the last ones are those of the last.
+async fn run_block(conn: &mut Conn, block: &Block) -> mysql_async::Result<Vec<Vec<MySqlRow>>> {
+    let params = Params::Positional(block.params.clone());
+    let mut result = conn.exec_iter(block.text.as_str(), params).await?;
+    let mut sets = Vec::with_capacity(block.answers.len() + 1);
+    for _ in &block.answers {
+        sets.push(result.collect().await?);
+    }
+    sets.push(result.collect_and_drop().await?);
+    Ok(sets)
 }
 
 fn read(rows: Vec<MySqlRow>) -> Result<Vec<Row>> {

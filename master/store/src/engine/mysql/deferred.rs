@@ -2,6 +2,8 @@
 
 use mysql_async::Value as MySqlValue;
 
+use crate::together::Slot;
+
 /// Statements that wait at most; with more of them, they go out.
 const MOST: usize = 15;
 /// What they may carry together: with the next one it stays far below `max_allowed_packet`.
@@ -14,7 +16,7 @@ pub(super) struct Deferred {
     params: Vec<MySqlValue>,
     statements: usize,
     bytes: usize,
-    answers: usize,
+    answers: Vec<Option<Slot>>,
 }
 
 impl Deferred {
@@ -27,9 +29,21 @@ impl Deferred {
     }
 
     pub(super) fn push(&mut self, statement: &str, params: Vec<MySqlValue>) {
+        self.add(statement, params);
+        if super::is_query(statement) {
+            self.answers.push(None);
+        }
+    }
+
+    /// A query whose rows are wanted.
+    pub(super) fn push_query(&mut self, statement: &str, params: Vec<MySqlValue>, answer: &Slot) {
+        self.add(statement, params);
+        self.answers.push(Some(answer.clone()));
+    }
+
+    fn add(&mut self, statement: &str, params: Vec<MySqlValue>) {
         self.statements += 1;
         self.bytes += params.iter().map(bytes).sum::<usize>();
-        self.answers += usize::from(super::is_query(statement));
         self.text += statement;
         self.text += "; ";
         self.params.extend(params);
@@ -55,8 +69,8 @@ fn bytes(value: &MySqlValue) -> usize {
 pub(super) struct Block {
     pub(super) text: String,
     pub(super) params: Vec<MySqlValue>,
-    /// Of how many of them, before the last one, there are rows that nobody wants.
-    pub(super) answers: usize,
+    /// Of those before the last one that answer rows: who wants them.
+    pub(super) answers: Vec<Option<Slot>>,
 }
 
 #[cfg(test)]
@@ -75,7 +89,7 @@ mod tests {
             "BEGIN NOT ATOMIC SELECT id FROM t WHERE id = ? FOR UPDATE; UPDATE t SET a = ?; COMMIT; END"
         );
         assert_eq!(block.params, vec![1.into(), 2.into()] as Vec<MySqlValue>);
-        assert_eq!(block.answers, 1);
+        assert!(matches!(block.answers.as_slice(), [None]));
     }
 
     #[test]

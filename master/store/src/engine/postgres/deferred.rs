@@ -1,15 +1,17 @@
-//! Statements that go out together with the next one: of them only the success matters.
+//! Statements that go out together with the next one.
 
 use deadpool_postgres::ClientWrapper;
 use futures_util::{StreamExt, stream::FuturesOrdered};
 
-use super::{errors::sorted, values::Param};
-use crate::{Error, Result};
+use super::{errors::sorted, query, values::Param};
+use crate::{Error, Result, together::Slot};
 
 /// One of them.
 pub(super) struct Deferred {
     pub(super) statement: String,
     pub(super) params: Vec<Param>,
+    /// Where its rows go; of the others only the success matters.
+    pub(super) answer: Option<Slot>,
 }
 
 pub(super) type Prepared<'a> = (tokio_postgres::Statement, &'a Deferred);
@@ -34,14 +36,19 @@ pub(super) async fn prepared_all<'a>(
 
 /// Sends all of them before the first one is answered; the first error is the one that counts.
 pub(super) async fn run_all(client: &ClientWrapper, prepared: &[Prepared<'_>]) -> Result<()> {
-    let running =
-        prepared.iter().map(|(ready, deferred)| client.execute_raw(ready, deferred.params.as_slice()));
-    let mut answers: FuturesOrdered<_> = running.collect();
+    let mut running: FuturesOrdered<_> = prepared.iter().map(|prepared| run(client, prepared)).collect();
     let mut outcome = Ok(());
-    for (_, deferred) in prepared {
-        let Some(answer) = answers.next().await else { break };
-        let answer = answer.map_err(|error| sorted(&deferred.statement, &error));
-        outcome = outcome.and(answer.map(drop));
+    while let Some(answer) = running.next().await {
+        outcome = outcome.and(answer);
     }
     outcome
+}
+
+async fn run(client: &ClientWrapper, (ready, deferred): &Prepared<'_>) -> Result<()> {
+    let failed = |error| sorted(&deferred.statement, &error);
+    let Some(answer) = &deferred.answer else {
+        return client.execute_raw(ready, deferred.params.as_slice()).await.map(drop).map_err(failed);
+    };
+    answer.fill(Ok(query(client, ready, &deferred.params).await.map_err(failed)?));
+    Ok(())
 }

@@ -2,25 +2,24 @@
 
 mod deferred;
 mod errors;
-mod look;
 mod pool;
 mod values;
 
 use std::{sync::Arc, time::Duration};
 
 use deadpool::managed::Object;
+use deadpool_postgres::ClientWrapper;
 use futures_util::future::{OptionFuture, join3, join4};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{error::SqlState, types::ToSql};
 
 use deferred::{Deferred, prepared_all, run_all};
 use errors::sorted;
-pub(crate) use look::Look;
 use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
 use super::Mode;
-use crate::{Error, Result, Row, Value, url::ServerUrl};
+use crate::{Error, Result, Row, Value, together::Slot, url::ServerUrl};
 
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
 const STATEMENTS: usize = 512;
@@ -56,11 +55,6 @@ impl Engine {
         self.0.probe().await
     }
 
-    /// A connection for queries that need no common view.
-    pub(crate) async fn look(&self) -> Result<Look> {
-        Ok(Look::new(self.0.clone(), self.0.client().await?))
-    }
-
     pub(crate) async fn begin(&self, mode: Mode) -> Result<Connection> {
         let client = self.0.client_for(mode).await?;
         let connections = self.0.clone();
@@ -87,7 +81,7 @@ enum Wanted {
 
 enum Answer {
     Count(u64),
-    Rows(Vec<tokio_postgres::Row>),
+    Rows(Vec<Row>),
 }
 
 /// A connection inside a transaction.
@@ -102,6 +96,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn execute(&mut self, statement: &str, params: Vec<Value>) -> Result<u64> {
+        self.mode.may_write(statement)?;
         let params = self.params(params);
         match self.run(statement, params, Wanted::Count).await? {
             Answer::Count(changed) => Ok(changed),
@@ -113,11 +108,7 @@ impl Connection {
         let params = self.params(params);
         match self.run(statement, params, Wanted::Rows).await? {
             Answer::Count(_) => Ok(Vec::new()),
-            Answer::Rows(rows) => rows
-                .iter()
-                .map(from_postgres)
-                .collect::<std::result::Result<_, _>>()
-                .map_err(|error| sorted(statement, &error)),
+            Answer::Rows(rows) => Ok(rows),
         }
     }
 
@@ -130,15 +121,33 @@ impl Connection {
 
     /// Runs a statement at the latest with the next one, or with the commit; an error of it is theirs then.
     pub(crate) async fn defer(&mut self, statement: &str, params: Vec<Value>) -> Result<()> {
+        self.mode.may_write(statement)?;
         let params = self.params(params);
-        self.deferred.push(Deferred { statement: statement.to_owned(), params });
+        self.deferred.push(Deferred { statement: statement.to_owned(), params, answer: None });
+        if self.deferred.len() < MAX_DEFERRED { Ok(()) } else { self.flush().await }
+    }
+
+    /// Runs a query at the latest with the next one; its rows are in `answer` then.
+    pub(crate) async fn ask_later(
+        &mut self,
+        statement: &str,
+        params: Vec<Value>,
+        answer: &Slot,
+    ) -> Result<()> {
+        let params = self.params(params);
+        let answer = Some(answer.clone());
+        self.deferred.push(Deferred { statement: statement.to_owned(), params, answer });
         if self.deferred.len() < MAX_DEFERRED { Ok(()) } else { self.flush().await }
     }
 
     /// Runs what is deferred.
     async fn flush(&mut self) -> Result<()> {
-        let Some(Deferred { statement, params }) = self.deferred.pop() else { return Ok(()) };
-        self.run(&statement, params, Wanted::Count).await.map(drop)
+        let Some(Deferred { statement, params, answer }) = self.deferred.pop() else { return Ok(()) };
+        let Some(slot) = answer else { return self.run(&statement, params, Wanted::Count).await.map(drop) };
+        if let Answer::Rows(rows) = self.run(&statement, params, Wanted::Rows).await? {
+            slot.fill(Ok(rows));
+        }
+        Ok(())
     }
 
     fn params(&self, values: Vec<Value>) -> Vec<Param> {
@@ -149,7 +158,8 @@ impl Connection {
         self.client.as_ref().ok_or(Error::Over("connection"))
     }
 
-    /// Runs one statement; the first one begins the transaction, on another connection when the pool's was dead.
+    /// Runs one statement; the first one begins the transaction, on another connection when the pool's was dead. A look
+    /// never begins one.
     async fn run(&mut self, statement: &str, params: Vec<Param>, wanted: Wanted) -> Result<Answer> {
         let fresh = matches!(self.state, State::Fresh);
         match self.run_once(statement, &params, wanted).await {
@@ -166,36 +176,41 @@ impl Connection {
         if let State::Failed(reason) = &self.state {
             return Err(Error::statement(format!("a statement before failed ({reason})"), statement));
         }
-        // From here on the server may have a transaction, also when nobody waits for its answer any more.
-        let first = matches!(std::mem::replace(&mut self.state, State::Begun), State::Fresh);
-        let outcome = self.answer(first, statement, params, wanted).await;
+        let begins = self.mode != Mode::Look && matches!(self.state, State::Fresh);
+        if begins {
+            // From here on the server may have a transaction, also when nobody waits for its answer any more.
+            self.state = State::Begun;
+        }
+        let outcome = self.answer(begins, statement, params, wanted).await;
         if outcome.is_ok() {
             self.deferred.clear();
         }
         self.bound_statements();
-        self.note(outcome)
+        if self.mode == Mode::Look { outcome } else { self.note(outcome) }
     }
 
     /// Sends the beginning where this is the first statement, what is deferred, and the statement in one go. Everything is
     /// prepared before, so that they arrive in this order.
-    async fn answer(&self, first: bool, statement: &str, params: &[Param], wanted: Wanted) -> Result<Answer> {
+    async fn answer(
+        &self,
+        begins: bool,
+        statement: &str,
+        params: &[Param],
+        wanted: Wanted,
+    ) -> Result<Answer> {
         let client = self.client()?;
         let failed = |error| sorted(statement, &error);
         let prepared = client.prepare_cached(statement).await.map_err(failed)?;
         let deferred = prepared_all(client, &self.deferred).await?;
         let begin = if self.mode == Mode::Write { BEGIN_WRITE } else { BEGIN_READ };
-        let begin = match first {
+        let begin = match begins {
             true => Some(client.prepare_cached(begin).await.map_err(failed)?),
             false => None,
         };
         let answer = async {
             match wanted {
                 Wanted::Count => client.execute_raw(&prepared, params).await.map(Answer::Count),
-                Wanted::Rows => {
-                    let references: Vec<&(dyn ToSql + Sync)> =
-                        params.iter().map(|param| param as _).collect();
-                    client.query(&prepared, &references).await.map(Answer::Rows)
-                }
+                Wanted::Rows => query(client, &prepared, params).await.map(Answer::Rows),
             }
         };
         let begin = OptionFuture::from(begin.as_ref().map(|begin| client.execute(begin, &[])));
@@ -273,7 +288,7 @@ impl Connection {
         );
         let mut params = params;
         params.extend([(rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
-        let statement = [Deferred { statement: leave, params: self.params(params) }];
+        let statement = [Deferred { statement: leave, params: self.params(params), answer: None }];
         // It is its own transaction, whatever the server answers.
         self.state = State::Over;
         Some(self.run_alone(&statement, &token).await)
@@ -403,6 +418,15 @@ impl Connections {
             }
         }
     }
+}
+
+async fn query(
+    client: &ClientWrapper,
+    statement: &tokio_postgres::Statement,
+    params: &[Param],
+) -> std::result::Result<Vec<Row>, tokio_postgres::Error> {
+    let references: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+    client.query(statement, &references).await?.iter().map(from_postgres).collect()
 }
 
 fn from_postgres(row: &tokio_postgres::Row) -> std::result::Result<Row, tokio_postgres::Error> {
