@@ -17,18 +17,33 @@ pub struct NewBuild {
     pub worker: WorkerId,
 }
 
-/// Inserts running builds, each under its builder's next number; answers their ids and numbers, in their order.
+/// The numbers of the next builds of builders.
+pub struct Numbers(BTreeMap<BuilderId, i64>);
+
+/// The number of the next build of each of these builders.
 ///
-/// The builders' rows are locked until the commit, so that numbers have neither gaps nor clashes among our masters. With
-/// Python masters, which lock nothing, the unique key on (builder, number) is the judge; a clash runs the transaction
-/// again.
+/// Their rows are locked until the commit, in the order of their ids, so that numbers have neither gaps nor clashes among
+/// our masters. With Python masters, which lock nothing, the unique key on (builder, number) is the judge.
+pub async fn next_numbers(tx: &Tx, builders: BTreeSet<BuilderId>) -> Result<Numbers> {
+    let list = || builders.iter().map(|builder| (*builder).into()).collect();
+    tx.later_among("SELECT id FROM builders WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
+    // Asked after the lock is there: before, the last number may have been another one.
+    let query = "SELECT x.id, (SELECT COALESCE(MAX(b.number), 0) + 1 FROM builds b WHERE b.builderid = x.id) \
+                 FROM builders x WHERE x.id IN (??)";
+    let rows = tx.query_among(query, list()).await?;
+    let numbers = rows.iter().map(|row| Ok((BuilderId(row.int(0)?), row.int(1)?)));
+    numbers.collect::<Result<_>>().map(Numbers)
+}
+
+/// Inserts running builds, each under its builder's next number; answers their ids and numbers, in their order. A clash of
+/// numbers runs the transaction again.
 pub async fn insert(
     tx: &Tx,
     builds: &[NewBuild],
+    Numbers(mut next): Numbers,
     master: MasterId,
     now: Timestamp,
 ) -> Result<Vec<(BuildId, i64)>> {
-    let mut next = next_numbers(tx, builds.iter().map(|build| build.builder).collect()).await?;
     let insert = "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, locks_duration_s, \
                   state_string) VALUES (??)";
     let (mut numbers, mut rows) = (Vec::with_capacity(builds.len()), Vec::with_capacity(builds.len()));
@@ -41,17 +56,6 @@ pub async fn insert(
     let made = tx.insert_rows_with_ids(insert, "(?, ?, ?, ?, ?, ?, 0, 'created')", rows).await;
     let ids = found_next_time(tx, made).await?;
     Ok(ids.into_iter().map(BuildId).zip(numbers).collect())
-}
-
-/// The number of the next build of each of these builders, which are locked, in the order of their ids.
-async fn next_numbers(tx: &Tx, builders: BTreeSet<BuilderId>) -> Result<BTreeMap<BuilderId, i64>> {
-    let list = || builders.iter().map(|builder| (*builder).into()).collect();
-    tx.later_among("SELECT id FROM builders WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
-    // Asked after the lock is there: before, the last number may have been another one.
-    let query = "SELECT x.id, (SELECT COALESCE(MAX(b.number), 0) + 1 FROM builds b WHERE b.builderid = x.id) \
-                 FROM builders x WHERE x.id IN (??)";
-    let rows = tx.query_among(query, list()).await?;
-    rows.iter().map(|row| Ok((BuilderId(row.int(0)?), row.int(1)?))).collect()
 }
 
 /// One build.

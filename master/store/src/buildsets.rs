@@ -264,6 +264,27 @@ pub async fn complete_request(tx: &Tx, request: RequestId, results: Results, now
     Ok(tx.execute(update, params![results, now, request]).await? == 1)
 }
 
+/// Completes requests that runs were for; answers which this call has completed.
+///
+/// Their rows are locked first, so that nobody else completes them meanwhile.
+pub async fn complete_requests(
+    tx: &Tx,
+    outcomes: &[(RequestId, Results, Timestamp)],
+) -> Result<Vec<RequestId>> {
+    let lock = "SELECT id FROM buildrequests WHERE id IN (??) AND complete <> 1 ORDER BY id FOR UPDATE";
+    let rows = tx.query_among(lock, outcomes.iter().map(|(request, ..)| (*request).into()).collect()).await?;
+    let open = rows.iter().map(|row| row.int(0).map(RequestId)).collect::<Result<BTreeSet<_>>>()?;
+    let mut alike: BTreeMap<(Timestamp, i64), Vec<Value>> = BTreeMap::new();
+    for (request, results, at) in outcomes.iter().filter(|(request, ..)| open.contains(request)) {
+        alike.entry((*at, results.code())).or_default().push((*request).into());
+    }
+    for ((at, results), requests) in alike {
+        let update = "UPDATE buildrequests SET complete = 1, results = ?, complete_at = ? WHERE id IN (??)";
+        tx.later_about(update, params![results, at], requests).await?;
+    }
+    Ok(open.into_iter().collect())
+}
+
 /// Completes a buildset when no request of it is open. Answers whether this call did it.
 pub async fn complete_if_done(tx: &Tx, buildset: BuildsetId, now: Timestamp) -> Result<bool> {
     Ok(!complete_those_done(tx, &[buildset], now).await?.is_empty())
@@ -279,27 +300,26 @@ pub async fn complete_those_done(
     now: Timestamp,
 ) -> Result<Vec<BuildsetId>> {
     let list = || buildsets.iter().map(|id| (*id).into()).collect();
-    let lock = "SELECT id FROM buildsets WHERE id IN (??) AND complete <> 1 ORDER BY id FOR UPDATE";
-    let open = tx.query_among(lock, list()).await?;
-    let query = "SELECT buildsetid, complete, results FROM buildrequests WHERE buildsetid IN (??)";
+    tx.later_among("SELECT id FROM buildsets WHERE id IN (??) ORDER BY id FOR UPDATE", list()).await?;
+    // Asked after the lock is there: before, a request may have been open that is not any more. A set may have none.
+    let query = "SELECT s.id, COALESCE(r.complete, 1), r.results FROM buildsets s \
+                 LEFT JOIN buildrequests r ON r.buildsetid = s.id WHERE s.id IN (??) AND s.complete <> 1";
     let mut outcomes: BTreeMap<i64, Option<Results>> = BTreeMap::new();
-    for row in open {
-        outcomes.insert(row.int(0)?, Some(Results::Success));
-    }
     for row in tx.query_among(query, list()).await? {
-        if let Some(outcome) = outcomes.get_mut(&row.int(0)?) {
-            let results = row.results(2)?.unwrap_or(Results::Success);
-            *outcome = outcome.filter(|_| row.bool(1).unwrap_or(false)).map(|worst| worst.worst(results));
-        }
+        let (complete, results) = (row.bool(1)?, row.results(2)?.unwrap_or(Results::Success));
+        let worst = outcomes.entry(row.int(0)?).or_insert(Some(Results::Success));
+        *worst = worst.filter(|_| complete).map(|worst| worst.worst(results));
     }
+    let mut alike: BTreeMap<i64, Vec<Value>> = BTreeMap::new();
     let mut completed = Vec::new();
     for (id, worst) in outcomes {
         let Some(worst) = worst else { continue };
-        let update =
-            "UPDATE buildsets SET complete = 1, complete_at = ?, results = ? WHERE id = ? AND complete <> 1";
-        if tx.execute(update, params![now, worst, id]).await? == 1 {
-            completed.push(BuildsetId(id));
-        }
+        alike.entry(worst.code()).or_default().push(id.into());
+        completed.push(BuildsetId(id));
+    }
+    for (worst, sets) in alike {
+        let update = "UPDATE buildsets SET complete = 1, complete_at = ?, results = ? WHERE id IN (??)";
+        tx.later_about(update, params![now, worst], sets).await?;
     }
     Ok(completed)
 }

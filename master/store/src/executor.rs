@@ -399,6 +399,19 @@ impl Tx {
         self.later(&expand_list(statement, list.len()), list).await
     }
 
+    /// The same for a statement that ends with a list, after other values.
+    pub(crate) async fn later_about(
+        &self,
+        statement: &str,
+        mut values: Vec<Value>,
+        list: Vec<Value>,
+    ) -> Result<()> {
+        let list = padded(list);
+        let statement = expand_list(statement, list.len());
+        values.extend(list);
+        self.later(&statement, values).await
+    }
+
     /// Inserts one row; answers its generated id.
     pub async fn insert(&self, statement: &str, params: Vec<Value>) -> Result<i64> {
         let rendered = self.db.statements.get(statement, Purpose::NewId);

@@ -50,17 +50,21 @@ pub async fn update(tx: &Tx, step: &Step) -> Result<()> {
 
 /// The steps of these builds that have one of these numbers.
 pub async fn numbered(tx: &Tx, builds: &[BuildId], numbers: &[u32]) -> Result<Vec<Step>> {
+    let query = "SELECT id, buildid, number, name, started_at, locks_acquired_at, complete_at, state_string, \
+                 results, urls_json, hidden FROM steps WHERE buildid IN (??) AND number IN (??)";
+    rows_of_numbered(tx, query, builds, numbers).await?.iter().map(from_row).collect()
+}
+
+async fn rows_of_numbered(tx: &Tx, query: &str, builds: &[BuildId], numbers: &[u32]) -> Result<Vec<Row>> {
     if builds.is_empty() || numbers.is_empty() {
         return Ok(Vec::new());
     }
-    let query = "SELECT id, buildid, number, name, started_at, locks_acquired_at, complete_at, state_string, \
-                 results, urls_json, hidden FROM steps WHERE buildid IN (??) AND number IN (??)";
     let mut values = padded(builds.iter().map(|build| (*build).into()).collect());
     let query = expand_list(query, values.len());
     let numbers = padded(numbers.iter().map(|number| (*number).into()).collect());
     let query = expand_list(&query, numbers.len());
     values.extend(numbers);
-    tx.query(&query, values).await?.iter().map(from_row).collect()
+    tx.query(&query, values).await
 }
 
 /// One step.
@@ -127,11 +131,11 @@ pub async fn update_logs(tx: &Tx, logs: &[&Log]) -> Result<()> {
     Ok(())
 }
 
-/// The logs of these steps.
-pub async fn logs_of(tx: &Tx, steps: &[StepId]) -> Result<Vec<Log>> {
-    let query = "SELECT id, stepid, name, slug, complete, num_lines, type FROM logs WHERE stepid IN (??)";
-    let rows = tx.query_among(query, steps.iter().map(|step| (*step).into()).collect()).await?;
-    rows.iter().map(log_from_row).collect()
+/// The logs of the steps that [`numbered`] answers.
+pub async fn logs_of_numbered(tx: &Tx, builds: &[BuildId], numbers: &[u32]) -> Result<Vec<Log>> {
+    let query = "SELECT l.id, l.stepid, l.name, l.slug, l.complete, l.num_lines, l.type FROM logs l \
+                 JOIN steps s ON s.id = l.stepid WHERE s.buildid IN (??) AND s.number IN (??)";
+    rows_of_numbered(tx, query, builds, numbers).await?.iter().map(log_from_row).collect()
 }
 
 /// The log with this slug.

@@ -490,7 +490,11 @@ async fn steps_and_logs_are_kept_in_order(ground: &Ground) {
         }
     })
     .await;
-    let rows = tx(db, |tx| async move { steps::logs_of(&tx, &[step]).await }).await;
+    let rows = tx(db, |tx| async move {
+        let step = steps::by_id(&tx, step).await?.unwrap();
+        steps::logs_of_numbered(&tx, &[step.build], &[step.number as u32]).await
+    })
+    .await;
     assert_eq!((rows.len(), rows[0].num_lines, rows[0].complete), (1, 4001, true));
     let end = |state: &'static str| {
         let url = url.clone();

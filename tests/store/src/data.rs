@@ -68,7 +68,8 @@ pub async fn build(
     master: MasterId,
 ) -> Result<(BuildId, i64)> {
     let build = NewBuild { builder, request, worker };
-    builds::insert(tx, &[build], master, NOW).await.map(|made| made[0])
+    let numbers = builds::next_numbers(tx, [builder].into()).await?;
+    builds::insert(tx, &[build], numbers, master, NOW).await.map(|made| made[0])
 }
 
 /// The run of a build.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use muster_bus::Event;
 use muster_core::{
     BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl, Timestamp,
@@ -152,7 +153,10 @@ async fn start(tx: &Tx, master: MasterId, wanted: &[NewRun]) -> Result<(Vec<Star
     }
     let new =
         wanted.iter().map(|run| NewBuild { builder: run.builder, request: run.request, worker: run.worker });
-    let builds = builds::insert(tx, &new.collect::<Vec<_>>(), master, now).await?;
+    let numbers = builds::next_numbers(tx, wanted.iter().map(|run| run.builder).collect());
+    let (requests, numbers) = join(query::requests::by_ids(tx, &claimed), numbers).await;
+    let (requests, numbers) = (requests?, numbers?);
+    let builds = builds::insert(tx, &new.collect::<Vec<_>>(), numbers, master, now).await?;
     let (mut properties, mut rows) = (Vec::new(), Vec::new());
     for (run, (build, number)) in wanted.iter().zip(&builds) {
         let mut of_build = run.properties.clone();
@@ -170,7 +174,6 @@ async fn start(tx: &Tx, master: MasterId, wanted: &[NewRun]) -> Result<(Vec<Star
     for request in &claimed {
         buildsets::audit(tx, *request).await?;
     }
-    let requests = query::requests::by_ids(tx, &claimed).await?;
     let events = requests.values().map(|request| request_event_of(request, "claimed")).collect();
     let started = keys.into_iter().zip(&wanted).zip(builds);
     let started = started.map(|((key, run), (_, number))| Started { key, request: run.request, number });

@@ -32,19 +32,19 @@ pub(super) async fn store(tx: &Tx, ends: &[End]) -> Result<Vec<Vec<Event>>> {
     runs::delete_all(tx, &over).await?;
     locks::release_builds(tx, &over).await?;
     control::builds_are_over(tx, &over).await?;
-    let mut completed = Vec::new();
     for end in ends {
         let mut events = Vec::new();
-        if end.results == Results::Retry {
-            if buildsets::unclaim(tx, end.request, end.owner).await? {
-                buildsets::audit(tx, end.request).await?;
-                events.push(request_event(tx, end.request, "unclaimed").await?);
-            }
-        } else if buildsets::complete_request(tx, end.request, end.results, end.at).await? {
+        if end.results == Results::Retry && buildsets::unclaim(tx, end.request, end.owner).await? {
             buildsets::audit(tx, end.request).await?;
-            completed.push(end.request);
+            events.push(request_event(tx, end.request, "unclaimed").await?);
         }
         told.push(events);
+    }
+    let done = ends.iter().filter(|end| end.results != Results::Retry);
+    let outcomes: Vec<_> = done.map(|end| (end.request, end.results, end.at)).collect();
+    let completed = buildsets::complete_requests(tx, &outcomes).await?;
+    for request in &completed {
+        buildsets::audit(tx, *request).await?;
     }
     let requests = query::requests::by_ids(tx, &completed).await?;
     let mut sets = complete_sets(tx, ends, &requests).await?;

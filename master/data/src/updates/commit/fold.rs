@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join3;
 use muster_bus::Event;
 use muster_core::{Build, BuildId, Log, LogId, LogKind, Property, Step, StepId};
 use muster_store::{
@@ -81,8 +82,7 @@ pub(super) struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     /// Reads what the writes refer to and don't make themselves.
-    pub(super) async fn load(tx: &Tx, parts: &[&RunPart<'a>]) -> Result<Fold<'a>> {
-        let mut fold = Fold::default();
+    pub(super) async fn load(tx: &Tx, parts: &[RunPart<'a>]) -> Result<Fold<'a>> {
         let (mut with_builds, mut with_steps) = (Vec::new(), BTreeSet::new());
         let (mut numbers, mut needs_logs) = (BTreeSet::new(), false);
         for part in parts {
@@ -111,28 +111,37 @@ impl<'a> Fold<'a> {
                 }
             }
         }
-        for row in builds::by_ids(tx, &with_builds).await? {
+        let (with_steps, numbers) = (Vec::from_iter(with_steps), Vec::from_iter(numbers));
+        let with_logs = if needs_logs { with_steps.as_slice() } else { &[] };
+        let (builds, steps, logs) = join3(
+            builds::by_ids(tx, &with_builds),
+            steps::numbered(tx, &with_steps, &numbers),
+            steps::logs_of_numbered(tx, with_logs, &numbers),
+        )
+        .await;
+        Ok(Fold::of(builds?, steps?, logs?))
+    }
+
+    fn of(builds: Vec<Build>, steps: Vec<Step>, logs: Vec<Log>) -> Fold<'a> {
+        let mut fold = Fold::default();
+        for row in builds {
             fold.builds.insert(row.id, Kept { row, state: State::Same });
         }
-        let (with_steps, numbers) = (Vec::from_iter(with_steps), Vec::from_iter(numbers));
         let mut keys = BTreeMap::new();
-        for row in steps::numbered(tx, &with_steps, &numbers).await? {
+        for row in steps {
             let key = (row.build, u32::try_from(row.number).unwrap_or(u32::MAX));
             keys.insert(row.id, key);
             fold.steps.insert(key, Kept { row, state: State::Same });
         }
-        if needs_logs {
-            let ids: Vec<StepId> = keys.keys().copied().collect();
-            for row in steps::logs_of(tx, &ids).await? {
-                let Some((build, step)) = keys.get(&row.step) else { continue };
-                let key = (*build, *step, row.slug.clone());
-                if row.num_lines > 0 {
-                    fold.begun.insert(key.clone());
-                }
-                fold.logs.insert(key, Kept { row, state: State::Same });
+        for row in logs {
+            let Some((build, step)) = keys.get(&row.step) else { continue };
+            let key = (*build, *step, row.slug.clone());
+            if row.num_lines > 0 {
+                fold.begun.insert(key.clone());
             }
+            fold.logs.insert(key, Kept { row, state: State::Same });
         }
-        Ok(fold)
+        fold
     }
 
     /// Applies the writes of one run.

@@ -6,6 +6,7 @@
 mod ends;
 mod fold;
 
+use futures_util::future::join;
 use muster_bus::Event;
 use muster_core::RequestId;
 use muster_store::{
@@ -43,10 +44,10 @@ impl Data {
         let keys: Vec<RunKey> = parts.iter().map(|part| part.run).collect();
         let keys = keys.as_slice();
         let committed = self.db().tx("commit_runs", |tx| async move {
-            let ours = runs::fence_all(&tx, keys).await?;
+            let (ours, fold) = join(runs::fence_all(&tx, keys), Fold::load(&tx, parts)).await;
+            let (ours, mut fold) = (ours?, fold?);
             let parts = parts.iter().zip(&ours).filter(|(_, ours)| **ours).map(|(part, _)| part);
             let parts: Vec<&RunPart<'_>> = parts.collect();
-            let mut fold = Fold::load(&tx, &parts).await?;
             for part in &parts {
                 fold.add(part)?;
             }
@@ -68,7 +69,7 @@ impl Data {
 
 /// Writes about one run, in a transaction that has made sure of its owner.
 pub(super) async fn write(tx: &Tx, part: &RunPart<'_>) -> Result<Vec<Event>> {
-    let mut fold = Fold::load(tx, &[part]).await?;
+    let mut fold = Fold::load(tx, std::slice::from_ref(part)).await?;
     fold.add(part)?;
     fold.store(tx).await?;
     fold.events(tx).await
