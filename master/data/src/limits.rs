@@ -1,7 +1,7 @@
 //! What Buildbot's columns can hold. What does not fit would be tried again for ever, by a run or a poller, so it has to be
 //! found out before.
 
-use muster_core::{Property, properties};
+use muster_core::{Properties, Property, properties};
 use muster_store::{Dialect, changes::ChangeRow, json_text, sourcestamps::NewSourceStamp};
 
 use crate::Data;
@@ -9,6 +9,8 @@ use crate::Data;
 /// Bytes in a column of type TEXT on MySQL. SQLite and PostgreSQL have no such bound.
 const MYSQL_TEXT: usize = 65_535;
 
+/// Characters in the reason of a buildset, and in the id that others give it.
+const REASON: usize = 256;
 /// Characters in columns about changes.
 const AUTHOR: usize = 255;
 const BRANCH: usize = 255;
@@ -30,22 +32,59 @@ const SHOWN: usize = 40;
 impl Data {
     /// Why a property can't be stored, if it can't.
     pub fn refuses_property(&self, name: &str, property: &Property) -> Option<String> {
-        let shown = beginning(name, SHOWN);
-        for (what, text) in [("name", name), ("source", property.source())] {
-            if is_longer(text, properties::MAX_NAME) {
-                let max = properties::MAX_NAME;
-                return Some(format!("the {what} of property '{shown}' is longer than {max} characters"));
-            }
-        }
-        let written = match json_text(property.value()) {
-            Ok(written) => written,
-            Err(error) => return Some(format!("property '{shown}': {error}")),
-        };
-        (self.db().dialect() == Dialect::MySql && written.len() > MYSQL_TEXT).then(|| {
-            let len = written.len();
-            format!("the value of property '{shown}' takes {len} bytes, and MySQL keeps at most {MYSQL_TEXT}")
-        })
+        refused_property(name, property, self.db().dialect())
     }
+
+    /// What can be stored of the properties of a new build.
+    pub fn storable(&self, properties: Properties) -> Properties {
+        storable(properties, self.db().dialect())
+    }
+}
+
+fn refused_property(name: &str, property: &Property, dialect: Dialect) -> Option<String> {
+    let shown = beginning(name, SHOWN);
+    for (what, text) in [("name", name), ("source", property.source())] {
+        if is_longer(text, properties::MAX_NAME) {
+            let max = properties::MAX_NAME;
+            return Some(format!("the {what} of property '{shown}' is longer than {max} characters"));
+        }
+    }
+    let written = match json_text(property.value()) {
+        Ok(written) => written,
+        Err(error) => return Some(format!("property '{shown}': {error}")),
+    };
+    (dialect == Dialect::MySql && written.len() > MYSQL_TEXT).then(|| {
+        let len = written.len();
+        format!("the value of property '{shown}' takes {len} bytes, and MySQL keeps at most {MYSQL_TEXT}")
+    })
+}
+
+/// The properties without those that can't be stored; why, the log says. With one of them, nothing that has it could begin,
+/// and whatever is begun together with it could not either.
+pub(crate) fn storable(properties: Properties, dialect: Dialect) -> Properties {
+    let refused: Vec<String> = properties
+        .iter()
+        .filter_map(|(name, property)| {
+            let reason = refused_property(name, property, dialect)?;
+            tracing::error!(reason, "a property can't be stored and is left out");
+            Some(name.to_owned())
+        })
+        .collect();
+    if refused.is_empty() {
+        return properties;
+    }
+    let mut kept = Properties::new();
+    for (name, Property(value, source)) in
+        properties.iter().filter(|(name, _)| !refused.iter().any(|no| no == name))
+    {
+        kept.set(name, value.clone(), source.clone());
+    }
+    kept
+}
+
+/// A reason for people, or an id that others give, as far as it has room.
+pub(crate) fn reason(text: &str) -> String {
+    beginning(text, REASON)
 }
 
 /// Why a change can't be stored, if it can't: what says where it is can't be shortened.
@@ -111,6 +150,20 @@ mod tests {
         assert_eq!(shortened("short".to_owned()), "short");
         let long = shortened("\u{e4}".repeat(MAX_STATE));
         assert!(long.len() <= MAX_STATE && long.ends_with("\u{e4}\u{2026}"), "{}", long.len());
+    }
+
+    #[test]
+    fn properties_that_cannot_be_stored_are_left_out() {
+        let mut properties = Properties::new();
+        properties.set("good", "x", "Test");
+        properties.set("n".repeat(300), 1, "Test");
+        properties.set("large", "v".repeat(70_000), "Test");
+        let names = |dialect| {
+            let kept = storable(properties.clone(), dialect);
+            kept.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Dialect::MySql), ["good"]);
+        assert_eq!(names(Dialect::Postgres).len(), 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use muster_store::{
 use serde_json::Value;
 
 use super::owned::fence;
-use crate::{Data, now, resources};
+use crate::{Data, limits, now, resources};
 
 /// A version of the sources: one that is known, or one to be found or made.
 #[derive(Clone, Debug)]
@@ -115,14 +115,15 @@ pub(crate) async fn insert(
     let now = now();
     let sources = sources_of(tx, set, now).await?;
     let row = BuildsetRow {
-        reason: set.reason.clone(),
-        external_idstring: set.external_idstring.clone(),
+        reason: limits::reason(&set.reason),
+        external_idstring: set.external_idstring.as_deref().map(limits::reason),
         parent: set.parent.clone(),
         rebuilt_build: set.rebuilt_build,
     };
     let source_ids: Vec<SourceStampId> = sources.iter().map(|source| source.id).collect();
-    let id = buildsets::insert(tx, &row, &set.properties, &source_ids, now).await?;
-    let mut events = vec![new_buildset_event(id, set, sources, now)];
+    let properties = limits::storable(set.properties.clone(), tx.dialect());
+    let id = buildsets::insert(tx, &row, &properties, &source_ids, now).await?;
+    let mut events = vec![new_buildset_event(id, set, &row, sources, now)];
     let requests =
         buildsets::insert_requests(tx, id, &set.builders, set.priority, set.waited_for, now).await?;
     let requests: Vec<(BuilderId, RequestId)> = set.builders.iter().copied().zip(requests).collect();
@@ -252,13 +253,14 @@ pub(crate) fn request_event_of(request: &BuildRequest, what: &str) -> Event {
 fn new_buildset_event(
     id: BuildsetId,
     set: &NewBuildset,
+    row: &BuildsetRow,
     sourcestamps: Vec<SourceStamp>,
     now: Timestamp,
 ) -> Event {
     let row = Buildset {
         id,
-        external_idstring: set.external_idstring.clone(),
-        reason: set.reason.clone(),
+        external_idstring: row.external_idstring.clone(),
+        reason: row.reason.clone(),
         submitted_at: now,
         complete_at: None,
         results: None,

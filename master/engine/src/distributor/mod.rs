@@ -277,13 +277,14 @@ impl Look<'_> {
         let asked = Asked::load(self.engine.data().db(), &sets).await?;
         for (found, asked) in matches.into_iter().zip(asked) {
             let Some(plan) = self.active.plan(found.pending.builder) else { continue };
+            let properties = properties::assemble(&self.active, found.pending.builder, &found.slot, &asked);
             wanted.push(NewRun {
                 request: found.pending.id,
                 builder: found.pending.builder,
                 worker: found.slot.id(),
                 snapshot: self.active.ids.snapshot,
                 plan,
-                properties: properties::assemble(&self.active, found.pending.builder, &found.slot, &asked),
+                properties: self.engine.data().storable(properties),
             });
             ready.insert(found.pending.id, (found, asked));
         }
