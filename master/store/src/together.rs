@@ -38,12 +38,34 @@ impl Asked {
         answer
     }
 
-    /// All of them, to be sent.
+    /// All of them, to be sent, but for those whose asker is gone: it may count on not having asked.
     pub(crate) fn take(&self) -> Vec<Question> {
-        std::mem::take(&mut lock(&self.0))
+        let mut questions = std::mem::take(&mut *lock(&self.0));
+        questions.retain(|question| Arc::strong_count(&question.answer.0) > 1);
+        questions
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_asked() {
+        let asked = Asked::default();
+        let statement = |text: &str| Arc::new(Rendered { text: text.to_owned(), order: None });
+        let kept = asked.push(statement("SELECT 1"), Vec::new());
+        drop(asked.push(statement("INSERT INTO t (a) VALUES (1) RETURNING id"), Vec::new()));
+        let questions = asked.take();
+        assert_eq!(
+            questions.iter().map(|question| question.statement.text.as_str()).collect::<Vec<_>>(),
+            ["SELECT 1"]
+        );
+        questions[0].answer.fill(Ok(Vec::new()));
+        assert!(kept.take().is_some() && asked.take().is_empty());
+    }
 }

@@ -49,8 +49,11 @@ on_every_engine!(
     locks_queue_in_order,
     runs_are_fenced_by_owner_and_epoch,
     journals_are_replayed_in_order,
-    statistics_count_commits,
-    an_error_leaves_nothing_behind,
+    crate::transactions::statistics_count_commits,
+    crate::transactions::an_error_leaves_nothing_behind,
+    crate::transactions::what_waits_and_fails_is_not_forgotten,
+    crate::transactions::queries_that_are_joined_answer_in_their_order,
+    crate::transactions::only_transactions_write,
     every_list_can_be_filtered_and_ordered,
     the_pages_questions_are_answered,
     text_of_every_kind_comes_back,
@@ -680,37 +683,6 @@ async fn journals_are_replayed_in_order(ground: &Ground) {
     assert_eq!(read().await, [row(0, "a"), row(1, "c")]);
     tx(db, |tx| async move { runs::drop_journals(&tx, &[(BuildId(9), 2)]).await }).await;
     assert_eq!(read().await, []);
-}
-
-async fn statistics_count_commits(ground: &Ground) {
-    let before = ground.db.stats().get("counted").map_or(0, |stats| stats.commits);
-    let done: Result<_> = ground.db.tx("counted", |tx| async move { query::ping(&tx).await }).await;
-    let _ = done.unwrap();
-    assert_eq!(ground.db.stats()["counted"].commits, before + 1);
-}
-
-async fn an_error_leaves_nothing_behind(ground: &Ground) {
-    let db = &ground.db;
-    let failed: Result<_> = db
-        .tx("fails", |tx| async move {
-            workers::find_or_create(&tx, "never").await?;
-            Err::<(), _>(Error::Data("no".to_owned()))
-        })
-        .await;
-    assert!(failed.is_err());
-    assert!(tx(db, |tx| async move { query::workers::by_name(&tx, "never").await }).await.is_none());
-    // A violation that the body swallows must not make the rest of it look committed.
-    let swallowed: Result<_> = db
-        .tx("swallows", |tx| async move {
-            workers::find_or_create(&tx, "swallowed").await?;
-            let twice = "INSERT INTO workers (name, info, paused, graceful) VALUES (?, '{}', 0, 0)";
-            let unique = tx.execute(twice, muster_store::params!["swallowed"]).await;
-            assert!(matches!(unique, Err(Error::Unique(_))), "{unique:?}");
-            Ok(())
-        })
-        .await;
-    let there = tx(db, |tx| async move { query::workers::by_name(&tx, "swallowed").await }).await.is_some();
-    assert_eq!(swallowed.is_ok(), there);
 }
 
 async fn every_list_can_be_filtered_and_ordered(ground: &Ground) {

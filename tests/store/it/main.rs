@@ -14,3 +14,4 @@ mod refusals;
 mod schema;
 mod stock;
 mod takeover;
+mod transactions;

@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     broken: bool,
     /// Statements that go out together with the next one; on MySQL there are none.
     deferred: Deferred,
+    /// Why some of several statements were not run: nothing may be committed, whatever the caller makes of that error.
+    failed: Option<String>,
 }
 
 impl Connection {
@@ -51,6 +53,7 @@ impl Connection {
             wrote: false,
             broken: false,
             deferred: Deferred::default(),
+            failed: None,
         };
         connection.start().await?;
         Ok(connection)
@@ -210,7 +213,11 @@ impl Connection {
             self.reconnect().await?;
             outcome = run_block(&mut self.session()?.conn, &block).await;
         }
-        let mut sets = outcome.map_err(|error| self.note(&block.text, &error))?;
+        let mut sets = outcome.map_err(|error| {
+            let error = self.note(&block.text, &error);
+            self.failed = Some(error.to_string());
+            error
+        })?;
         let last = sets.pop().map(read).transpose()?.unwrap_or_default();
         for (answer, rows) in block.answers.iter().zip(sets) {
             if let Some(answer) = answer {
@@ -252,6 +259,11 @@ impl Connection {
     }
 
     pub(crate) async fn commit(mut self) -> Result<()> {
+        if let Some(reason) = self.failed.take() {
+            self.roll_back().await;
+            let message = format!("a statement before failed ({reason}), so nothing can be committed");
+            return Err(Error::statement(message, "COMMIT"));
+        }
         let session = self.session()?;
         let counted = match &session.commits {
             Commits::Counted { id, seq } => Some((session.conn.id(), id.clone(), seq + 1)),
