@@ -15,7 +15,7 @@ def reading(script, **more):
 builder('state', reading('yes | tr -d "\n" | head -c 60000', property='p'),
         sh('true', descriptionDone=util.Interpolate('%(prop:p)s%(prop:p)s')))
 builder('name', reading('true', extract_fn=long_name))
-builder('configured', sh('true'), properties={'y' * 300: 'value', 'fits': 'value'})
+builder('reason', sh('true'))
 builder('value', reading('yes | head -c 100000', property='p'), sh('true'))
 "#;
 
@@ -33,7 +33,7 @@ fn built(site: &Site, db_url: &str) -> Value {
     let said = rest.try_get(&format!("logs/{}/contents", log["logid"])).unwrap().to_string();
     assert!(said.contains("256 characters"), "{said}");
 
-    let request = rest.force("configured", json!({ "reason": "because ".repeat(100) }));
+    let request = rest.force("reason", json!({ "reason": "because ".repeat(100) }));
     rest.built(request, Results::Success);
     let set = rest.one(&format!("buildrequests/{request}"))["buildsetid"].clone();
     assert_eq!(rest.one(&format!("buildsets/{set}"))["reason"].as_str().unwrap().len(), 256);

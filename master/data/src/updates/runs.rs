@@ -1,6 +1,6 @@
 //! Builds while they run: claimed, written about by their owner alone, finished in one place.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::join;
 use muster_bus::Event;
@@ -144,7 +144,10 @@ async fn start(tx: &Tx, master: MasterId, wanted: &[NewRun]) -> Result<(Vec<Star
     // Another master may have a worker's session by now, or somebody has paused it.
     let workers: Vec<WorkerId> = wanted.iter().map(|run| run.worker).collect();
     let workers = workers::may_start(tx, &workers, master).await?;
-    let wanted: Vec<&NewRun> = wanted.iter().filter(|run| workers.contains(&run.worker)).collect();
+    // A request has one build, however often it is wanted.
+    let mut requests = BTreeSet::new();
+    let wanted = wanted.iter().filter(|run| workers.contains(&run.worker) && requests.insert(run.request));
+    let wanted: Vec<&NewRun> = wanted.collect();
     let requests: Vec<RequestId> = wanted.iter().map(|run| run.request).collect();
     let claimed = buildsets::claim_free(tx, &requests, Claim { master, at: now }).await?;
     let wanted: Vec<&NewRun> = wanted.into_iter().filter(|run| claimed.contains(&run.request)).collect();
