@@ -36,7 +36,7 @@ impl Data {
     }
 
     /// What can be stored of the properties of a new build.
-    pub fn storable(&self, properties: Properties) -> Properties {
+    pub fn storable(&self, properties: &Properties) -> Properties {
         storable(properties, self.db().dialect())
     }
 }
@@ -61,23 +61,13 @@ fn refused_property(name: &str, property: &Property, dialect: Dialect) -> Option
 
 /// The properties without those that can't be stored; why, the log says. With one of them, nothing that has it could begin,
 /// and whatever is begun together with it could not either.
-pub(crate) fn storable(properties: Properties, dialect: Dialect) -> Properties {
-    let refused: Vec<String> = properties
-        .iter()
-        .filter_map(|(name, property)| {
-            let reason = refused_property(name, property, dialect)?;
-            tracing::error!(reason, "a property can't be stored and is left out");
-            Some(name.to_owned())
-        })
-        .collect();
-    if refused.is_empty() {
-        return properties;
-    }
+pub(crate) fn storable(properties: &Properties, dialect: Dialect) -> Properties {
     let mut kept = Properties::new();
-    for (name, Property(value, source)) in
-        properties.iter().filter(|(name, _)| !refused.iter().any(|no| no == name))
-    {
-        kept.set(name, value.clone(), source.clone());
+    for (name, property) in properties.iter() {
+        match refused_property(name, property, dialect) {
+            Some(reason) => tracing::error!(reason, "a property can't be stored and is left out"),
+            None => kept.set(name, property.value().clone(), property.source()),
+        }
     }
     kept
 }
@@ -159,7 +149,7 @@ mod tests {
         properties.set("n".repeat(300), 1, "Test");
         properties.set("large", "v".repeat(70_000), "Test");
         let names = |dialect| {
-            let kept = storable(properties.clone(), dialect);
+            let kept = storable(&properties, dialect);
             kept.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(names(Dialect::MySql), ["good"]);

@@ -121,7 +121,7 @@ pub(crate) async fn insert(
         rebuilt_build: set.rebuilt_build,
     };
     let source_ids: Vec<SourceStampId> = sources.iter().map(|source| source.id).collect();
-    let properties = limits::storable(set.properties.clone(), tx.dialect());
+    let properties = limits::storable(&set.properties, tx.dialect());
     let id = buildsets::insert(tx, &row, &properties, &source_ids, now).await?;
     let mut events = vec![new_buildset_event(id, set, &row, sources, now)];
     let requests =

@@ -284,7 +284,7 @@ impl Look<'_> {
                 worker: found.slot.id(),
                 snapshot: self.active.ids.snapshot,
                 plan,
-                properties: self.engine.data().storable(properties),
+                properties: self.engine.data().storable(&properties),
             });
             ready.insert(found.pending.id, (found, asked));
         }
