@@ -144,7 +144,15 @@ impl Connection {
         self.wrote = true;
         let params = self.values(statement, params);
         self.deferred.push(&statement.text, params);
-        if self.deferred.is_full() { self.with_deferred("DO 0", Vec::new()).await.map(drop) } else { Ok(()) }
+        if self.deferred.is_full() { self.flush().await } else { Ok(()) }
+    }
+
+    /// Runs what is deferred.
+    async fn flush(&mut self) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        self.with_deferred("DO 0", Vec::new()).await.map(drop)
     }
 
     /// Runs a query at the latest with the next one; its rows are in `answer` then.
@@ -165,6 +173,7 @@ impl Connection {
     }
 
     pub(crate) async fn insert(&mut self, statement: &Rendered, params: Vec<Value>) -> Result<i64> {
+        self.mode.may_write(&statement.text)?;
         let unmade = || Error::Data(format!("no id was made by {}", statement.text));
         self.wrote = true;
         let params = self.values(statement, params);
@@ -228,6 +237,7 @@ impl Connection {
     }
 
     pub(crate) async fn script(&mut self, text: &str) -> Result<()> {
+        self.flush().await?;
         self.text(text).await
     }
 
@@ -270,9 +280,7 @@ impl Connection {
             _ => None,
         };
         let Some((thread, id, seq)) = counted.filter(|_| self.wrote) else {
-            if !self.deferred.is_empty() {
-                self.with_deferred("DO 0", Vec::new()).await?;
-            }
+            self.flush().await?;
             self.text("COMMIT").await?;
             self.give_back();
             return Ok(());
