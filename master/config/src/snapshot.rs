@@ -9,6 +9,7 @@ mod site;
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use muster_core::render::{Callable, Renderable};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +28,8 @@ pub use site::{
     WampConfig, WorkerConfig, WwwConfig,
 };
 
-/// A named set of values, in the order of their names.
-pub type Values = BTreeMap<String, Renderable>;
+/// A named set of values, in the order in which they are configured.
+pub type Values = IndexMap<String, Renderable>;
 
 /// Everything that `master.cfg` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Properties: named JSON values with the text that says where they came from
 //! (`compat/behaviour-4-properties.md` 4.1).
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,10 +24,10 @@ impl Property {
     }
 }
 
-/// A set of properties, ordered by name.
+/// A set of properties, in the order in which they were first set, as Buildbot lists them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Properties(BTreeMap<String, Property>);
+pub struct Properties(IndexMap<String, Property>);
 
 impl Properties {
     /// An empty set.
@@ -68,7 +67,7 @@ impl Properties {
         self.0.extend(other.0.iter().map(|(name, property)| (name.clone(), property.clone())));
     }
 
-    /// By name.
+    /// In the order in which they were first set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property))
     }
@@ -92,7 +91,7 @@ impl FromIterator<(String, Property)> for Properties {
 
 impl IntoIterator for Properties {
     type Item = (String, Property);
-    type IntoIter = std::collections::btree_map::IntoIter<String, Property>;
+    type IntoIter = indexmap::map::IntoIter<String, Property>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

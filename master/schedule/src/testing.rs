@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use muster_bus::Bus;
 use muster_config::snapshot::{
     ChangeFilter, ChangeSourceConfig, CodebaseDefaults, Priority, SchedulerConfig, SchedulerKind, Snapshot,
-    SourceRef, SourceStampSchedulerConfig,
+    SourceRef, SourceStampSchedulerConfig, Values,
 };
 use muster_core::{
     BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SchedulerId, SourceStamp, SourceStampId,
@@ -69,7 +69,7 @@ pub(crate) fn scheduler(class: &str, kind: SchedulerKind) -> SchedulerConfig {
         name: "s".into(),
         class_name: format!("buildbot.schedulers.{class}"),
         builder_names: Renderable::Literal(json!(["a", "b", "nobody"])),
-        properties: BTreeMap::from([("flavour".into(), Renderable::from("x"))]),
+        properties: Values::from([("flavour".into(), Renderable::from("x"))]),
         codebases: BTreeMap::from([(String::new(), CodebaseDefaults::default())]),
         priority: Priority::Default,
         kind,

@@ -9,11 +9,13 @@ mod evaluate;
 mod interpolate;
 mod operators;
 mod percent;
+mod pretty;
 mod pystr;
 mod value;
 
 pub use evaluate::{MAX_DEPTH, render, render_all};
 pub use interpolate::{Interpolation, InterpolationError};
+pub use pretty::pretty;
 pub use pystr::{py_repr, py_str};
 pub use value::{Callable, CallableSource, DecodeError, Operator, Renderable};
 

@@ -91,7 +91,8 @@ impl Data {
             };
             let dialled: Vec<Dialled> = for_session.iter().zip(outcomes).map(dialled).collect();
             let connected = query::workers::by_ids(&tx, &here).await?;
-            let events = connected.iter().map(|worker| event_about(worker, "connected")).collect();
+            let both = |worker| ["connected", "state_updated"].map(|what| event_about(worker, what));
+            let events = connected.iter().flat_map(both).collect();
             Ok::<_, Error>((dialled, events))
         });
         Ok(self.tell(committed.await?))

@@ -18,8 +18,8 @@ use muster_store::{
     workers,
 };
 
-use super::buildsets::request_event_of;
-use crate::{Data, now};
+use super::{buildsets::request_event_of, commit::properties_event};
+use crate::{Data, now, resources};
 
 /// A build to be started, as the distributor decided.
 #[derive(Clone, Debug)]
@@ -177,7 +177,9 @@ async fn start(tx: &Tx, master: MasterId, wanted: &[NewRun]) -> Result<(Vec<Star
     for request in &claimed {
         buildsets::audit(tx, *request).await?;
     }
-    let events = requests.values().map(|request| request_event_of(request, "claimed")).collect();
+    let claims = requests.values().map(|request| request_event_of(request, "claimed"));
+    let set = properties.iter().map(|(build, set)| properties_event(*build, resources::properties(set)));
+    let events = claims.chain(set).collect();
     let started = keys.into_iter().zip(&wanted).zip(builds);
     let started = started.map(|((key, run), (_, number))| Started { key, request: run.request, number });
     Ok((started.collect(), events))

@@ -220,7 +220,7 @@ async fn build_page(tx: &Tx, builder: BuilderLine, number: i64) -> Result<Option
         steps: steps.iter().map(|step| step_line(step, &logs)).collect(),
         sources: origin.map(|set| set.sourcestamps.iter().map(source_line).collect()).unwrap_or_default(),
         responsible: responsible(&changes, &properties),
-        properties: properties.iter().map(property_line).collect(),
+        properties: property_lines(&properties),
         changes,
         newest: recent.first().map_or(number, |build| build.number),
         usual: usual_duration(&recent),
@@ -283,6 +283,12 @@ fn source_line(source: &SourceStamp) -> SourceLine {
         project: source.project.clone(),
         patched: source.patch.is_some(),
     }
+}
+
+fn property_lines(properties: &muster_core::Properties) -> Vec<PropertyLine> {
+    let mut lines: Vec<PropertyLine> = properties.iter().map(property_line).collect();
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    lines
 }
 
 fn property_line((name, property): (&str, &muster_core::Property)) -> PropertyLine {

@@ -30,8 +30,10 @@ pub enum StepEnd {
     Failed,
     /// It was stopped.
     Cancelled,
-    /// The worker is gone, or the step can't be replayed: the build is wanted again. The text says why.
+    /// The step can't be replayed: the build is wanted again. The text says why.
     Retry(String),
+    /// The worker is gone, and the build is wanted again. The text says more.
+    Lost(String),
     /// Something is wrong with the step itself; the text goes to a log.
     Exception(String),
     /// The run must not be touched any more.
@@ -68,6 +70,10 @@ pub struct StepContext<'a> {
     pub(crate) outcome: Option<String>,
     /// The last command was ended for its time or for its lines.
     pub(crate) note: Option<&'static str>,
+    /// The worker went away under it.
+    pub(crate) lost: bool,
+    /// Its name within the build, once it has one.
+    pub(crate) name: String,
     /// Statistics that later effects of the same step look at.
     pub(crate) new_properties: Properties,
 }
@@ -89,6 +95,8 @@ impl<'a> StepContext<'a> {
             summary: None,
             outcome: None,
             note: None,
+            lost: false,
+            name: String::new(),
             new_properties: Properties::new(),
         }
     }
@@ -96,6 +104,11 @@ impl<'a> StepContext<'a> {
     /// The step as it is configured.
     pub fn config(&self) -> &StepConfig {
         self.config
+    }
+
+    /// Its name, which no other step of the build has.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The sourcestamp of a codebase.
@@ -492,6 +505,10 @@ impl<'a> StepContext<'a> {
             StepEnd::Failed => return Ok(Results::Failure),
             StepEnd::Cancelled => return Ok(Results::Cancelled),
             StepEnd::Retry(reason) => (Results::Retry, "interrupt", reason),
+            StepEnd::Lost(reason) => {
+                self.lost = true;
+                (Results::Retry, "cancelled", reason)
+            }
             StepEnd::Exception(reason) => (Results::Exception, "err.text", reason),
         };
         // The journal may be what is wrong, so this log is written past it.

@@ -39,7 +39,7 @@ impl StepContext<'_> {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// When the worker is gone for good (`Retry`), or the run is over here.
+    /// When the worker is gone for good (`Lost`), or the run is over here.
     pub async fn command(&mut self, request: CommandRequest) -> Result<CommandResult, StepEnd> {
         self.follow(request, Transfer::None, None).await
     }
@@ -147,7 +147,7 @@ impl StepContext<'_> {
         };
         match started {
             Ok(news) => Ok(Running { id, row, state, news }),
-            Err(StartError::Gone(gone)) => Err(retry(gone)),
+            Err(StartError::Gone(gone)) => Err(lost(gone)),
             Err(StartError::Order(error)) => Err(refused(&error)),
         }
     }
@@ -186,7 +186,7 @@ impl StepContext<'_> {
     async fn connected(&self) -> Result<BootId, StepEnd> {
         let mut stop = self.core.stop.clone();
         tokio::select! {
-            boot = self.core.slot.wait_connected() => boot.map_err(retry),
+            boot = self.core.slot.wait_connected() => boot.map_err(lost),
             () = ordered(&mut stop) => Err(StepEnd::Cancelled),
             () = self.core.leaving.cancelled() => Err(self.leave()),
         }
@@ -196,7 +196,7 @@ impl StepContext<'_> {
     async fn back(&self, boot: &BootId) -> Result<(), StepEnd> {
         let mut stop = self.core.stop.clone();
         tokio::select! {
-            back = self.core.slot.wait_back(boot) => back.map_err(retry),
+            back = self.core.slot.wait_back(boot) => back.map_err(lost),
             () = ordered(&mut stop) => Err(StepEnd::Cancelled),
             () = self.core.leaving.cancelled() => Err(self.leave()),
         }
@@ -258,7 +258,7 @@ impl StepContext<'_> {
                     slot.interrupt(running.id, &reason);
                     running.state.result.interrupted = true;
                 }
-                gone = &mut gone => return Err(retry(gone)),
+                gone = &mut gone => return Err(lost(gone)),
                 () = leaving.cancelled() => {
                     self.core.recorder.flush().await?;
                     return Err(Halt::Leaving.into());
@@ -272,7 +272,7 @@ impl StepContext<'_> {
         if self.core.leaving.is_cancelled() {
             return Halt::Leaving.into();
         }
-        retry(match self.core.slot.wait_back(&running.state.boot).await {
+        lost(match self.core.slot.wait_back(&running.state.boot).await {
             Ok(()) => Gone::Forgotten,
             Err(gone) => gone,
         })
@@ -371,8 +371,8 @@ fn restore(observer: &mut Option<&mut dyn LineObserver>, state: &CommandState) {
     }
 }
 
-fn retry(gone: Gone) -> StepEnd {
-    StepEnd::Retry(gone.to_string())
+fn lost(gone: Gone) -> StepEnd {
+    StepEnd::Lost(gone.to_string())
 }
 
 fn refused(error: &OrderError) -> StepEnd {

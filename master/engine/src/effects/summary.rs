@@ -89,7 +89,12 @@ pub(crate) fn counts_for_build(policy: &Value, flags: StepFlags, results: Result
 }
 
 /// A finished build.
-pub(crate) fn build(results: Results, stop_reason: Option<&str>, steps: &[String]) -> String {
+pub(crate) fn build(
+    results: Results,
+    connection_lost: bool,
+    stop_reason: Option<&str>,
+    steps: &[String],
+) -> String {
     let mut parts = vec![
         match results {
             Results::Success | Results::Skipped => "build successful",
@@ -98,6 +103,9 @@ pub(crate) fn build(results: Results, stop_reason: Option<&str>, steps: &[String
         }
         .to_owned(),
     ];
+    if connection_lost {
+        parts.push("lost connection".to_owned());
+    }
     parts.extend(stop_reason.filter(|reason| !reason.is_empty()).map(|reason| format!("({reason})")));
     parts.extend_from_slice(steps);
     parts.join(" ")
@@ -117,10 +125,12 @@ mod tests {
         assert_eq!(current(&Value::Null, &Value::Null), "running");
         let step = "'sleep 40' (cancelled)".to_owned();
         assert_eq!(
-            build(Results::Cancelled, Some("because"), &[step]),
+            build(Results::Cancelled, false, Some("because"), &[step]),
             "cancelled (because) 'sleep 40' (cancelled)"
         );
-        assert_eq!(build(Results::Success, None, &[]), "build successful");
+        let step = "'sleep 40' (retry)".to_owned();
+        assert_eq!(build(Results::Retry, true, None, &[step]), "retry lost connection 'sleep 40' (retry)");
+        assert_eq!(build(Results::Success, false, None, &[]), "build successful");
     }
 
     #[test]

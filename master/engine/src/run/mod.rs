@@ -23,6 +23,8 @@ struct Progress {
     stopping: bool,
     /// Nothing is run any more: the worker is gone.
     lost: bool,
+    /// The worker went away under a step.
+    connection_lost: bool,
     stop_reason: Option<String>,
     texts: Vec<String>,
     names: Vec<String>,
@@ -105,9 +107,10 @@ async fn prepare(core: &mut RunCore, progress: &mut Progress) -> Result<(), Halt
             state: "pending".to_owned(),
             at: now,
         });
-        core.recorder.write(RunWrite::BuildState("preparing worker".to_owned()));
-        core.recorder.write(RunWrite::BuildAnnounced);
         core.recorder.write(RunWrite::StepLocksAcquired { step: number, at: now });
+        core.recorder.write(RunWrite::BuildState("starting".to_owned()));
+        core.recorder.write(RunWrite::BuildAnnounced);
+        core.recorder.write(RunWrite::BuildState("preparing worker".to_owned()));
     }
     if row.is_none_or(|row| row.results.is_none()) {
         core.recorder.write(RunWrite::StepFinished {
@@ -175,7 +178,12 @@ async fn finish(mut core: RunCore, mut progress: Progress) -> Result<(), Halt> {
     if let Some(order) = core.stop_order() {
         progress.stop(order);
     }
-    let state = summary::build(progress.results, progress.stop_reason.as_deref(), &progress.texts);
+    let state = summary::build(
+        progress.results,
+        progress.connection_lost,
+        progress.stop_reason.as_deref(),
+        &progress.texts,
+    );
     core.recorder.write(RunWrite::BuildFinished { results: progress.results, state, at: muster_data::now() });
     core.recorder.flush().await?;
     core.releases.send_modify(|count| *count += 1);
@@ -188,6 +196,7 @@ impl Progress {
             results: Results::Success,
             stopping: false,
             lost: false,
+            connection_lost: false,
             stop_reason: None,
             texts: Vec::new(),
             names: Vec::new(),
@@ -213,6 +222,7 @@ impl Progress {
         self.results = self.results.worst(contribution.results);
         self.stopping |= contribution.stop;
         self.lost |= outcome.results == Results::Retry;
+        self.connection_lost |= outcome.lost;
         if outcome.results == Results::Cancelled {
             if let Some(order) = core.stop.newest() {
                 self.stop(order);

@@ -21,6 +21,8 @@ pub(crate) struct StepOutcome {
     pub(crate) results: Results,
     pub(crate) state: String,
     pub(crate) counts_for_build: bool,
+    /// The worker went away under it.
+    pub(crate) lost: bool,
 }
 
 /// A step that had ended before this execution of the run.
@@ -35,6 +37,7 @@ pub(super) fn finished_before(config: &StepConfig, row: &Step) -> StepOutcome {
             config.flags,
             results,
         ),
+        lost: false,
     }
 }
 
@@ -61,6 +64,7 @@ pub(super) async fn run(
         (None, Ok(name)) => name.clone(),
         (None, Err(_)) => unique_name(&config.kind, names),
     };
+    context.name.clone_from(&name);
     if row.is_none() {
         let at = muster_data::now();
         let (step, name) = (number, name.clone());
@@ -74,7 +78,7 @@ pub(super) async fn run(
         Ok(results) => results,
         Err(end) => context.settle(end)?,
     };
-    conclude(context, name, results).await
+    conclude(context, results).await
 }
 
 async fn name_of(context: &mut StepContext<'_>, names: &[String]) -> Result<String, StepEnd> {
@@ -132,7 +136,7 @@ async fn take_locks(context: &mut StepContext<'_>, resumed: bool) -> Result<(), 
 }
 
 /// Writes a step's end down. Its properties reach the build with it.
-async fn conclude(mut context: StepContext<'_>, name: String, results: Results) -> Result<StepOutcome, Halt> {
+async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<StepOutcome, Halt> {
     let config = context.config;
     if let Some(order) = context.stopped().filter(|_| results == Results::Cancelled) {
         let written = context.add_complete_log("cancelled", muster_core::LogKind::Text, &order.reason);
@@ -150,6 +154,7 @@ async fn conclude(mut context: StepContext<'_>, name: String, results: Results) 
     let state = context.core.recorder.concealed(&state).into_owned();
     let policy = literal(&config.update_build_summary_policy);
     let properties = std::mem::take(&mut context.new_properties);
+    let (name, lost) = (std::mem::take(&mut context.name), context.lost);
     let core = context.core;
     for (name, property) in properties {
         core.recorder.write(RunWrite::Property { name, property });
@@ -162,7 +167,7 @@ async fn conclude(mut context: StepContext<'_>, name: String, results: Results) 
         core.releases.send_modify(|count| *count += 1);
     }
     let counts_for_build = summary::counts_for_build(&policy, config.flags, results);
-    Ok(StepOutcome { name, results, state, counts_for_build })
+    Ok(StepOutcome { name, results, state, counts_for_build, lost })
 }
 
 fn config_has_no_locks(config: &StepConfig) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_config::snapshot::{
     BuilderConfig, CollapseSetting, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode,
-    LockSet, Snapshot, SourceRef, StepConfig, WorkerConfig,
+    LockSet, Snapshot, SourceRef, StepConfig, Values, WorkerConfig,
 };
 use muster_core::render::Renderable;
 use serde_json::json;
@@ -28,8 +28,8 @@ fn builder(name: &str, workers: usize, steps: Vec<StepConfig>) -> BuilderConfig 
         can_start_build: None,
         locks: LockSet::default(),
         env: Renderable::try_from(json!({})).unwrap(),
-        properties: BTreeMap::new(),
-        default_properties: BTreeMap::new(),
+        properties: Values::new(),
+        default_properties: Values::new(),
         collapse_requests: CollapseSetting::Off,
         description: None,
         description_format: None,
@@ -53,8 +53,8 @@ fn worker_config(number: usize) -> WorkerConfig {
         max_builds: Some(2),
         notify_on_missing: Vec::new(),
         missing_timeout: 0.0,
-        properties: BTreeMap::new(),
-        default_properties: BTreeMap::new(),
+        properties: Values::new(),
+        default_properties: Values::new(),
         locks: LockSet::default(),
         machine_name: None,
         keepalive_interval: 3600.0,

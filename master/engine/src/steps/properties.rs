@@ -2,7 +2,7 @@
 
 use muster_core::{
     LogKind, Results,
-    render::{py_repr, py_str},
+    render::{pretty, py_repr},
 };
 use muster_session::{
     Command,
@@ -19,7 +19,7 @@ const VARIABLE_TIMEOUT: f64 = 60.0;
 pub(super) async fn set_property(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
     let name = context.required_text("property").await?;
     let value = context.arg("value").await?;
-    let source = own_name(context).await?;
+    let source = context.name().to_owned();
     context.set_property(&name, value, &source)?;
     Ok(Results::Success)
 }
@@ -28,16 +28,11 @@ pub(super) async fn set_property(context: &mut StepContext<'_>) -> Result<Result
 pub(super) async fn set_properties(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
     let properties: Map<String, Value> =
         context.typed("properties", "a dictionary").await?.unwrap_or_default();
-    let source = own_name(context).await?;
+    let source = context.name().to_owned();
     for (name, value) in properties {
         context.set_property(&name, value, &source)?;
     }
     Ok(Results::Success)
-}
-
-async fn own_name(context: &mut StepContext<'_>) -> Result<String, StepEnd> {
-    let name = context.config().name.clone();
-    Ok(py_str(&context.render(&name).await?))
 }
 
 /// `Assert`
@@ -49,7 +44,7 @@ pub(super) async fn assert(context: &mut StepContext<'_>) -> Result<Results, Ste
 /// `LogRenderable`
 pub(super) async fn log_renderable(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
     let content = context.arg("content").await?;
-    context.add_complete_log("Output", LogKind::Text, &py_repr(&content))?;
+    context.add_complete_log("Output", LogKind::Text, &pretty(&content))?;
     Ok(Results::Success)
 }
 

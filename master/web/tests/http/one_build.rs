@@ -59,28 +59,66 @@ async fn a_build_tells_what_buildbots_told() {
         gateway: None,
         info: Default::default(),
     };
-    server.data.workers_dial(MasterId(1), &[dial]).await.unwrap();
     let mut socket = connect(&server).await;
     for parts in 2..=7 {
         let path = vec!["*"; parts].join("/");
         ask(&mut socket, json!({"cmd": "startConsuming", "path": path, "_id": parts})).await;
     }
+    server.data.workers_dial(MasterId(1), &[dial]).await.unwrap();
+    for name in ["workers/2/connected", "workers/2/state_updated"] {
+        let frame = next(&mut socket).await;
+        assert_eq!((&frame["k"], &frame["m"]["workerid"]), (&json!(name), &json!(2)));
+    }
     build_once(&server).await;
     let mut told = Shapes::new();
+    let mut course = Vec::new();
     loop {
         let frame = next(&mut socket).await;
         add(&mut told, &frame);
         let name = frame["k"].as_str().unwrap();
+        course.extend(step_of_the_course(name, &frame["m"]));
         if name.starts_with("buildsets/") && name.ends_with("/complete") && name.split('/').count() == 3 {
             break;
         }
     }
+    assert_eq!(course, COURSE);
     let recorded = recorded();
     for (name, shapes) in &told {
         assert_eq!(Some(shapes), recorded.get(name), "{name}");
     }
     let missing: Vec<&String> = recorded.keys().filter(|name| !told.contains_key(*name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The course of the build under its own name, with the state and the result at each moment; without logs.
+const COURSE: &[&str] = &[
+    "properties/update buildnumber",
+    "step new pending",
+    "step started pending",
+    "step updated pending",
+    "update compiling",
+    "new compiling",
+    "step updated pending",
+    "properties/update greeting, farewell",
+    "step updated compiled",
+    "step finished compiled 0",
+    "update build successful",
+    "finished build successful 0",
+];
+
+/// The line of an event in [`COURSE`].
+fn step_of_the_course(name: &str, event: &Value) -> Option<String> {
+    let mut parts = name.strip_prefix("builds/")?.split('/').skip(1);
+    let what = match parts.next()? {
+        "steps" => format!("step {}", parts.nth(1)?),
+        "properties" => {
+            let names: Vec<&str> = event.as_object()?.keys().map(String::as_str).collect();
+            return Some(format!("properties/update {}", names.join(", ")));
+        }
+        what => what.to_owned(),
+    };
+    let results = event["results"].as_i64().map(|results| format!(" {results}")).unwrap_or_default();
+    Some(format!("{what} {}{results}", event["state_string"].as_str()?))
 }
 
 /// A build with one step, through the update methods that an engine uses.
@@ -107,19 +145,16 @@ async fn build_once(server: &Server) {
     let url = StepUrl { name: "more".to_owned(), url: "https://example.org/".to_owned() };
     let property = Property(json!("hello"), "test".to_owned());
     let writes = [
-        RunWrite::StepStarted {
-            step: 0,
-            name: "compile".to_owned(),
-            state: "compiling".to_owned(),
-            at: now(),
-        },
+        RunWrite::StepStarted { step: 0, name: "compile".to_owned(), state: "pending".to_owned(), at: now() },
+        RunWrite::StepLocksAcquired { step: 0, at: now() },
         RunWrite::BuildState("compiling".to_owned()),
         RunWrite::BuildAnnounced,
-        RunWrite::Property { name: "greeting".to_owned(), property },
         RunWrite::StepUrl { step: 0, url },
         RunWrite::LogAdded { step: 0, slug: stdio(), name: stdio(), kind: LogKind::Stdio },
         RunWrite::LogAppended { step: 0, slug: stdio(), chunks: make("oone\notwo\n", Compression::Gz) },
         RunWrite::LogFinished { step: 0, slug: stdio() },
+        RunWrite::Property { name: "greeting".to_owned(), property: property.clone() },
+        RunWrite::Property { name: "farewell".to_owned(), property },
         RunWrite::StepFinished {
             step: 0,
             results: Results::Success,

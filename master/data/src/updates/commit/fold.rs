@@ -12,7 +12,7 @@ use muster_store::{
     runs::{self, JournalRow},
     steps::{self, Placed},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     RunPart, RunWrite,
@@ -55,7 +55,8 @@ enum Told<'a> {
     Build(Box<Build>, &'static str),
     Step(StepKey, Box<Step>, &'static str),
     Log(LogKey, Box<Log>, &'static str),
-    Property(BuildId, &'a str, &'a Property),
+    /// Those that one step set, or that were set at once.
+    Properties(BuildId, Vec<(&'a str, &'a Property)>),
     /// What follows from the end with this number.
     End(usize),
 }
@@ -169,7 +170,10 @@ impl<'a> Fold<'a> {
             }
             RunWrite::Property { name, property } => {
                 self.properties.push((build, name, property));
-                self.told.push(Told::Property(build, name, property));
+                match self.told.last_mut() {
+                    Some(Told::Properties(same, told)) if *same == build => told.push((name, property)),
+                    _ => self.told.push(Told::Properties(build, vec![(name, property)])),
+                }
             }
             RunWrite::Journal(row) => {
                 self.journal.insert((build, row.step, row.ordinal), row);
@@ -178,12 +182,12 @@ impl<'a> Fold<'a> {
                 let row = self.build(build)?;
                 // A stranger may have finished it (a Python master's housekeeping): then its word stands.
                 if row.row.results.is_none() {
-                    let row = row.change();
-                    row.results = Some(*results);
-                    row.complete_at = Some(*at);
-                    row.state_string.clone_from(state);
+                    // People are told the last words first, then the end.
+                    row.change().state_string.clone_from(state);
+                    self.tell_build(build, "update")?;
+                    let row = self.build(build)?.change();
+                    (row.results, row.complete_at) = (Some(*results), Some(*at));
                 }
-                self.tell_build(build, "update")?;
                 self.tell_build(build, "finished")?;
                 self.told.push(Told::End(self.ends.len()));
                 let (owner, request) = (part.run.owner, part.request);
@@ -223,7 +227,7 @@ impl<'a> Fold<'a> {
             }
             RunWrite::StepLocksAcquired { step, at } => {
                 self.step((build, *step))?.change().locks_acquired_at = Some(*at);
-                Ok(())
+                self.tell_step((build, *step), "updated")
             }
             RunWrite::StepState { step, state } => {
                 self.step((build, *step))?.change().state_string.clone_from(state);
@@ -247,9 +251,10 @@ impl<'a> Fold<'a> {
                 }
                 let row = self.step(key)?;
                 if row.row.results.is_none() {
-                    let row = row.change();
+                    row.change().state_string.clone_from(state);
+                    self.tell_step(key, "updated")?;
+                    let row = self.step(key)?.change();
                     (row.results, row.complete_at, row.hidden) = (Some(*results), Some(*at), *hidden);
-                    row.state_string.clone_from(state);
                 }
                 self.journal.retain(|(of, number, _), _| (*of, *number) != key);
                 self.ended_steps.push(key);
@@ -428,12 +433,11 @@ impl<'a> Fold<'a> {
                     }
                     events.push(log_event(&log, what));
                 }
-                Told::Property(build, name, property) => {
-                    let payload = Map::from_iter([(name.to_owned(), serde_json::json!(property))]);
-                    events.push(Event::new(
-                        [format!("builds/{build}/properties/update")],
-                        Value::Object(payload),
-                    ));
+                Told::Properties(build, properties) => {
+                    let pair =
+                        |(name, property): (&str, &Property)| (name.to_owned(), serde_json::json!(property));
+                    let payload = Value::Object(properties.into_iter().map(pair).collect());
+                    events.push(properties_event(build, payload));
                 }
                 Told::End(index) => events.append(&mut of_ends[index]),
             }
@@ -464,6 +468,11 @@ fn is_about_build(write: &RunWrite) -> bool {
             | RunWrite::LocksDuration(_)
             | RunWrite::BuildFinished { .. }
     )
+}
+
+/// That properties of a build were set, with these.
+pub(in crate::updates) fn properties_event(build: BuildId, set: Value) -> Event {
+    Event::new([format!("builds/{build}/properties/update")], set)
 }
 
 fn build_event(build: &Build, what: &str) -> Event {

@@ -15,6 +15,7 @@ use muster_store::{
 };
 
 use self::fold::Fold;
+pub(super) use self::fold::properties_event;
 use super::RunWrite;
 use crate::Data;
 

@@ -260,6 +260,7 @@ impl World {
         }
         let mut context = StepContext::new(&mut core, STEP, step, journal);
         context.journal.death = death;
+        context.name = "step".to_owned();
         let ended = super::run(&mut context).await;
         if context.journal.is_dead() {
             context.core.recorder.flush().await.unwrap();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_config::snapshot::{CollapseSetting, DbConfig, LogEncoding, MqConfig, Snapshot, WwwConfig};
+use muster_config::snapshot::{
+    CollapseSetting, DbConfig, LogEncoding, MqConfig, Snapshot, Values, WwwConfig,
+};
 use muster_core::render::Renderable;
 
 pub(crate) fn empty() -> Snapshot {
@@ -11,7 +13,7 @@ pub(crate) fn empty() -> Snapshot {
         title: String::new(),
         title_url: String::new(),
         buildbot_url: "http://localhost/".into(),
-        properties: BTreeMap::new(),
+        properties: Values::new(),
         multi_master: false,
         db: DbConfig { db_url: Renderable::NONE },
         mq: MqConfig::Simple,

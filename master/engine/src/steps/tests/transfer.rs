@@ -182,7 +182,7 @@ async fn values_become_properties() {
         step("SetProperties", json!({"properties": {"a": 1, "b": {"$r": "property", "name": "branch"}}}));
     let ended = world.run(&config).await;
     assert_eq!((ended.property("a"), ended.property("b")), (&json!(1), &json!("main")));
-    assert_eq!(ended.properties.get_with_source("a").unwrap().source(), "the step");
+    assert_eq!(ended.properties.get_with_source("a").unwrap().source(), "step");
     let world = World::new(always(vec![])).await;
     let ended = world.run(&step("LogRenderable", json!({"content": ["a", 1, null]}))).await;
     assert_eq!(ended.log("Output"), "['a', 1, None]\n");
