@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    BuildId, BuilderId, BuildsetId, ChangeId, ChangeSourceId, LogId, MasterId, ProjectId, Properties,
-    RequestId, Results, SchedulerId, SourceStampId, StepId, Timestamp, WorkerId,
+    BranchId, BuildId, BuilderId, BuildsetId, ChangeId, ChangeSourceId, CodebaseId, CommitId, LogId,
+    MasterId, ProjectId, Properties, RequestId, Results, SchedulerId, SourceStampId, StepId, TestResultSetId,
+    Timestamp, WorkerId,
 };
 
 /// A master process that runs or once ran.
@@ -260,4 +261,81 @@ pub struct Project {
     pub description: Option<String>,
     pub description_format: Option<String>,
     pub description_html: Option<String>,
+}
+
+/// A codebase of a project, whose commits a poller records.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Codebase {
+    pub id: CodebaseId,
+    pub project: ProjectId,
+    pub name: String,
+    pub slug: String,
+}
+
+/// A recorded commit of a codebase.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Commit {
+    pub id: CommitId,
+    pub codebase: CodebaseId,
+    pub author: String,
+    pub committer: Option<String>,
+    pub comments: String,
+    pub when: Timestamp,
+    pub revision: String,
+    pub parent: Option<CommitId>,
+}
+
+/// A branch of a codebase, as it was last seen.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Branch {
+    pub id: BranchId,
+    pub codebase: CodebaseId,
+    pub name: String,
+    pub commit: Option<CommitId>,
+    pub last_timestamp: Timestamp,
+}
+
+/// Data that a step has stored with its build, without the bytes.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct BuildData {
+    pub build: BuildId,
+    pub name: String,
+    /// Bytes of the value.
+    pub length: i64,
+    pub source: String,
+}
+
+/// Results of one kind that a step has found.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TestResultSet {
+    pub id: TestResultSetId,
+    pub builder: BuilderId,
+    pub build: BuildId,
+    pub step: StepId,
+    pub description: Option<String>,
+    pub category: String,
+    pub value_unit: String,
+    pub tests_passed: Option<i64>,
+    pub tests_failed: Option<i64>,
+    pub complete: bool,
+}
+
+/// One result of a test.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TestResult {
+    pub id: i64,
+    pub builder: BuilderId,
+    pub set: TestResultSetId,
+    pub test_name: Option<String>,
+    pub code_path: Option<String>,
+    pub line: Option<i64>,
+    /// Nanoseconds that it took.
+    pub duration_ns: Option<i64>,
+    pub value: String,
 }

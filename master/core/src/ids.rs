@@ -44,6 +44,14 @@ ids! {
     LogId;
     /// A row of `projects`.
     ProjectId;
+    /// A row of `codebases`.
+    CodebaseId;
+    /// A row of `codebase_commits`.
+    CommitId;
+    /// A row of `codebase_branches`.
+    BranchId;
+    /// A row of `test_result_sets`.
+    TestResultSetId;
 }
 
 /// A number that grows each time a thing changes its owner; a write under an old epoch changes no row.

@@ -1,8 +1,9 @@
 //! The shapes of REST and of events (`compat/www-api.md` A.4): one function for each resource.
 
 use muster_core::{
-    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, Log, Master, Patch, Project, Properties,
-    Results, Scheduler, SourceStamp, Step, Timestamp, Worker,
+    Branch, Build, BuildData, BuildRequest, Builder, Buildset, Change, ChangeSource, Codebase, Commit, Log,
+    Master, Patch, Project, Properties, Results, Scheduler, SourceStamp, Step, TestResult, TestResultSet,
+    Timestamp, Worker,
 };
 use serde_json::{Map, Value, json};
 
@@ -215,6 +216,82 @@ pub fn project(project: &Project, active: Option<bool>) -> Value {
         "description": project.description,
         "description_format": project.description_format,
         "description_html": project.description_html,
+    })
+}
+
+/// A codebase of a project.
+pub fn codebase(codebase: &Codebase) -> Value {
+    json!({
+        "codebaseid": codebase.id.0,
+        "projectid": codebase.project.0,
+        "name": codebase.name,
+        "slug": codebase.slug,
+    })
+}
+
+/// A commit of a codebase.
+pub fn commit(commit: &Commit) -> Value {
+    json!({
+        "commitid": commit.id.0,
+        "codebaseid": commit.codebase.0,
+        "author": commit.author,
+        "committer": commit.committer,
+        "comments": commit.comments,
+        "when_timestamp": commit.when.0,
+        "revision": commit.revision,
+        "parent_commitid": commit.parent.map(|parent| parent.0),
+    })
+}
+
+/// A branch of a codebase.
+pub fn branch(branch: &Branch) -> Value {
+    json!({
+        "branchid": branch.id.0,
+        "codebaseid": branch.codebase.0,
+        "name": branch.name,
+        "commitid": branch.commit.map(|commit| commit.0),
+        "last_timestamp": branch.last_timestamp.0,
+    })
+}
+
+/// Data of a build; REST shows its value at a path of its own only.
+pub fn build_data(data: &BuildData) -> Value {
+    json!({
+        "buildid": data.build.0,
+        "name": data.name,
+        "length": data.length,
+        "value": null,
+        "source": data.source,
+    })
+}
+
+/// A set of test results.
+pub fn test_result_set(set: &TestResultSet) -> Value {
+    json!({
+        "test_result_setid": set.id.0,
+        "builderid": set.builder.0,
+        "buildid": set.build.0,
+        "stepid": set.step.0,
+        "description": set.description,
+        "category": set.category,
+        "value_unit": set.value_unit,
+        "tests_passed": set.tests_passed,
+        "tests_failed": set.tests_failed,
+        "complete": set.complete,
+    })
+}
+
+/// The result of a test.
+pub fn test_result(result: &TestResult) -> Value {
+    json!({
+        "test_resultid": result.id,
+        "builderid": result.builder.0,
+        "test_result_setid": result.set.0,
+        "test_name": result.test_name,
+        "test_code_path": result.code_path,
+        "line": result.line,
+        "duration_ns": result.duration_ns,
+        "value": result.value,
     })
 }
 

@@ -53,6 +53,10 @@ value_from! {
     muster_core::StepId, v => Value::Int(v.0);
     muster_core::LogId, v => Value::Int(v.0);
     muster_core::ProjectId, v => Value::Int(v.0);
+    muster_core::CodebaseId, v => Value::Int(v.0);
+    muster_core::CommitId, v => Value::Int(v.0);
+    muster_core::BranchId, v => Value::Int(v.0);
+    muster_core::TestResultSetId, v => Value::Int(v.0);
 }
 
 impl<T> From<Option<T>> for Value

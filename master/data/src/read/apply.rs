@@ -49,6 +49,11 @@ impl Plan {
         Plan { select, rest: None }
     }
 
+    /// Whether the database makes the page.
+    pub(super) fn is_page(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// The page of what `select` found. Its total is the page's length where the database made the page.
     pub(super) fn finish(&self, items: Vec<Value>) -> Result<Page, Error> {
         check_length(items.len())?;

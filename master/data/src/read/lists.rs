@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Args, Error, Page, Resource, ResultSpec, Scope,
     apply::{Plan, check_length, in_memory},
+    codebases,
 };
 use crate::resources;
 
@@ -44,6 +45,12 @@ pub(super) async fn read(
         }
         Resource::Property => raw_properties(tx, args, spec).await,
         Resource::Project => projects(tx, spec).await,
+        Resource::Codebase => codebases::codebases(tx, spec).await,
+        Resource::Branch => codebases::branches(tx, args, spec).await,
+        Resource::Commit => codebases::commits(tx, args, spec).await,
+        Resource::BuildData => codebases::build_data(tx, &scope, spec).await,
+        Resource::TestResult => codebases::test_results(tx, args, spec).await,
+        Resource::TestResultSet => codebases::test_result_sets(tx, &scope, args, spec).await,
         other => {
             let items = small_list(tx, other, &scope, args).await?;
             check_length(items.len())?;
@@ -61,7 +68,7 @@ fn all_by(table: &Table, field: &str) -> Select {
 }
 
 /// Narrows to rows with this value; a table without the column has no such rows to narrow.
-fn with(select: Select, table: &Table, field: &str, value: i64) -> Select {
+pub(super) fn with(select: Select, table: &Table, field: &str, value: i64) -> Select {
     match table.column(field) {
         Some(column) => select.and(column, Op::Eq, vec![value.into()]),
         None => select,
@@ -153,7 +160,13 @@ async fn sourcestamps(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, E
     }
     let plan = Plan::new(&query::sourcestamps::TABLE, spec);
     let found = query::sourcestamps::list(tx, &plan.select).await?;
-    plan.finish(found.iter().map(resources::sourcestamp).collect())
+    let mut page = plan.finish(found.iter().map(resources::sourcestamp).collect())?;
+    if plan.is_page() {
+        // Buildbot reads them all, and counts them before it takes the page out.
+        page.total =
+            usize::try_from(query::sourcestamps::count(tx, &plan.select).await?).unwrap_or(page.total);
+    }
+    Ok(page)
 }
 
 /// `name`, `source` and the value as JSON text: that is how Buildbot lists properties.

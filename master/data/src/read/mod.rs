@@ -1,6 +1,7 @@
 //! Reading by path: what REST, WebSocket clients and pages see.
 
 mod apply;
+mod codebases;
 mod lists;
 mod logs;
 mod paths;
@@ -20,6 +21,9 @@ use scope::Scope;
 pub use spec::{Filter, Order, ResultSpec};
 
 use crate::Data;
+
+/// Most bytes of a build's data in one reply, which is held in memory as a whole.
+pub const MAX_BUILD_DATA: i64 = 64 << 20;
 
 /// Why nothing could be read.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,17 @@ pub enum Found {
         /// Whether a browser stores it instead of showing it.
         attachment: bool,
     },
+    /// The data of a build, to be stored.
+    Data(DataBytes),
+}
+
+/// Bytes that a step has stored with its build.
+#[derive(Debug)]
+pub struct DataBytes {
+    /// Under which name.
+    pub name: String,
+    /// They.
+    pub bytes: Vec<u8>,
 }
 
 /// The force schedulers, which the configuration knows and the database doesn't.
@@ -138,10 +153,32 @@ impl Data {
                 let [item] = item;
                 Ok(Found::Single { plural: schema.plural, item })
             }
+            Kind::Raw { .. } if endpoint.resource == Resource::BuildData => {
+                Ok(Found::Data(self.build_data(args).await?.ok_or_else(missing)?))
+            }
             Kind::Raw { attachment } => {
                 let text = LogText::open(self, args).await?.ok_or_else(missing)?;
                 Ok(Found::Log { text, attachment })
             }
+        }
+    }
+
+    /// The bytes of the build's data that a path names.
+    async fn build_data(&self, args: &Args) -> Result<Option<DataBytes>, Error> {
+        let Some(name) = args.text("name") else { return Ok(None) };
+        let read = self.db().read("rest_build_data", |tx| async move {
+            let Some(build) = Scope::new(&tx, args).build().await? else { return Ok(None) };
+            let Some(data) = query::build_data::by_name(&tx, build, name).await? else { return Ok(None) };
+            let bytes = query::build_data::value(&tx, build, name, MAX_BUILD_DATA).await?;
+            Ok::<_, muster_store::Error>(Some((data.length, bytes)))
+        });
+        match read.await? {
+            Some((_, Some(bytes))) => Ok(Some(DataBytes { name: name.to_owned(), bytes })),
+            Some((length, None)) => Err(Error::BadRequest(format!(
+                "the data has {length} bytes, and no more than {} MiB are sent",
+                MAX_BUILD_DATA >> 20
+            ))),
+            None => Ok(None),
         }
     }
 

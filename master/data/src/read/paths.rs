@@ -1,8 +1,9 @@
 //! Paths below `/api/v2` and what they name (`compat/www-api.md` A.2, A.3).
 
 use Resource::{
-    Build, BuildRequest, Builder, Buildset, Change, ChangeSource, ForceScheduler, Log, LogChunk, Master,
-    Project, Properties, Property, RootLink, Scheduler, SourceStamp, Spec, Step, Worker,
+    Branch, Build, BuildData, BuildRequest, Builder, Buildset, Change, ChangeSource, Codebase, Commit,
+    CommitGraph, ForceScheduler, Log, LogChunk, Master, Project, Properties, Property, RootLink, Scheduler,
+    SourceStamp, Spec, Step, TestResult, TestResultSet, Worker,
 };
 
 use super::{
@@ -15,12 +16,17 @@ use super::{
 #[allow(missing_docs)]
 pub enum Resource {
     Property,
+    Branch,
     Build,
+    BuildData,
     Builder,
     BuildRequest,
     Buildset,
     Change,
     ChangeSource,
+    Codebase,
+    Commit,
+    CommitGraph,
     ForceScheduler,
     Log,
     LogChunk,
@@ -32,6 +38,8 @@ pub enum Resource {
     SourceStamp,
     Spec,
     Step,
+    TestResult,
+    TestResultSet,
     Worker,
 }
 
@@ -40,12 +48,17 @@ impl Resource {
     pub fn schema(self) -> &'static Type {
         match self {
             Property => &types::PROPERTY,
+            Branch => &types::BRANCH,
             Build => &types::BUILD,
+            BuildData => &types::BUILD_DATA,
             Builder => &types::BUILDER,
             BuildRequest => &types::BUILDREQUEST,
             Buildset => &types::BUILDSET,
             Change => &types::CHANGE,
             ChangeSource => &types::CHANGESOURCE,
+            Codebase => &types::CODEBASE,
+            Commit => &types::COMMIT,
+            CommitGraph => &types::COMMIT_GRAPH,
             ForceScheduler => &types::FORCESCHEDULER,
             Log => &types::LOG,
             LogChunk => &types::LOGCHUNK,
@@ -57,6 +70,8 @@ impl Resource {
             SourceStamp => &types::SOURCESTAMP,
             Spec => &types::SPEC,
             Step => &types::STEP,
+            TestResult => &types::TEST_RESULT,
+            TestResultSet => &types::TEST_RESULT_SET,
             Worker => &types::WORKER,
         }
     }
@@ -69,7 +84,7 @@ pub enum Kind {
     List,
     /// One thing, in a list of one.
     Single,
-    /// The text of a log itself; `attachment` asks the browser to store it.
+    /// The text of a log or a build's data itself; `attachment` asks the browser to store it.
     Raw {
         /// Whether a browser stores it instead of showing it.
         attachment: bool,
@@ -115,6 +130,10 @@ const fn raw(pattern: &'static str) -> Endpoint {
     Endpoint { pattern, resource: LogChunk, kind: Kind::Raw { attachment: true } }
 }
 
+const fn raw_data(pattern: &'static str) -> Endpoint {
+    Endpoint { pattern, resource: BuildData, kind: Kind::Raw { attachment: true } }
+}
+
 const fn raw_inline(pattern: &'static str) -> Endpoint {
     Endpoint { pattern, resource: LogChunk, kind: Kind::Raw { attachment: false } }
 }
@@ -124,6 +143,8 @@ pub static ENDPOINTS: &[Endpoint] = &[
     list("builds/n:buildid/property_list", Property),
     list("buildsets/n:bsid/properties_list", Property),
     list("changes/n:changeid/properties_list", Property),
+    single("branches/n:branchid", Branch),
+    list("codebases/n:codebaseid/branches", Branch),
     list("builds", Build),
     single("builds/n:buildid", Build),
     list("builders/n:builderid/builds", Build),
@@ -134,6 +155,15 @@ pub static ENDPOINTS: &[Endpoint] = &[
     list("workers/n:workerid/builds", Build),
     single("builders/n:builderid/builds/n:build_number", Build),
     single("builders/s:buildername/builds/n:build_number", Build),
+    list("builds/n:buildid/data", BuildData),
+    single("builds/n:buildid/data/i:name", BuildData),
+    list("builders/n:builderid/builds/n:build_number/data", BuildData),
+    list("builders/s:buildername/builds/n:build_number/data", BuildData),
+    raw_data("builds/n:buildid/data/i:name/value"),
+    single("builders/n:builderid/builds/n:build_number/data/i:name", BuildData),
+    single("builders/s:buildername/builds/n:build_number/data/i:name", BuildData),
+    raw_data("builders/n:builderid/builds/n:build_number/data/i:name/value"),
+    raw_data("builders/s:buildername/builds/n:build_number/data/i:name/value"),
     list("builders", Builder),
     single("builders/n:builderid", Builder),
     single("builders/s:buildername", Builder),
@@ -155,6 +185,13 @@ pub static ENDPOINTS: &[Endpoint] = &[
     single("changesources/n:changesourceid", ChangeSource),
     list("masters/n:masterid/changesources", ChangeSource),
     single("masters/n:masterid/changesources/n:changesourceid", ChangeSource),
+    list("codebases", Codebase),
+    single("codebases/n:codebaseid", Codebase),
+    single("projects/n:projectid/codebases/i:codebasename", Codebase),
+    single("commits/n:commitid", Commit),
+    list("codebases/n:codebaseid/commits", Commit),
+    single("codebases/n:codebaseid/commits_by_revision/s:revision", Commit),
+    single("codebases/n:codebaseid/commit_range/n:commitid1/n:commitid2/commits_common_parent", CommitGraph),
     list("forceschedulers", ForceScheduler),
     single("forceschedulers/i:schedulername", ForceScheduler),
     list("builders/:builderid/forceschedulers", ForceScheduler),
@@ -224,6 +261,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
     single("builders/n:builderid/builds/n:build_number/steps/n:step_number", Step),
     single("builders/s:buildername/builds/n:build_number/steps/i:step_name", Step),
     single("builders/s:buildername/builds/n:build_number/steps/n:step_number", Step),
+    list("test_result_sets/n:test_result_setid/results", TestResult),
+    list("test_result_sets", TestResultSet),
+    single("test_result_sets/n:test_result_setid", TestResultSet),
+    list("builders/n:builderid/test_result_sets", TestResultSet),
+    list("builders/s:buildername/test_result_sets", TestResultSet),
+    list("builds/n:buildid/test_result_sets", TestResultSet),
+    list("steps/n:stepid/test_result_sets", TestResultSet),
+    list("codebases/n:codebaseid/commit_range/n:commitid1/n:commitid2/test_result_sets", TestResultSet),
     list("workers", Worker),
     single("workers/i:name", Worker),
     single("workers/n:workerid", Worker),

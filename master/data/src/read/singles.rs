@@ -10,7 +10,7 @@ use muster_store::{
 use serde_json::{Value, json};
 
 use super::{
-    Args, Error, Resource, ResultSpec, Scope,
+    Args, Error, Resource, ResultSpec, Scope, codebases,
     lists::{wanted_properties, worker_within},
 };
 use crate::resources;
@@ -27,6 +27,12 @@ pub(super) async fn read(
     let found = match resource {
         Resource::Build => return build(tx, &scope, spec).await,
         Resource::BuildRequest => return request(tx, RequestId(id("buildrequestid")), spec).await,
+        Resource::Codebase => codebases::codebase(tx, args).await?,
+        Resource::Branch => codebases::branch(tx, args).await?,
+        Resource::Commit => codebases::commit(tx, args).await?,
+        Resource::CommitGraph => codebases::commit_graph(tx, args).await?,
+        Resource::BuildData => codebases::data_of_build(tx, &scope, args).await?,
+        Resource::TestResultSet => codebases::test_result_set(tx, args).await?,
         Resource::Properties => return Ok(Some(properties(tx, &scope, args).await?)),
         Resource::Builder => builder(tx, &scope).await?,
         Resource::Master => master(tx, &scope).await?,
@@ -65,6 +71,7 @@ pub(super) async fn read(
         Resource::Property
         | Resource::ForceScheduler
         | Resource::LogChunk
+        | Resource::TestResult
         | Resource::RootLink
         | Resource::Spec => None,
     };

@@ -291,4 +291,61 @@ types! {
         optional("description_format", Text),
         optional("description_html", Text),
     ];
+    CODEBASE = "codebase", "codebases": [
+        field("codebaseid", Int),
+        field("projectid", Int),
+        field("name", Identifier),
+        field("slug", Identifier),
+    ];
+    COMMIT = "commit", "commits": [
+        field("commitid", Int),
+        field("codebaseid", Int),
+        field("author", Text),
+        optional("committer", Text),
+        field("comments", Text),
+        field("when_timestamp", Int),
+        field("revision", Text),
+        optional("parent_commitid", Int),
+    ];
+    COMMIT_GRAPH = "commit_graph", "commit_graphs": [
+        field("common", Int),
+        field("to1", List(&Int)),
+        field("to2", List(&Int)),
+    ];
+    BRANCH = "branch", "branches": [
+        field("branchid", Int),
+        field("codebaseid", Int),
+        field("name", Text),
+        field("commitid", Int),
+        field("last_timestamp", Int),
+    ];
+    BUILD_DATA = "build_data", "build_data": [
+        field("buildid", Int),
+        field("name", Text),
+        field("length", Int),
+        optional("value", Binary),
+        field("source", Text),
+    ];
+    TEST_RESULT_SET = "test_result_set", "test_result_sets": [
+        field("test_result_setid", Int),
+        field("builderid", Int),
+        field("buildid", Int),
+        field("stepid", Int),
+        optional("description", Text),
+        field("category", Text),
+        field("value_unit", Text),
+        optional("tests_passed", Int),
+        optional("tests_failed", Int),
+        field("complete", Bool),
+    ];
+    TEST_RESULT = "test_result", "test_results": [
+        field("test_resultid", Int),
+        field("builderid", Int),
+        field("test_result_setid", Int),
+        optional("test_name", Text),
+        optional("test_code_path", Text),
+        optional("line", Int),
+        optional("duration_ns", Int),
+        field("value", Text),
+    ];
 }

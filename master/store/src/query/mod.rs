@@ -3,10 +3,14 @@
 //! Each module has `by_id`, `list` and the [`Table`] that says what its list can be filtered and ordered by. What
 //! lies in tables beside (tags, files, masters …) is read for a whole list at once, not row by row.
 
+pub mod branches;
+pub mod build_data;
 pub mod builders;
 pub mod builds;
 pub mod buildsets;
 pub mod changes;
+pub mod codebases;
+pub mod commits;
 pub mod log_content;
 pub mod logs;
 pub mod masters;
@@ -16,6 +20,7 @@ pub mod requests;
 mod select;
 pub mod sourcestamps;
 pub mod steps;
+pub mod test_results;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -35,6 +40,12 @@ pub async fn ping(tx: &Tx) -> Result<()> {
 async fn rows(tx: &Tx, table: &Table, select: &Select) -> Result<Vec<Row>> {
     let (text, params) = select.build(table);
     tx.query(&text, params).await
+}
+
+/// How many rows `select` names, whatever page of them it wants.
+async fn count(tx: &Tx, table: &Table, select: &Select) -> Result<i64> {
+    let (text, params) = select.counting(table);
+    tx.query(&text, params).await?.first().map_or(Ok(0), |row| row.int(0))
 }
 
 /// Rows of a statement with `(??)` for ids, grouped by their first column; the order of the statement is kept.

@@ -132,8 +132,28 @@ impl Select {
         self
     }
 
+    /// The statement that counts what is named in `table`, page or not, and its parameters.
+    pub(super) fn counting(&self, table: &Table) -> (String, Vec<Value>) {
+        let (named, params) = self.named(table);
+        let from = named.find(" FROM ").map_or("", |start| &named[start..]);
+        (format!("SELECT COUNT(*){from}"), params)
+    }
+
     /// The statement over `table` and its parameters.
     pub(super) fn build(&self, table: &Table) -> (String, Vec<Value>) {
+        let (mut text, mut params) = self.named(table);
+        text += " ORDER BY ";
+        text += &self.order_text(table.key);
+        if self.limit.is_some() || self.offset > 0 {
+            text += " LIMIT ? OFFSET ?";
+            params.push(Value::Int(self.limit.unwrap_or(i64::MAX)));
+            params.push(Value::Int(self.offset));
+        }
+        (text, params)
+    }
+
+    /// The statement with its conditions, in no order.
+    fn named(&self, table: &Table) -> (String, Vec<Value>) {
         let mut params = Vec::new();
         let mut conditions: Vec<String> = Vec::new();
         for (text, values) in &self.fixed {
@@ -148,13 +168,6 @@ impl Select {
         if !conditions.is_empty() {
             text += " WHERE ";
             text += &conditions.join(" AND ");
-        }
-        text += " ORDER BY ";
-        text += &self.order_text(table.key);
-        if self.limit.is_some() || self.offset > 0 {
-            text += " LIMIT ? OFFSET ?";
-            params.push(Value::Int(self.limit.unwrap_or(i64::MAX)));
-            params.push(Value::Int(self.offset));
         }
         (text, params)
     }
@@ -242,6 +255,14 @@ mod tests {
         let (text, params) = select.order_by(column("results"), false).build(&TABLE);
         assert_eq!(text, "SELECT id FROM builds WHERE results NOT IN (?,?) ORDER BY results, id");
         assert_eq!(params, [Value::Int(0), Value::Int(2)]);
+    }
+
+    #[test]
+    fn what_is_counted_is_all_that_is_named() {
+        let select = Select::all().and(column("results"), Op::Gt, vec![Value::Int(2)]);
+        let (text, params) = select.order_by(column("results"), false).limit(5).counting(&TABLE);
+        assert_eq!(text, "SELECT COUNT(*) FROM builds WHERE results > ?");
+        assert_eq!(params, [Value::Int(2)]);
     }
 
     #[test]

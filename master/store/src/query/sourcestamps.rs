@@ -67,6 +67,11 @@ pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<SourceStamp>> {
     rows(tx, &TABLE, select).await?.iter().map(from_row).collect()
 }
 
+/// How many source versions `select` names, whatever page of them it wants.
+pub async fn count(tx: &Tx, select: &Select) -> Result<i64> {
+    super::count(tx, &TABLE, select).await
+}
+
 /// One source version.
 pub async fn by_id(tx: &Tx, id: SourceStampId) -> Result<Option<SourceStamp>> {
     let select = Select::all().only("s.id = ?", params![id]);

@@ -20,7 +20,7 @@ use axum::{
     routing::any,
 };
 use json::Layout;
-use muster_data::read::{Error, ForceSchedulers, Found, LogText};
+use muster_data::read::{DataBytes, Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -101,6 +101,7 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
             json_reply(StatusCode::OK, json!({plural: [item], "meta": {}}), layout)
         }
         Ok(Found::Log { text, attachment }) => log_reply(text, attachment),
+        Ok(Found::Data(data)) => data_reply(data),
         Err(error) => read_error(&error),
     }
 }
@@ -164,7 +165,7 @@ fn plain_error(status: StatusCode, error: Value) -> Response {
 /// Sends a log part by part, as it is read.
 fn log_reply(text: LogText, attachment: bool) -> Response {
     let media_type = format!("{}; charset=utf-8", text.media_type);
-    let disposition = format!("attachment; filename={}", text.file_name);
+    let text_name = text.file_name.clone();
     let parts = futures_util::stream::unfold(Some(text), |text| async move {
         let mut text = text?;
         match text.next().await {
@@ -183,10 +184,22 @@ fn log_reply(text: LogText, attachment: bool) -> Response {
         headers.insert(CONTENT_TYPE, value);
     }
     if attachment {
-        // A name that no header can carry is left to the browser to invent.
-        if let Ok(value) = HeaderValue::from_bytes(disposition.as_bytes()) {
-            headers.insert(CONTENT_DISPOSITION, value);
-        }
+        name_file(headers, &text_name);
     }
     response
+}
+
+fn data_reply(data: DataBytes) -> Response {
+    let media_type = "application/octet-stream; charset=utf-8";
+    let mut response = ([(CONTENT_TYPE, media_type)], data.bytes).into_response();
+    name_file(response.headers_mut(), &data.name);
+    response
+}
+
+/// Has a browser store the reply under this name.
+fn name_file(headers: &mut HeaderMap, name: &str) {
+    // A name that no header can carry is left to the browser to invent.
+    if let Ok(value) = HeaderValue::from_bytes(format!("attachment; filename={name}").as_bytes()) {
+        headers.insert(CONTENT_DISPOSITION, value);
+    }
 }

@@ -133,6 +133,8 @@ async fn fill(tx: &Tx) {
     fill_requests(tx).await;
     fill_builds(tx).await;
     fill_steps(tx).await;
+    fill_codebases(tx).await;
+    fill_results(tx).await;
 }
 
 fn hashed(mut items: Vec<Value>) -> Vec<Value> {
@@ -412,5 +414,42 @@ fn force_field(recorded: &Value) -> ForceField {
         codebase: None,
         fields: fields.as_array().unwrap().iter().map(force_field).collect(),
         spec,
+    }
+}
+
+async fn fill_codebases(tx: &Tx) {
+    let codebases = hashed(items("codebases.json", "codebases"));
+    insert_all(tx, "codebases", &codebases, &[("codebaseid", "id")]).await;
+    let commits = items("codebases.1.commits.json", "commits");
+    insert_all(tx, "codebase_commits", &commits, &[("commitid", "id")]).await;
+    let branches = hashed(items("codebases.1.branches.json", "branches"));
+    insert_all(tx, "codebase_branches", &branches, &[("branchid", "id")]).await;
+}
+
+/// Data and test results of builds.
+async fn fill_results(tx: &Tx) {
+    for file in ["builds.14.data.json", "builders.2.builds.1.data.json"] {
+        for mut data in items(file, "build_data") {
+            data["value"] = golden_text("builds.14.data.coverage.value.json").into();
+            insert_all(tx, "build_data", &[data], &[]).await;
+        }
+    }
+    let sets = items("test_result_sets.json", "test_result_sets");
+    insert_all(tx, "test_result_sets", &sets, &[("test_result_setid", "id")]).await;
+    for mut result in items("test_result_sets.6.results.json", "test_results") {
+        let id = result["test_resultid"].clone();
+        for (field, table, column) in
+            [("test_name", "test_names", "name"), ("test_code_path", "test_code_paths", "path")]
+        {
+            let text = result[field].take();
+            if !text.is_null() {
+                let row = [("id", id.clone()), ("builderid", json!(2)), (column, text)];
+                insert(tx, table, &row).await;
+                result[field] = id.clone();
+            }
+        }
+        let renamed =
+            [("test_resultid", "id"), ("test_name", "test_nameid"), ("test_code_path", "test_code_pathid")];
+        insert_all(tx, "test_results", &[result], &renamed).await;
     }
 }
