@@ -4,6 +4,7 @@
 OFFERED = {
     "util": {
         "buildbot.config.builder": "BuilderConfig",
+        "buildbot.process.builder": "enforceChosenWorker",
         "buildbot.process.factory": "BuildFactory GNUAutoconf QuickBuildFactory",
         "buildbot.changes.filter": "ChangeFilter",
         "buildbot.process.properties": """
@@ -75,7 +76,7 @@ NOT_YET = {
         KubeInClusterConfigLoader LdapUserInfo LogLineObserver OldBuildCanceller PasswordManhole
         RebuildBuildEndpointMatcher RemoteUserAuth RevlinkMatch RolesFromDomain RolesFromEmails RolesFromGroups
         RolesFromOwner RolesFromUsername SourceStampFilter StopBuildEndpointMatcher TelnetManhole Trial
-        UserPasswordAuth enforceChosenWorker fnmatchStrMatcher reStrMatcher repo.DownloadsFromChangeSource
+        UserPasswordAuth fnmatchStrMatcher reStrMatcher repo.DownloadsFromChangeSource
         repo.DownloadsFromProperties svn.split_file_alwaystrunk svn.split_file_branches
         svn.split_file_projects_branches
     """,
@@ -141,7 +142,7 @@ NOT_YET_IN_MODULES = {
     "buildbot.manhole": "AuthorizedKeysManhole PasswordManhole TelnetManhole",
     "buildbot.master": "BuildMaster",
     "buildbot.process.build": "Build",
-    "buildbot.process.builder": "Builder enforceChosenWorker",
+    "buildbot.process.builder": "Builder",
     "buildbot.process.buildrequest": "BuildRequest",
     "buildbot.process.codebase": "Codebase",
     "buildbot.process.factory": "BasicBuildFactory BasicSVN CPAN Distutils Trial",

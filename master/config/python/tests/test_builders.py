@@ -52,6 +52,15 @@ class Builders(unittest.TestCase):
         self.check(["nextWorker must be a callable"], nextWorker=3)
         self.check(["builder's env must be a dictionary"], env=3)
 
+    def test_a_request_that_names_its_worker(self):
+        def fits(**properties):
+            request = SimpleNamespace(properties=SimpleNamespace(getProperty=properties.get))
+            worker = SimpleNamespace(worker=SimpleNamespace(workername="w"))
+            return util.enforceChosenWorker(None, worker, request)
+
+        self.assertTrue(fits() and fits(workername="w") and fits(workername=None))
+        self.assertFalse(fits(workername="v"))
+
     def test_descriptions(self):
         self.check(['builder description format must be None or "markdown"'], description_format="html")
 
