@@ -63,6 +63,33 @@ fn what_no_worker_may_build_now_does_not_keep_others_waiting() {
     assert!(master.stop().success());
 }
 
+/// A builder with a second worker, which never comes, and a form that asks for one of them.
+const CHOSEN: &str = "
+c['workers'].append(worker.Worker('w2', 'none'))
+builder(
+    'chosen', sh('true'), workers=('w1', 'w2'), collapseRequests=False, canStartBuild=util.enforceChosenWorker
+)
+c['schedulers'][-1] = schedulers.ForceScheduler(
+    name='force-chosen', builderNames=['chosen'], properties=[util.WorkerChoiceParameter()]
+)
+";
+
+#[test]
+fn a_request_waits_for_the_worker_that_it_names() {
+    let site = Site::new();
+    let mut master = Master::new(&site, CHOSEN);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let [absent, present, any] =
+        ["w2", "w1", "-any-"].map(|worker| rest.force("chosen", json!({"workername": worker})));
+    for request in [present, any] {
+        let build = rest.built(request, Results::Success);
+        assert_eq!(rest.property(build, "workername"), json!("w1"));
+    }
+    assert_eq!(rest.one(&format!("buildrequests/{absent}"))["claimed"], json!(false));
+    assert!(master.stop().success());
+}
+
 /// A builder whose builds wait for the test, and one that is always free.
 const QUEUE: &str = "
 builder('one', sh(gate('go')), collapseRequests=False)

@@ -1,10 +1,11 @@
 //! What the database can't hold: a step says so, and its build ends all the same.
 
-use muster_tests::{MariaDb, Master, Postgres, Results, Site, git::Repository};
+use muster_tests::{MariaDb, Master, Postgres, Results, Site, git::Repository, http};
 use serde_json::{Value, json};
 
 const STEPS: &str = r#"
 c['db'] = {'db_url': '%DB%'}
+c['www']['change_hook_dialects'] = {'base': True}
 
 def long_name(rc, stdout, stderr):
     return {'x' * 300: 'value'}
@@ -37,6 +38,11 @@ fn built(site: &Site, db_url: &str) -> Value {
     rest.built(request, Results::Success);
     let set = rest.one(&format!("buildrequests/{request}"))["buildsetid"].clone();
     assert_eq!(rest.one(&format!("buildsets/{set}"))["reason"].as_str().unwrap().len(), 256);
+
+    let hook = format!("/change_hook/base?branch={}", "b".repeat(300));
+    let answer = http::request(master.web, "POST", &hook, None).unwrap();
+    let said = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 400 && said.contains("the branch") && said.contains("255"), "{said}");
 
     let builds = rest.builds_of(rest.force("value", json!({})));
     assert!(master.stop().success());

@@ -3,6 +3,7 @@
 
 use muster_core::{Properties, Property, properties};
 use muster_store::{Dialect, changes::ChangeRow, json_text, sourcestamps::NewSourceStamp};
+use serde_json::{Map, Value};
 
 use crate::Data;
 
@@ -39,6 +40,20 @@ impl Data {
     pub fn storable(&self, properties: &Properties) -> Properties {
         storable(properties, self.db().dialect())
     }
+}
+
+/// Why a change that somebody sends can't be stored, if it can't. SQLite holds texts of any length, and Buildbot takes them
+/// there.
+pub(crate) fn refused_sent(
+    stamp: &NewSourceStamp,
+    properties: &Map<String, Value>,
+    dialect: Dialect,
+) -> Option<String> {
+    let place = if dialect == Dialect::Sqlite { None } else { refused(stamp) };
+    let property = |(name, value): (&String, &Value)| {
+        refused_property(name, &Property(value.clone(), "Change".to_owned()), dialect)
+    };
+    place.or_else(|| properties.iter().find_map(property))
 }
 
 fn refused_property(name: &str, property: &Property, dialect: Dialect) -> Option<String> {
@@ -175,5 +190,21 @@ mod tests {
         let stamp = NewSourceStamp { branch: Some("b".repeat(256)), ..NewSourceStamp::default() };
         assert!(refused(&stamp).is_some_and(|reason| reason.contains("255 characters")));
         assert_eq!(refused(&NewSourceStamp { branch: Some("b".repeat(255)), ..stamp }), None);
+    }
+
+    #[test]
+    fn a_sent_change_is_refused_for_what_the_engine_cannot_hold() {
+        let refused = |stamp: &NewSourceStamp, properties: &Map<String, Value>| {
+            [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql]
+                .map(|dialect| refused_sent(stamp, properties, dialect).unwrap_or_default())
+        };
+        let (stamp, none) = (NewSourceStamp::default(), Map::new());
+        assert_eq!(refused(&stamp, &none), ["", "", ""]);
+        let long = NewSourceStamp { project: "p".repeat(600), ..stamp.clone() };
+        let why = format!("the project '{}\u{2026}' is longer than 512 characters", "p".repeat(SHOWN));
+        assert_eq!(refused(&long, &none), ["", &why, &why]);
+        let named = Map::from_iter([("n".repeat(300), Value::Null)]);
+        let why = format!("the name of property '{}' is longer than 256 characters", "n".repeat(SHOWN));
+        assert_eq!(refused(&stamp, &named), [why.as_str(); 3]);
     }
 }

@@ -32,6 +32,6 @@ mod triggerable;
 pub use buildset::ComposeError;
 pub use force::{ForceError, force, force_spec};
 pub use revlinks::link as revlink;
-pub use sent::add_sent_change;
+pub use sent::{NotKept, add_sent_change};
 pub use service::Schedulers;
 pub use triggerable::{Trigger, TriggerError, trigger};

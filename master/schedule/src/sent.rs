@@ -6,25 +6,37 @@ use muster_data::{Data, NewChange};
 
 use crate::{callables::Callables, git_poller::dictionary, revlinks};
 
+/// Why a change was not kept, in words for its sender.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// It can't be, however often it is sent.
+    #[error("the change can't be kept: {0}")]
+    Refused(String),
+    /// It may be when it is sent again.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Keeps a change that was sent to this master; it is committed when this returns. A change without a codebase gets
 /// the one that the configuration's function names, and one without a page of its own the page that its repository's host has.
 ///
 /// # Errors
-/// In words for the sender: when the function fails, or the database is away.
+/// When a column can't hold what says where the change is, the function fails, or the database is away.
 pub async fn add_sent_change(
     data: &Data,
     host: Option<Host>,
     snapshot: &Snapshot,
     mut change: NewChange,
     codebase: Option<String>,
-) -> Result<ChangeId, String> {
+) -> Result<ChangeId, NotKept> {
     change.codebase = match (codebase, &snapshot.codebase_generator) {
         (Some(codebase), _) => codebase,
         (None, None) => String::new(),
         (None, Some(generator)) => {
             let asked = Callables::new(host).call(generator, vec![dictionary(&change)]).await;
-            let named = asked.map_err(|error| format!("codebaseGenerator: {error}"))?;
-            named.as_str().map(str::to_owned).ok_or("codebaseGenerator did not return a text")?
+            let named = asked.map_err(|error| NotKept::Failed(format!("codebaseGenerator: {error}")))?;
+            let no_text = || NotKept::Failed("codebaseGenerator did not return a text".to_owned());
+            named.as_str().map(str::to_owned).ok_or_else(no_text)?
         }
     };
     // As in Buildbot, a change without a version or a repository is left as it was told.
@@ -33,5 +45,9 @@ pub async fn add_sent_change(
     {
         change.revlink = Some(revlinks::link(revision, &change.repository).unwrap_or_default());
     }
-    data.add_change(change).await.map_err(|error| format!("the change can't be kept: {error}"))
+    if let Some(reason) = data.refuses_change(&change) {
+        return Err(NotKept::Refused(reason));
+    }
+    let failed = |error| NotKept::Failed(format!("the change can't be kept: {error}"));
+    data.add_change(change).await.map_err(failed)
 }

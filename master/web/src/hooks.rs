@@ -10,6 +10,7 @@ use axum::{
 };
 use muster_core::Timestamp;
 use muster_data::NewChange;
+use muster_schedule::NotKept;
 use serde_json::{Map, Value};
 
 use crate::{AppState, pages::Fields};
@@ -58,7 +59,13 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     let (change, codebase) = change_of(&fields).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
     let host = state.host.clone();
     let kept = muster_schedule::add_sent_change(&state.data, host, &snapshot, change, codebase).await;
-    let id = kept.map_err(|reason| (StatusCode::INTERNAL_SERVER_ERROR, reason))?;
+    let id = kept.map_err(|error| {
+        let status = match error {
+            NotKept::Refused(_) => StatusCode::BAD_REQUEST,
+            NotKept::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, error.to_string())
+    })?;
     tracing::info!("change {id} came by the hook 'base'");
     Ok(())
 }

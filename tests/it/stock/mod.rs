@@ -401,6 +401,11 @@ fn changes_are_sent_with_the_stock_client() {
 
     let refused = send("change:wrong", "trunk/file.c");
     assert!(!refused.status.success(), "{}", refused.said);
+    let property = format!("{}:value", "n".repeat(300));
+    let arguments = ["sendchange", "--master", &port, "--auth", "change:changepw", "--who", "j"];
+    let more = ["--property", &property, "trunk/file.c"];
+    let refused = buildbot(&ground.site, &[&arguments[..], &more].concat());
+    assert!(!refused.status.success() && refused.said.contains("longer than 256"), "{}", refused.said);
     assert_eq!(ground.rest.list("changes").len(), 2);
 
     let hook =

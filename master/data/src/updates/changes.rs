@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::owned::fence;
 use crate::{
     Data,
-    limits::{fitting, refused},
+    limits::{fitting, refused, refused_sent},
     now, resources,
 };
 
@@ -70,6 +70,11 @@ impl NewChange {
 }
 
 impl Data {
+    /// Why a change that somebody sends can't be stored, if it can't.
+    pub fn refuses_change(&self, change: &NewChange) -> Option<String> {
+        refused_sent(&change.stamp(), &change.properties, self.db().dialect())
+    }
+
     /// Keeps a change. It is committed when this returns (rule 7).
     pub async fn add_change(&self, change: NewChange) -> Result<ChangeId> {
         let change = &change;

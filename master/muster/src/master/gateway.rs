@@ -115,7 +115,7 @@ fn add_change(data: Data, host: Host, active: watch::Receiver<Arc<Active>>) -> A
         async move {
             let codebase = sent.codebase.clone();
             let kept = muster_schedule::add_sent_change(&data, Some(host), &snapshot, change(sent), codebase);
-            let id = kept.await?;
+            let id = kept.await.map_err(|error| error.to_string())?;
             tracing::info!("change source '{source}': change {id} was sent");
             Ok(())
         }
