@@ -174,7 +174,10 @@ async fn raw_properties(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page,
     if let Some(build) = args.int("buildid") {
         let found = query::properties::raw_of_build(tx, BuildId(build)).await?;
         let item = |property: query::properties::RawProperty| json!({"name": property.name, "source": property.source, "value": property.value});
-        return Ok(in_memory(found.into_iter().map(item).collect(), spec));
+        let mut page = in_memory(found.into_iter().map(item).collect(), spec);
+        // These Buildbot pages in the database, and counts the page.
+        page.total = page.items.len();
+        return Ok(page);
     }
     let properties = match (args.int("bsid"), args.int("changeid")) {
         (Some(buildset), _) => query::properties::of_buildset(tx, BuildsetId(buildset)).await?,

@@ -208,7 +208,7 @@ impl Data {
         configured: &dyn ForceSchedulers,
     ) -> Result<Page, Error> {
         let items = match resource {
-            Resource::RootLink => paths::root_links().into_iter().map(|name| json!({"name": name})).collect(),
+            Resource::RootLink => paths::ROOT_LINKS.iter().map(|name| json!({"name": name})).collect(),
             Resource::Spec => specs(),
             _ => {
                 let mut all = self.force_schedulers(configured).await?;

@@ -312,17 +312,23 @@ fn matched(pattern: &'static str, parts: &[String]) -> Option<Args> {
     parts.next().is_none().then_some(args)
 }
 
-/// The names that the root lists: the collections.
-pub fn root_links() -> Vec<&'static str> {
-    let mut names: Vec<&'static str> = ENDPOINTS
-        .iter()
-        .filter(|endpoint| endpoint.kind == Kind::List && !endpoint.pattern.contains('/'))
-        .map(|endpoint| endpoint.pattern)
-        .filter(|name| !matches!(*name, "" | "application.spec"))
-        .collect();
-    names.sort_unstable();
-    names
-}
+/// The names that the root lists, in Buildbot's order.
+pub const ROOT_LINKS: &[&str] = &[
+    "builders",
+    "builds",
+    "buildrequests",
+    "codebases",
+    "workers",
+    "logchunks",
+    "buildsets",
+    "changes",
+    "changesources",
+    "masters",
+    "sourcestamps",
+    "schedulers",
+    "forceschedulers",
+    "projects",
+];
 
 #[cfg(test)]
 mod tests {
@@ -345,6 +351,11 @@ mod tests {
         assert_eq!(pattern("builds/3/steps/git"), Some("builds/n:buildid/steps/i:step_name"));
         let (_, args) = found("builders/a b/builds/12").unwrap();
         assert_eq!((args.text("buildername"), args.int("build_number")), (Some("a b"), Some(12)));
+    }
+
+    #[test]
+    fn the_root_leads_to_paths() {
+        assert!(ROOT_LINKS.iter().all(|name| pattern(name) == Some(name)));
     }
 
     #[test]

@@ -51,6 +51,20 @@ async fn odd_gets_are_answered_as_by_buildbot() {
     }
 }
 
+/// Of lists that Buildbot reads whole, the total is that of the list; of others, that of the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_are_counted_as_by_buildbot() {
+    let server = Server::golden().await;
+    let total = async |path: &str| get(server.address, path).await.json()["meta"]["total"].clone();
+    let sourcestamps = golden("sourcestamps.json")["meta"]["total"].clone();
+    assert!(sourcestamps.as_u64().is_some_and(|total| total > 2));
+    assert_eq!(total("/api/v2/sourcestamps?limit=1").await, sourcestamps);
+    assert_eq!(total("/api/v2/sourcestamps?limit=1&ssid__le=2").await, 2);
+    assert_eq!(total("/api/v2/builds/14/property_list?limit=2").await, 2);
+    assert_eq!(total("/api/v2/test_result_sets?limit=2").await, 2);
+    assert_eq!(total("/api/v2/builds/14/data?limit=0").await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_is_described_as_by_buildbot() {
     let server = Server::empty().await;
