@@ -161,7 +161,6 @@ async fn a_whole_build_is_one_commit(ground: &Ground) {
         over(Results::Success),
     ];
     world.data.commit_run(&run.key, run.request, &writes).await.unwrap();
-
     let seen = tx(&ground.db, |tx| async move {
         let build_row = builds::by_id(&tx, build).await?.unwrap();
         let steps = steps::of_build(&tx, build).await?;

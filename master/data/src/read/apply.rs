@@ -64,6 +64,14 @@ impl Plan {
     }
 }
 
+/// Narrows to rows with this value; a table without the column has no such rows to narrow.
+pub(super) fn with(select: Select, table: &Table, field: &str, value: i64) -> Select {
+    match table.column(field) {
+        Some(column) => select.and(column, Op::Eq, vec![value.into()]),
+        None => select,
+    }
+}
+
 pub(super) fn check_length(length: usize) -> Result<(), Error> {
     if length as i64 > MAX_LIST {
         return Err(Error::BadRequest(format!(

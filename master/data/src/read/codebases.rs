@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Args, Error, Page, ResultSpec, Scope,
-    apply::{Plan, in_memory},
-    lists::with,
+    apply::{Plan, in_memory, with},
 };
 use crate::resources;
 

@@ -3,13 +3,13 @@
 use muster_core::{BuildId, BuildsetId, SourceStampId, Worker};
 use muster_store::{
     Tx,
-    query::{self, Op, Select, Table, properties::Wanted},
+    query::{self, Select, Table, properties::Wanted},
 };
 use serde_json::{Value, json};
 
 use super::{
     Args, Error, Page, Resource, ResultSpec, Scope,
-    apply::{Plan, check_length, in_memory},
+    apply::{Plan, check_length, in_memory, with},
     codebases,
 };
 use crate::resources;
@@ -64,14 +64,6 @@ fn all_by(table: &Table, field: &str) -> Select {
     match table.column(field) {
         Some(column) => Select::all().order_by(column, false),
         None => Select::all(),
-    }
-}
-
-/// Narrows to rows with this value; a table without the column has no such rows to narrow.
-pub(super) fn with(select: Select, table: &Table, field: &str, value: i64) -> Select {
-    match table.column(field) {
-        Some(column) => select.and(column, Op::Eq, vec![value.into()]),
-        None => select,
     }
 }
 

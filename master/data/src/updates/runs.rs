@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use futures_util::future::join;
 use muster_bus::Event;
 use muster_core::{
-    BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl, Timestamp,
-    WorkerId,
+    BuildId, BuilderId, Claim, LogKind, MasterId, Properties, Property, RequestId, Results, StepUrl,
+    Timestamp, WorkerId,
 };
 use muster_store::{
     Result, Tx,
@@ -18,7 +18,9 @@ use muster_store::{
     workers,
 };
 
-use super::{buildsets::request_event_of, commit::properties_event};
+use serde_json::Value;
+
+use super::buildsets::request_event_of;
 use crate::{Data, now, resources};
 
 /// A build to be started, as the distributor decided.
@@ -127,6 +129,11 @@ impl Data {
         });
         adopted.await.map(|committed| committed.into_inner())
     }
+}
+
+/// That properties of a build were set, with these.
+pub(super) fn properties_event(build: BuildId, set: Value) -> Event {
+    Event::new([format!("builds/{build}/properties/update")], set)
 }
 
 /// Makes `me` the owner of runs, of their builds and of their claims.

@@ -136,6 +136,7 @@ impl Select {
     pub(super) fn counting(&self, table: &Table) -> (String, Vec<Value>) {
         let (named, params) = self.named(table);
         let from = named.find(" FROM ").map_or("", |start| &named[start..]);
+        // SQL: a table's own text and conditions, whose values are parameters.
         (format!("SELECT COUNT(*){from}"), params)
     }
 

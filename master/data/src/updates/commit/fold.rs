@@ -15,6 +15,7 @@ use muster_store::{
 use serde_json::Value;
 
 use super::{
+    super::runs::properties_event,
     RunPart, RunWrite,
     ends::{self, End},
 };
@@ -468,11 +469,6 @@ fn is_about_build(write: &RunWrite) -> bool {
             | RunWrite::LocksDuration(_)
             | RunWrite::BuildFinished { .. }
     )
-}
-
-/// That properties of a build were set, with these.
-pub(in crate::updates) fn properties_event(build: BuildId, set: Value) -> Event {
-    Event::new([format!("builds/{build}/properties/update")], set)
 }
 
 fn build_event(build: &Build, what: &str) -> Event {

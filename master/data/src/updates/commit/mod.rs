@@ -15,7 +15,6 @@ use muster_store::{
 };
 
 use self::fold::Fold;
-pub(super) use self::fold::properties_event;
 use super::RunWrite;
 use crate::Data;
 
