@@ -173,6 +173,8 @@ fn a_killed_worker_has_its_build_retried() {
     let builds = rest.builds_of(counting.request);
     let results: Vec<_> = builds.iter().map(|build| build["results"].clone()).collect();
     assert_eq!(results, [json!(Results::Retry as i64), json!(Results::Success as i64)], "{builds:?}");
+    let state = builds[0]["state_string"].as_str().unwrap();
+    assert!(state.starts_with("retry lost connection '"), "{state}");
     let lost = rest.step(counting.build, "count");
     assert_eq!(lost["results"], json!(Results::Retry as i64), "{lost}");
     assert_eq!(counting.read("starts").len(), 2, "the second build ran the command again");

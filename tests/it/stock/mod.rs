@@ -208,7 +208,11 @@ fn worker_is_killed(protocol: Protocol) {
     let command = std::fs::read_to_string(ground.site.path("pids")).unwrap();
     worker.kill();
     let lost = format!("builds/{build}");
-    ground.rest.wait_for("the build's end", &lost, |build| build["results"] == json!(Results::Retry as i64));
+    let ended = ground
+        .rest
+        .wait_for("the build's end", &lost, |build| build["results"] == json!(Results::Retry as i64));
+    let state = ended["state_string"].as_str().unwrap();
+    assert!(state.starts_with("retry lost connection '"), "as by Buildbot: {state}");
     end(command.trim());
     worker.start();
     ground.is_retried(request);
