@@ -3,6 +3,8 @@
 use muster_tests::{Master, Results, Site};
 use serde_json::json;
 
+use crate::events::Events;
+
 const OLD: &str = r#"
 builder("kept", sh(f"echo old; {gate('gate')}", name="say"))
 builder("dropped", sh("true"))
@@ -10,6 +12,7 @@ builder("dropped", sh("true"))
 const NEW: &str = r#"
 builder("kept", sh("echo new", name="say"))
 builder("added", sh("echo added", name="say"))
+c["projects"] = [util.Project(name="site", description="all of it")]
 "#;
 
 #[test]
@@ -22,8 +25,12 @@ fn a_new_configuration_is_for_new_builds() {
     let running = rest.running_build(before);
     rest.wait_for_line(running, "say", "old");
 
+    let told = Events::listen(master.web, &["builders/*/*", "projects/*/*"]);
     master.configure(NEW);
     master.reconfigure("configuration update complete");
+    told.wait_for_one("projects/*/update", |project| project["description"] == json!("all of it"));
+    told.wait_for_one("builders/*/started", |builder| builder["name"] == json!("added"));
+    told.wait_for_one("builders/*/stopped", |builder| builder["name"] == json!("dropped"));
     let added = rest.force("added", json!({}));
     rest.built(added, Results::Success);
     assert!(rest.call("forceschedulers/force-dropped", "force", json!({})).is_err());

@@ -68,6 +68,10 @@ pub(super) async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Resul
     let before = builders::of_master(tx, master).await?;
     for project in &setup.projects {
         builders::describe_project(tx, project).await?;
+        if let Some(stored) = query::projects::by_name(tx, &project.name).await? {
+            let name = format!("projects/{}/update", stored.id);
+            events.push(Event::new([name], resources::project(&stored, None)));
+        }
     }
     for builder in &setup.builders {
         let id = match setup.runs_builds {
