@@ -10,6 +10,7 @@ mod contention;
 mod disks;
 mod engines;
 mod outages;
+mod recorded;
 mod refusals;
 mod schema;
 mod stock;
