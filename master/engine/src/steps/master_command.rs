@@ -3,7 +3,7 @@
 //! It is one effect: what it wrote is in the log when it has ended, and it is run again when its master dies before
 //! that is recorded.
 
-use std::{collections::BTreeMap, future::pending, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, future::pending, path::PathBuf, pin::pin, process::Stdio, time::Duration};
 
 use muster_core::{
     LogKind, Results,
@@ -27,6 +27,9 @@ use crate::effects::{LogRef, StepContext, StepEnd, StopReceiver, ordered};
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 /// Seconds that a command may take, unless the step says otherwise.
 const DEFAULT_LIMIT: f64 = 3600.0;
+/// How long a command that was told to stop may take before it is killed: it may have been asked by a signal that it heeds,
+/// to clean up, or by one that it ignores. A second order kills it at once.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long output may still come from processes that outlived the command.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -184,28 +187,39 @@ impl MasterCommand {
         };
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let reading = tokio::spawn(read_both(child.stdout.take(), child.stderr.take()));
-        let overdue = async {
-            match self.limit {
-                Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
-                None => pending().await,
+        let mut overdue = pin!(wait(self.limit.map(Duration::from_secs_f64)));
+        let mut patience = pin!(wait(None));
+        let (mut stopped, mut killed) = (false, false);
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => match status {
+                    Ok(status) => break status,
+                    Err(error) => return Outcome::Broken(format!("can't wait for the command: {error}")),
+                },
+                () = &mut overdue, if !killed => {
+                    end(group, Signal::KILL);
+                    killed = true;
+                }
+                () = &mut patience, if !killed => {
+                    end(group, Signal::KILL);
+                    killed = true;
+                }
+                () = ordered(&mut stop) => {
+                    stop.carry_out();
+                    if stopped {
+                        end(group, Signal::KILL);
+                        killed = true;
+                    } else {
+                        end(group, self.signal);
+                        patience.set(wait(Some(PATIENCE)));
+                        stopped = true;
+                    }
+                }
+                () = leaving.cancelled() => {
+                    end(group, Signal::KILL);
+                    return Outcome::Left;
+                }
             }
-        };
-        let mut stopped = false;
-        tokio::select! {
-            _ = child.wait() => {}
-            () = overdue => end(group, Signal::KILL),
-            () = ordered(&mut stop) => {
-                stopped = true;
-                end(group, self.signal);
-            }
-            () = leaving.cancelled() => {
-                end(group, Signal::KILL);
-                return Outcome::Left;
-            }
-        }
-        let status = match child.wait().await {
-            Ok(status) => status,
-            Err(error) => return Outcome::Broken(format!("can't wait for the command: {error}")),
         };
         // Processes that the command left behind may hold its pipes open; nobody waits for them.
         let output = match tokio::time::timeout(DRAIN, reading).await {
@@ -226,6 +240,14 @@ impl MasterCommand {
             command.env_clear().envs(env);
         }
         command.spawn()
+    }
+}
+
+/// Waits for so long, or for ever.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
     }
 }
 
@@ -295,7 +317,73 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use tokio::{io::AsyncBufReadExt, net::UnixListener, sync::watch};
+
     use super::*;
+    use crate::effects::StopOrder;
+
+    /// A command that heeds no TERM, but says to a socket in `dir` that it has got it, and before that it can.
+    fn stubborn(dir: &Path) -> MasterCommand {
+        let script = "import signal, socket, time; s = socket.socket(socket.AF_UNIX); s.connect('told'); \
+                      signal.signal(signal.SIGTERM, lambda *_: s.sendall(b'TERM\\n')); s.sendall(b'ready\\n'); \
+                      time.sleep(1000)";
+        let argv = ["python3", "-c", script].map(str::to_owned).to_vec();
+        MasterCommand { argv, env: None, dir: dir.to_owned(), limit: None, signal: Signal::TERM }
+    }
+
+    type Orders = watch::Sender<Option<Arc<StopOrder>>>;
+
+    fn order(number: i64) -> Option<Arc<StopOrder>> {
+        Some(Arc::new(StopOrder { number, reason: String::new() }))
+    }
+
+    /// Runs it, and orders it to stop as soon as it is ready; once it has got the signal, `then` is done.
+    async fn ended(then: Option<fn(&Orders, &CancellationToken)>) -> Outcome {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = UnixListener::bind(dir.path().join("told")).unwrap();
+        let (stop, newest) = watch::channel(None);
+        let leaving = CancellationToken::new();
+        let stops = async {
+            let (stream, _) = socket.accept().await.unwrap();
+            let mut lines = tokio::io::BufReader::new(stream).lines();
+            assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("ready"));
+            stop.send_replace(order(1));
+            if let Some(then) = then {
+                assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("TERM"));
+                then(&stop, &leaving);
+            }
+        };
+        let command = stubborn(dir.path());
+        let ran = command.run(StopReceiver::new(newest, None), leaving.clone());
+        let (outcome, ()) = tokio::join!(ran, stops);
+        outcome
+    }
+
+    fn is_killed(outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Ended { signal: Some(9), stopped: true, .. })
+    }
+
+    // Nothing waits for the paused clock: it goes on as soon as only timers are left.
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_heeds_no_signal_is_killed_after_a_while() {
+        let begun = tokio::time::Instant::now();
+        let outcome = ended(None).await;
+        assert!(is_killed(&outcome) && begun.elapsed() >= PATIENCE, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_second_order_kills_at_once() {
+        let begun = tokio::time::Instant::now();
+        let outcome = ended(Some(|stop, _| drop(stop.send_replace(order(2))))).await;
+        assert!(is_killed(&outcome) && begun.elapsed() < PATIENCE, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_master_that_goes_does_not_wait_for_such_a_command() {
+        assert!(matches!(ended(Some(|_, leaving| leaving.cancel())).await, Outcome::Left));
+    }
 
     #[test]
     fn the_log_begins_with_what_is_run() {
