@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, channel};
 
 use muster_tests::wait::PATIENCE;
-use muster_tests::{Master, Site};
+use muster_tests::{Master, Site, until};
 
 /// A mail server that takes everything from everybody; answers the text of each mail.
 fn sink(listener: TcpListener) -> Receiver<String> {
@@ -108,4 +108,36 @@ builder("b", sh("true", name="true"))
     }
     assert!(told.contains("ann@example.org"), "{told}");
     assert_eq!(told.matches("last_connection").count(), 2, "{told}");
+}
+
+#[test]
+fn a_mail_waits_for_its_server() {
+    let (site, port) = (Site::new(), Site::free_port());
+    let config = format!(
+        r#"
+from buildbot.plugins import reporters
+
+c["workers"] = [worker.Worker("w1", "secret", missing_timeout=1, notify_on_missing="ann@example.org")]
+c["services"] = [
+    reporters.MailNotifier(
+        fromaddr="ci@example.org", relayhost="{}", smtpPort={port},
+        generators=[reporters.WorkerMissingGenerator(workers="all")],
+    )
+]
+builder("b", sh("true", name="true"))
+"#,
+        Site::address(),
+    );
+    let mut master = Master::new(&site, &config);
+    master.start();
+    // It was never there, so it is missing.
+    master.process().wait_for("could not be sent yet");
+    let mails = sink(TcpListener::bind((Site::address(), port)).unwrap());
+    // Two minutes later:
+    master.database().execute("UPDATE muster_absent_workers SET told_at = told_at - 121 WHERE told = 1");
+    assert!(mails.recv_timeout(PATIENCE).unwrap().contains("worker w1 missing"));
+    until("the end of the report", || {
+        (master.database().number("SELECT told FROM muster_absent_workers") == 2).then_some(())
+    });
+    assert!(mails.try_recv().is_err(), "one mail is enough");
 }

@@ -20,10 +20,6 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a secret's provider may take.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often a mail is tried, and the rest between two tries: a server that greylists or restarts is back by then.
-const TRIES: u32 = 3;
-const REST: Duration = Duration::from_secs(10);
-
 /// A mail before it has an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mail {
@@ -46,6 +42,17 @@ pub(crate) enum MailError {
     Secret(&'static str, String),
     #[error("{relay}:{port}: {error}")]
     Smtp { relay: String, port: u16, error: lettre::transport::smtp::Error },
+}
+
+impl MailError {
+    /// Whether the same mail may be taken later: the server is away, busy or greylists, or a secret's provider is away.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            MailError::Smtp { error, .. } => !error.is_permanent(),
+            MailError::Secret(..) => true,
+            MailError::Address(..) | MailError::Header(_) | MailError::Message(_) => false,
+        }
+    }
 }
 
 /// What is said about a missing worker.
@@ -78,18 +85,8 @@ pub(crate) async fn send(host: &Host, config: &MailConfig, mail: Mail) -> Result
     }
     let message = message(config, &mail, &to, &copies)?;
     let server = server(config, credentials(host, config).await?)?;
-    let mut tries = 1;
-    loop {
-        match server.send(message.clone()).await {
-            Ok(_) => return Ok(to.len() + copies.len()),
-            Err(error) if error.is_permanent() || tries == TRIES => return Err(smtp(config, error)),
-            Err(error) => {
-                tracing::warn!("{}; trying again", smtp(config, error));
-                tries += 1;
-                tokio::time::sleep(REST).await;
-            }
-        }
-    }
+    server.send(message).await.map_err(|error| smtp(config, error))?;
+    Ok(to.len() + copies.len())
 }
 
 /// Who is written to, and who gets a copy.
