@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::errors::HostError;
 use crate::wire::{MAX_LINE, Message, PROTOCOL, Request};
-use crate::{package, python};
+use crate::{
+    package::{self, Package},
+    python,
+};
 
 /// How long an interpreter may take to greet. A slow disk needs a few seconds; beyond that it hangs.
 const GREETING: Duration = Duration::from_secs(30);
@@ -34,7 +36,7 @@ pub(crate) struct Process {
     printed: Vec<u8>,
     tail: Tail,
     /// The package; it must outlive the process, which imports parts of it late.
-    _package: TempDir,
+    _package: Package,
 }
 
 /// What comes out of a process.
