@@ -16,6 +16,7 @@ mod embedded_router;
 mod events;
 mod killed;
 mod missing;
+mod overload;
 mod probe;
 mod reconfiguring;
 mod router;

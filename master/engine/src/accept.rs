@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use muster_core::{BuildId, Epoch, render::Renderable};
+use muster_core::{BuildId, Epoch, lease::RENEWAL, render::Renderable};
 use muster_data::{Dialled, WorkerDial};
 use muster_net::Listener;
 use muster_session::wire::GATEWAY;
@@ -21,6 +21,8 @@ const HEARTBEAT: Duration = Duration::from_millis(2500);
 /// The same within one process, where no connection can break unnoticed. Ten thousand stock workers would be heard from four
 /// thousand times a second otherwise.
 const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
+/// How long a dial waits for this master to be able to act: as long as the next try to renew its lease may take to come.
+const LATE: Duration = RENEWAL;
 /// What of a worker's information is kept in the database, as in Buildbot; `null` is what a worker does not tell.
 const STORED_INFO: [&str; 4] = ["admin", "host", "access_uri", "version"];
 
@@ -159,6 +161,8 @@ impl Engine {
         let Some(slot) = self.slots().get(&name) else {
             return refuse(opening, RefusalCode::Credentials, "this worker is not configured").await;
         };
+        // A renewal that takes a little longer is not worth a dial elsewhere; the trust lapses when two are late.
+        let _ = tokio::time::timeout(LATE, self.data().trust().held()).await;
         if let Some(reason) = self.refuses(&slot, bound) {
             return refuse(opening, RefusalCode::Unavailable, reason).await;
         }

@@ -52,6 +52,7 @@ pub async fn take(data: &Data, name: &str, life: &Life, dead: Option<&str>) -> R
 
 /// Renews the lease of a running master.
 pub struct Keeper {
+    /// On a connection of its own, where the database has several: all others may be busy for long.
     pub data: Data,
     pub master: MasterId,
     pub incarnation: String,

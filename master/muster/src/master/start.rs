@@ -58,6 +58,8 @@ struct Ready {
     driving: BoxFuture<'static, ()>,
     bus: MasterBus,
     data: Data,
+    /// The same on a connection of its own.
+    lease_data: Data,
     listeners: Listeners,
     id: MasterId,
     life: Life,
@@ -83,9 +85,16 @@ impl Ready {
         for warning in warnings::about(&loaded.snapshot, serving.roles) {
             tracing::warn!("{warning}");
         }
+        // Who waits for its lease behind slow queries loses it, although nothing is wrong.
+        let (url, apart) = url.one_apart();
         let db = Db::open(&url).await?;
+        let lease_db = match apart {
+            Some(url) => Db::open(&url).await?,
+            None => db.clone(),
+        };
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::trusted(db, bus.bus.clone(), Trust::none());
+        let lease_data = Data::trusted(lease_db, bus.bus.clone(), data.trust().clone());
         let listeners =
             Listeners::open(&loaded.snapshot, serving.roles, dir.path(), serving.probe.as_deref()).await?;
         listeners.log_addresses();
@@ -105,11 +114,12 @@ impl Ready {
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
             .context("the configuration can't be written to the database")?;
-        Ok(Ready { hang_up, host, driving, bus, data, listeners, id, life, generation, active })
+        Ok(Ready { hang_up, host, driving, bus, data, lease_data, listeners, id, life, generation, active })
     }
 
     async fn spawn(self, dir: &MasterDir, lock: PidFile, patience: Duration) -> Result<RunningMaster> {
-        let Ready { hang_up, host, driving, bus, data, listeners, id, life, generation, active } = self;
+        let Ready { hang_up, host, driving, bus, data, lease_data, listeners, id, life, generation, active } =
+            self;
         let Life { incarnation, roles, .. } = life;
         let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
         let (singletons, phase, going) =
@@ -132,7 +142,7 @@ impl Ready {
             Engine::new(data.clone(), id, basedir.clone(), in_force.clone(), generation)
         });
         let keeper = Keeper {
-            data: data.clone(),
+            data: lease_data,
             master: id,
             incarnation: incarnation.clone(),
             generation,

@@ -32,6 +32,24 @@ impl DbUrl {
         DbUrl::parse_with(url, basedir, &|name| std::env::var(name).ok())
     }
 
+    /// The same with one connection less, and with that one alone: for what must not wait until others are done with theirs.
+    /// `None` for SQLite, which has one writer in any case.
+    pub fn one_apart(&self) -> (DbUrl, Option<DbUrl>) {
+        let sized = |server: &ServerUrl, size: usize| {
+            let mut server = server.clone();
+            server.pool.size = size;
+            Box::new(server)
+        };
+        let rest = |server: &ServerUrl| sized(server, server.pool.size.saturating_sub(1).max(1));
+        match self {
+            DbUrl::Sqlite(_) => (self.clone(), None),
+            DbUrl::Postgres(server) => {
+                (DbUrl::Postgres(rest(server)), Some(DbUrl::Postgres(sized(server, 1))))
+            }
+            DbUrl::MySql(server) => (DbUrl::MySql(rest(server)), Some(DbUrl::MySql(sized(server, 1)))),
+        }
+    }
+
     fn parse_with(url: &str, basedir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<DbUrl> {
         let refuse = |reason: String| Error::Url { url: without_password(url), reason };
         let Some((scheme, rest)) = url.split_once("://") else {

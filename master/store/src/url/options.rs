@@ -36,7 +36,7 @@ pub struct Tls {
 /// Sizes and times of the connections. The defaults suit a cluster of masters behind one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Connections at most (`pool_size`, 10): ten masters stay within PostgreSQL's default of 100.
+    /// Connections at most (`pool_size`, 10), of a master including the one of its lease: ten masters stay within PostgreSQL's default of 100.
     pub size: usize,
     /// How long a transaction waits for a free connection before it fails (`pool_timeout`, 30 s).
     pub wait: Duration,
