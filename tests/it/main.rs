@@ -10,6 +10,7 @@ mod buildbot_pair;
 mod building;
 mod choices;
 mod control;
+mod crowd;
 mod demo;
 mod devtools;
 mod embedded_router;

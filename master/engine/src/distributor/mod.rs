@@ -151,7 +151,12 @@ impl Look<'_> {
         let all = &self.active.builder_ids;
         queue.refresh(self.engine.data(), all, |builder| self.is_able(builder, &ready)).await?;
         ready.retain(|slot| !queue.barred().contains(&slot.id()));
-        let matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+        let mut matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+        if matches.is_empty()
+            && queue.read_beyond(self.engine.data(), |builder| self.is_able(builder, &ready)).await?
+        {
+            matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+        }
         if matches.is_empty() {
             // Those that were tried along with others which began are not forgotten.
             return Ok(if queue.has_tried_in_vain() { Outcome::InVain } else { Outcome::Nothing });

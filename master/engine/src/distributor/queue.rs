@@ -4,7 +4,12 @@
 //! read together, at the beginning and every few seconds, and in between events say which rows are worth a look. What was
 //! read may be old; the claim is the judge.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use muster_bus::{Event, Received};
 use muster_core::{BuilderId, RequestId, Timestamp, WorkerId};
@@ -18,8 +23,10 @@ use tokio::time::Instant;
 
 use super::{LOOK_AGAIN, waiting::Waiting};
 
-/// Pending requests that are kept, best first: some megabytes.
+/// Pending requests that are read together, best first; of those that are kept, half. Some megabytes.
 const CONSIDERED: usize = 20_000;
+/// Pending requests of a builder that stay when others need the room.
+const OF_EACH: usize = 20;
 /// Pending requests of a builder that asks Python, which is shown all of them.
 const SHOWN: usize = 500;
 /// Rows that are looked at one by one; more news than these, and all are read.
@@ -37,6 +44,8 @@ pub(super) struct Queue {
     builders: Arc<BTreeSet<BuilderId>>,
     /// The last one that was read, when there are more.
     last: Option<Rank>,
+    /// Builders that were looked at behind it, too: how far, when there are more.
+    beyond: BTreeMap<BuilderId, Option<Rank>>,
     /// Requests of which something was heard since.
     news: BTreeSet<RequestId>,
     /// Some worker has been paused, or may go on.
@@ -110,17 +119,62 @@ impl Queue {
         if !self.wanted {
             return Ok(());
         }
-        let used_up = self.last.is_some() && !self.waiting.builders().any(&is_able);
-        self.stale |= used_up || !Arc::ptr_eq(all, &self.builders);
-        if !self.must_be_read() {
-            return self.read_news(data).await;
+        self.stale |= !Arc::ptr_eq(all, &self.builders);
+        if self.must_be_read() { self.read(data, all.clone()).await } else { self.read_news(data).await }
+    }
+
+    /// Reads what is hidden behind requests that can't be built now, because their builders' locks are held or no worker is
+    /// free: those of builders that could build and of which nothing is known. Whether there are some.
+    pub(super) async fn read_beyond(
+        &mut self,
+        data: &Data,
+        is_able: impl Fn(BuilderId) -> bool,
+    ) -> Result<bool> {
+        let hidden: Vec<BuilderId> =
+            self.builders.iter().copied().filter(|builder| self.may_be_hidden(*builder)).collect();
+        let hidden: Vec<BuilderId> = hidden.into_iter().filter(|builder| is_able(*builder)).collect();
+        if hidden.is_empty() {
+            return Ok(false);
         }
-        // Where not all find room, those that can be built go first.
-        let whole = match used_up {
-            true => Arc::new(all.iter().copied().filter(|builder| is_able(*builder)).collect()),
-            false => all.clone(),
-        };
-        self.read(data, whole).await
+        if self.waiting.len() > CONSIDERED {
+            self.make_room();
+        }
+        let ids = hidden.as_slice();
+        let read = data
+            .db()
+            .look("pending_requests", |tx| async move { buildsets::pending(&tx, ids, CONSIDERED).await });
+        let requests = read.await?;
+        let last = requests.last().filter(|_| requests.len() == CONSIDERED).map(rank);
+        self.beyond.extend(hidden.into_iter().map(|builder| (builder, last)));
+        let found = !requests.is_empty();
+        requests.into_iter().for_each(|pending| self.waiting.insert(pending));
+        Ok(found)
+    }
+
+    /// Whether a builder has nothing here, and may have something that was not read.
+    fn may_be_hidden(&self, builder: BuilderId) -> bool {
+        self.read_to(builder).is_some() && self.waiting.of(builder).next().is_none()
+    }
+
+    /// The last request up to which a builder's are known; `None`: all are.
+    fn read_to(&self, builder: BuilderId) -> Option<Rank> {
+        self.beyond.get(&builder).copied().unwrap_or(self.last)
+    }
+
+    /// Keeps the best of each builder: there is room for others, and what goes is found again when it is missed.
+    fn make_room(&mut self) {
+        let builders: Vec<BuilderId> = self.waiting.builders().collect();
+        for builder in builders {
+            let mut ranked: Vec<(Rank, RequestId)> =
+                self.waiting.of(builder).map(|pending| (rank(pending), pending.id)).collect();
+            if ranked.len() <= OF_EACH {
+                continue;
+            }
+            ranked.sort_unstable();
+            self.beyond.insert(builder, Some(ranked[OF_EACH - 1].0));
+            ranked.drain(..OF_EACH);
+            ranked.into_iter().for_each(|(_, request)| self.waiting.remove(request));
+        }
     }
 
     fn must_be_read(&self) -> bool {
@@ -139,6 +193,7 @@ impl Queue {
         });
         let (requests, barred) = read.await?;
         self.last = requests.last().filter(|_| requests.len() == CONSIDERED).map(rank);
+        self.beyond.clear();
         self.waiting = requests.into_iter().collect();
         self.barred = barred;
         self.builders = builders;
@@ -170,7 +225,7 @@ impl Queue {
     /// What goes behind all that was read is found by the next reading: there may be others before it.
     fn add(&mut self, requests: Vec<Pending>) {
         for pending in requests {
-            let is_behind = self.last.is_some_and(|last| rank(&pending) > last);
+            let is_behind = self.read_to(pending.builder).is_some_and(|last| rank(&pending) > last);
             if is_behind || !self.builders.contains(&pending.builder) {
                 continue;
             }
@@ -316,6 +371,30 @@ mod tests {
         queue.add(vec![pending(4, 1), pending(6, 1), pending(3, 9)]);
         assert_eq!(queue.waiting.of(BuilderId(1)).map(|pending| pending.id.0).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(queue.waiting.len(), 3, "and builder 9 is not this master's");
+    }
+
+    #[test]
+    fn what_was_read_further_for_some_builders_is_known_for_them() {
+        let mut queue = read(&[pending(1, 1)], Duration::ZERO);
+        queue.last = Some(rank(&pending(5, 1)));
+        assert!(queue.may_be_hidden(BuilderId(2)) && !queue.may_be_hidden(BuilderId(1)));
+        queue.beyond = [(BuilderId(2), None), (BuilderId(3), Some(rank(&pending(9, 3))))].into();
+        assert!(!queue.may_be_hidden(BuilderId(2)) && queue.may_be_hidden(BuilderId(3)));
+        queue.add(vec![pending(6, 1), pending(7, 2), pending(8, 3), pending(10, 3)]);
+        let ids = |builder| queue.waiting.of(BuilderId(builder)).map(|known| known.id.0).collect::<Vec<_>>();
+        assert_eq!((ids(1), ids(2), ids(3)), (vec![1], vec![7], vec![8]));
+    }
+
+    #[test]
+    fn the_best_of_each_builder_stay_when_others_need_room() {
+        let requests: Vec<Pending> = (0..100).map(|id| pending(id, 1 + id % 2)).collect();
+        let mut queue = read(&requests, Duration::ZERO);
+        queue.make_room();
+        let ids: Vec<i64> = queue.waiting.of(BuilderId(1)).map(|known| known.id.0).collect();
+        assert_eq!(ids, (0..40).step_by(2).collect::<Vec<i64>>());
+        assert_eq!(queue.read_to(BuilderId(1)), Some(rank(&pending(38, 1))));
+        queue.waiting = Waiting::default();
+        assert!(queue.may_be_hidden(BuilderId(1)) && !queue.may_be_hidden(BuilderId(3)));
     }
 
     #[test]
