@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use muster_core::{BuildId, BuilderId, Properties, RequestId, Results, SourceStamp, Step, WorkerId};
@@ -10,7 +11,7 @@ use muster_store::{
     Error, builds,
     chunks::Compression,
     control, query,
-    runs::{RunKey, RunRow},
+    runs::{self, RunKey, RunRow},
     steps,
 };
 use tokio::sync::watch;
@@ -24,6 +25,20 @@ use crate::{
     run,
     sessions::Slot,
 };
+
+/// Waits before a run goes on whose data was refused: first and longest.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+
+/// Where a run finds the orders to stop it.
+type Orders = watch::Receiver<Option<Arc<StopOrder>>>;
+
+/// How the task of a run ended.
+enum Outcome {
+    /// The run is over.
+    Over,
+    /// It is somebody else's, or goes on later.
+    PutDown,
+}
 
 /// The runs under way, and where orders to stop them go.
 #[derive(Default)]
@@ -316,25 +331,67 @@ impl Engine {
         slot.expect(build);
         let place = begin.reservation.take();
         let place = place.unwrap_or_else(|| self.0.runs.reservations.insist(begin.builder, slot.name()));
-        let rows = begin.rows.clone();
-        let stopped = StopReceiver::new(stopped, begin.carried_out.take());
-        let core = self.core(begin, stopped, down);
         let (engine, leaving) = (self.clone(), leaving.clone());
         self.0.runs.tasks.spawn(async move {
             let _ended = ended.drop_guard();
-            let outcome = run::execute(core, rows).await;
+            let outcome = engine.execute(begin, stopped, down).await;
             drop(place);
             match outcome {
-                Ok(()) => slot.release(build),
+                Outcome::Over => slot.release(build),
                 // The next start goes on, or whoever gets the worker: its commands are not to be touched.
-                Err(Halt::Leaving) if leaving.is_cancelled() => {}
+                Outcome::PutDown if leaving.is_cancelled() => {}
                 // Its commands belong to the new owner.
-                Err(Halt::Leaving | Halt::Fenced) => slot.part(build),
+                Outcome::PutDown => slot.part(build),
             }
             // Only now: whoever goes on with the build here finds this run as long as it touches the worker.
             engine.0.runs.leave(&key);
             engine.0.runs.poke();
         });
+    }
+
+    /// Executes a run to its end, or until it must be put down. What the database won't ever take is dropped: the run goes on
+    /// from what is stored, as after an adoption, with the step under way ended.
+    async fn execute(&self, mut begin: Begin, orders: Orders, down: CancellationToken) -> Outcome {
+        let (key, mut refused, mut wait) = (begin.key, None, AGAIN.0);
+        loop {
+            let stop = StopReceiver::new(orders.clone(), begin.carried_out.take());
+            let rows = std::mem::take(&mut begin.rows);
+            let core = RunCore { refused, ..self.core(begin, stop, down.clone()) };
+            refused = match run::execute(core, rows).await {
+                Ok(()) => return Outcome::Over,
+                Err(Halt::Fenced | Halt::Leaving) => return Outcome::PutDown,
+                Err(Halt::Refused(reason)) => Some(reason),
+            };
+            begin = loop {
+                // That it was refused may be refused as well.
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => wait = (wait * 2).min(AGAIN.1),
+                    () = down.cancelled() => return Outcome::PutDown,
+                }
+                match self.begin_again(key).await {
+                    Ok(Ok(begin)) => break begin,
+                    Ok(Err(outcome)) => return outcome,
+                    Err(error) => {
+                        tracing::error!(build = %key.build, %error, "can't go on with a build yet; trying again");
+                    }
+                }
+            };
+        }
+    }
+
+    /// What a run of this master needs to go on from what is stored, or how it ended.
+    async fn begin_again(&self, key: RunKey) -> muster_store::Result<Result<Begin, Outcome>> {
+        let row =
+            self.data().db().look("run", |tx| async move { runs::by_build(&tx, key.build).await }).await?;
+        let Some(row) = row.filter(|row| row.key == key) else { return Ok(Err(Outcome::PutDown)) };
+        match self.restore(&row).await? {
+            Ok(begin) => Ok(Ok(begin)),
+            Err(reason) => match self.give_back(&row, &reason).await {
+                Ok(()) => Ok(Err(Outcome::Over)),
+                Err(Error::Fenced(_)) => Ok(Err(Outcome::PutDown)),
+                Err(error) => Err(error),
+            },
+        }
     }
 
     fn core(&self, begin: Begin, stop: StopReceiver, leaving: CancellationToken) -> RunCore {
@@ -367,6 +424,7 @@ impl Engine {
             releases: self.0.releases.clone(),
             basedir: self.0.basedir.clone(),
             callables: Callables(active.host.clone()),
+            refused: None,
         }
     }
 }

@@ -153,8 +153,12 @@ impl Basic {
         if !important {
             return self.record(id, Classification::Ignored).await;
         }
-        match self.compose(std::slice::from_ref(&change)).await {
+        let built = match self.compose(std::slice::from_ref(&change)).await {
             Ok(set) => self.record(id, Classification::Built(Box::new(set))).await,
+            Err(error) => Err(error),
+        };
+        match built {
+            Ok(()) => Ok(()),
             Err(ComposeError::Configuration { what, reason }) => {
                 let name = &self.config.name;
                 tracing::error!("scheduler '{name}' can't build change {id}: {what}: {reason}");
@@ -185,9 +189,12 @@ impl Basic {
             }
         }
         if !ids.is_empty() {
-            match self.compose(&waiting).await {
-                Ok(set) => {
-                    let added = self.data.build_kept_changes(self.id, &ids, set).await?;
+            let built = match self.compose(&waiting).await {
+                Ok(set) => self.data.build_kept_changes(self.id, &ids, set).await.map_err(Into::into),
+                Err(error) => Err(error),
+            };
+            match built {
+                Ok(added) => {
                     let (name, count) = (&self.config.name, ids.len());
                     tracing::info!("scheduler '{name}' builds {count} changes: buildset {}", added.id);
                 }

@@ -32,7 +32,19 @@ pub enum ComposeError {
     },
     /// The database.
     #[error(transparent)]
-    Store(#[from] muster_store::Error),
+    Store(muster_store::Error),
+}
+
+/// What the database can't hold comes from what is configured, or from a change, and won't fit later.
+impl From<muster_store::Error> for ComposeError {
+    fn from(error: muster_store::Error) -> ComposeError {
+        match error {
+            muster_store::Error::Unstorable { .. } => {
+                ComposeError::Configuration { what: "the buildset".to_owned(), reason: error.to_string() }
+            }
+            error => ComposeError::Store(error),
+        }
+    }
 }
 
 impl ComposeError {

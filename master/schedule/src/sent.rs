@@ -3,6 +3,7 @@
 use muster_config::{Host, snapshot::Snapshot};
 use muster_core::ChangeId;
 use muster_data::{Data, NewChange};
+use muster_store::Error;
 
 use crate::{callables::Callables, git_poller::dictionary, revlinks};
 
@@ -48,6 +49,8 @@ pub async fn add_sent_change(
     if let Some(reason) = data.refuses_change(&change) {
         return Err(NotKept::Refused(reason));
     }
-    let failed = |error| NotKept::Failed(format!("the change can't be kept: {error}"));
-    data.add_change(change).await.map_err(failed)
+    data.add_change(change).await.map_err(|error| match error {
+        Error::Unstorable { .. } => NotKept::Refused(error.to_string()),
+        error => NotKept::Failed(format!("the change can't be kept: {error}")),
+    })
 }

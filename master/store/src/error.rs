@@ -47,6 +47,14 @@ pub enum Error {
         /// The statement's text.
         statement: String,
     },
+    /// A column can't take a value: too long, out of its range, of characters that it doesn't know. It never will.
+    #[error("the database can't hold this: {message} (in {statement:?})")]
+    Unstorable {
+        /// The engine's words.
+        message: String,
+        /// The statement's text.
+        statement: String,
+    },
     /// A column holds what its meaning forbids.
     #[error("unexpected data in the database: {0}")]
     Data(String),
@@ -72,17 +80,31 @@ const SHOWN: usize = 400;
 
 impl Error {
     pub(crate) fn statement(message: impl Into<String>, statement: &str) -> Error {
-        let mut shown: String = statement.chars().take(SHOWN).collect();
-        if shown.len() < statement.len() {
-            shown.push('…');
-        }
-        Error::Statement { message: message.into(), statement: shown }
+        Error::Statement { message: message.into(), statement: shown(statement) }
+    }
+
+    pub(crate) fn unstorable(message: impl Into<String>, statement: &str) -> Error {
+        Error::Unstorable { message: message.into(), statement: shown(statement) }
     }
 
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Error::Transient(_) | Error::Lost(_))
     }
+
+    /// Whether the same rows will be refused again, however often they are written: what was to be written is wrong, not the
+    /// state of the database.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, Error::Unstorable { .. } | Error::Unique(_) | Error::Data(_))
+    }
+}
+
+fn shown(statement: &str) -> String {
+    let mut shown: String = statement.chars().take(SHOWN).collect();
+    if shown.len() < statement.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Result of a store operation.

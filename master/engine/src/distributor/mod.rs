@@ -16,8 +16,8 @@ use std::{
 use muster_bus::Subscription;
 use muster_config::snapshot::BuilderConfig;
 use muster_core::{BuilderId, BuildsetId, RequestId};
-use muster_data::NewRun;
-use muster_store::{buildsets::Pending, workers};
+use muster_data::{NewRun, Started};
+use muster_store::{Error, buildsets::Pending, workers};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -274,6 +274,26 @@ impl Look<'_> {
         self.engine.data().locks_look_free(&wishes).await
     }
 
+    /// Starts the runs together. When one has something that won't ever be stored, the others begin without it.
+    async fn start_runs(&self, wanted: &[NewRun]) -> muster_store::Result<Vec<Started>> {
+        let (data, master) = (self.engine.data(), self.engine.master());
+        match data.start_runs(master, wanted).await {
+            Err(Error::Unstorable { .. }) => {}
+            started => return started,
+        }
+        let mut started = Vec::new();
+        for run in wanted {
+            match data.start_runs(master, std::slice::from_ref(run)).await {
+                Ok(began) => started.extend(began),
+                Err(error @ Error::Unstorable { .. }) => {
+                    tracing::error!(request = %run.request, %error, "a build can't begin: its request has to be cancelled");
+                }
+                Err(error) => return if started.is_empty() { Err(error) } else { Ok(started) },
+            }
+        }
+        Ok(started)
+    }
+
     /// Claims the requests and begins the builds that were won; answers which.
     async fn start(&self, matches: Vec<Match>) -> muster_store::Result<BTreeSet<RequestId>> {
         let mut wanted = Vec::with_capacity(matches.len());
@@ -296,7 +316,7 @@ impl Look<'_> {
         if wanted.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let started = self.engine.data().start_runs(self.engine.master(), &wanted).await?;
+        let started = self.start_runs(&wanted).await?;
         let won = started.iter().map(|run| run.request).collect();
         let mut properties: BTreeMap<RequestId, _> =
             wanted.into_iter().map(|run| (run.request, run.properties)).collect();

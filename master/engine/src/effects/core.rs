@@ -7,7 +7,10 @@ use muster_core::{
     render::{Renderable, Request},
 };
 use muster_data::{Data, RunWrite};
-use muster_store::runs::{self, JournalRow, RunKey};
+use muster_store::{
+    runs::{self, JournalRow, RunKey},
+    steps,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +88,8 @@ pub(crate) struct RunCore {
     pub(crate) releases: watch::Sender<u64>,
     pub(crate) basedir: PathBuf,
     pub(crate) callables: Callables,
+    /// The database won't ever take what the step under way did in an earlier execution of the run here, and says so.
+    pub(crate) refused: Option<String>,
 }
 
 impl RunCore {
@@ -130,15 +135,33 @@ impl RunCore {
         self.recorder.write(RunWrite::Plan(text));
     }
 
-    /// What an earlier execution of a step has done. A database that refuses is asked again.
+    /// What an earlier execution of a step has done.
     pub(crate) async fn journal_of(&self, step: u32) -> Result<Vec<JournalRow>, Halt> {
+        let (db, build) = (self.data.db(), self.key.build);
+        let read = || db.look("journal", move |tx| async move { runs::journal_of(&tx, build, step).await });
+        self.insist("the journal", read).await
+    }
+
+    /// The slugs of the logs that a step has.
+    pub(crate) async fn slugs_of(&self, step: u32) -> Result<Vec<String>, Halt> {
+        let (db, build) = (self.data.db(), self.key.build);
+        let read = || {
+            db.look("slugs", move |tx| async move { steps::logs_of_numbered(&tx, &[build], &[step]).await })
+        };
+        let logs = self.insist("the logs", read).await?;
+        Ok(logs.into_iter().map(|log| log.slug).collect())
+    }
+
+    /// Reads something; a database that refuses is asked again.
+    async fn insist<T, F>(&self, what: &str, read: impl Fn() -> F) -> Result<T, Halt>
+    where
+        F: Future<Output = muster_store::Result<T>>,
+    {
         let build = self.key.build;
         loop {
-            let read =
-                self.data.db().look("journal", |tx| async move { runs::journal_of(&tx, build, step).await });
-            match read.await {
+            match read().await {
                 Ok(rows) => return Ok(rows),
-                Err(error) => tracing::error!(%build, %error, "can't read the journal; trying again"),
+                Err(error) => tracing::error!(%build, %error, "can't read {what}; trying again"),
             }
             tokio::select! {
                 () = tokio::time::sleep(READ_AGAIN) => {}

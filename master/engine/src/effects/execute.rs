@@ -1,6 +1,6 @@
 //! Running a command on the worker as one effect: ordered once, followed to its end, gone on with after an adoption.
 
-use muster_core::{CommandId, LogKind};
+use muster_core::{BuildId, CommandId, LogKind};
 use muster_data::RunWrite;
 use muster_session::{
     BootId, OrderError, StartCommand, UpdateBody,
@@ -15,7 +15,7 @@ use super::{
     context::{StepContext, StepEnd, outcome},
     core::ordered,
     halt::Halt,
-    journal::Effect,
+    journal::{self, Effect},
     logs::{LogRef, marker},
     transfer::{Sink, Source, Transfer, feed},
 };
@@ -31,6 +31,9 @@ pub trait LineObserver: Send {
     /// Goes on from such a state.
     fn restore(&mut self, state: Value);
 }
+
+/// The kind of the effect.
+const COMMAND: &str = "command";
 
 /// Room for the number of attempts in a command's ordinal.
 const ATTEMPT_SHIFT: u32 = 24;
@@ -74,7 +77,7 @@ impl StepContext<'_> {
         transfer: Transfer,
         mut observer: Option<&mut dyn LineObserver>,
     ) -> Result<CommandResult, StepEnd> {
-        let effect = self.journal.effect("command", &request.command)?;
+        let effect = self.journal.effect(COMMAND, &request.command)?;
         if let Effect::Recorded(row) = &effect {
             let state: CommandState = outcome(row)?;
             restore(&mut observer, &state);
@@ -203,8 +206,7 @@ impl StepContext<'_> {
     }
 
     fn command_id(&self, row: &JournalRow, state: &CommandState) -> CommandId {
-        let ordinal = row.ordinal | state.attempt << ATTEMPT_SHIFT;
-        CommandId { build: self.core.key.build, step: self.number, ordinal }
+        command_id(self.core.key.build, row, state)
     }
 
     /// Follows a command until its end is folded into the state; what comes on the way is handed over with each update.
@@ -353,6 +355,17 @@ impl StepContext<'_> {
             self.note = Some("max lines");
         }
     }
+}
+
+fn command_id(build: BuildId, row: &JournalRow, state: &CommandState) -> CommandId {
+    CommandId { build, step: row.step, ordinal: row.ordinal | state.attempt << ATTEMPT_SHIFT }
+}
+
+/// The commands that a step may still have on its worker, by its journal.
+pub(crate) fn unfinished_commands(build: BuildId, journal: &[JournalRow]) -> Vec<CommandId> {
+    let commands = journal.iter().filter(|row| journal::is_of(row, COMMAND));
+    let states = commands.filter_map(|row| Some((row, outcome::<CommandState>(row).ok()?)));
+    states.filter(|(_, state)| !state.ended).map(|(row, state)| command_id(build, row, &state)).collect()
 }
 
 /// A command under way.

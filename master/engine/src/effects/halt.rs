@@ -7,4 +7,7 @@ pub(crate) enum Halt {
     Fenced,
     /// This master goes: rows and journal stay for who goes on.
     Leaving,
+    /// The database won't ever take what the run did since the last commit: that is dropped, and the step under way becomes
+    /// an exception. The text is the database's.
+    Refused(String),
 }

@@ -119,6 +119,11 @@ fn marked(kind: &str, version: u32) -> String {
     }
 }
 
+/// Whether a row is about this kind of effect, under whatever version.
+pub(crate) fn is_of(row: &JournalRow, kind: &str) -> bool {
+    row.kind.split(VERSION_MARK).next() == Some(kind)
+}
+
 fn version_of(kind: &str) -> u32 {
     kind.split_once(VERSION_MARK).map_or(1, |(_, version)| version.parse().unwrap_or(u32::MAX))
 }

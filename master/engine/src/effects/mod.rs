@@ -24,6 +24,7 @@ pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
 pub use context::{HaltReason, StepContext, StepEnd};
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use execute::LineObserver;
+pub(crate) use execute::unfinished_commands;
 pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
 pub(crate) use halt::Halt;
 pub use logs::LogRef;

@@ -5,7 +5,8 @@
 //! compressed outside of the transaction, on threads of its own, while the commit before is still under way.
 //!
 //! What a worker sent is acknowledged only after the commit that stores it. A run that has another owner by now loses its
-//! own part of a commit and no other. A run whose data can't be stored goes on being tried by itself.
+//! own part of a commit and no other. When the database has something against a commit, each run is tried by itself: what it
+//! won't ever take ends that run's account ([`Halt::Refused`]), everything else is tried again.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,6 +24,10 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+mod account;
+
+pub(crate) use account::Account;
 
 use super::{
     gathered::{Acknowledgements, Gathered},
@@ -97,10 +102,11 @@ struct Queue {
     held: Option<Part>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Outcome {
     durable: u64,
-    fenced: bool,
+    /// Nothing more is written for the run here.
+    over: Option<Halt>,
 }
 
 /// What is committed of one run.
@@ -159,7 +165,7 @@ impl Writer {
         };
         state.accounts.insert(id, queue);
         drop(state);
-        Account { shared: self.0.clone(), id, posted: 0, outcome: seen, room: self.0.room.subscribe() }
+        Account::new(self.0.clone(), id, seen)
     }
 
     /// Changes whenever logs are to be grouped.
@@ -251,7 +257,7 @@ impl Writer {
                     let outcomes = group.into_iter().zip(committed.ours);
                     return outcomes.for_each(|(part, ours)| self.0.settle(part, ours));
                 }
-                Err(error) if is_of_data(&error) => return self.write_alone(group, &error).await,
+                Err(error) if is_of_data(&error) => return self.write_alone(group, error).await,
                 Err(error) => tracing::error!(%error, "can't write about builds; trying again"),
             }
             self.0.refused.send_replace(true);
@@ -263,24 +269,47 @@ impl Writer {
         }
     }
 
-    /// Something in the group can't be stored: each run by itself, so that only the one concerned waits.
-    async fn write_alone(&self, group: Vec<Part>, error: &Error) {
-        if let [part] = group.as_slice() {
-            tracing::error!(build = %part.key.build, %error, "can't write about a build; trying again");
-            return group.into_iter().for_each(|part| self.0.hold(part));
-        }
+    /// Something in the group can't be stored: each run by itself, so that only the one concerned waits or ends.
+    async fn write_alone(&self, group: Vec<Part>, error: Error) {
+        let mut known = Some(error).filter(|_| group.len() == 1);
         for part in group {
-            match self.0.data.commit_runs(&[part.as_run()]).await {
-                Ok(committed) => {
-                    let ours = committed.ours.first().copied().unwrap_or(false);
-                    self.0.settle(part, ours);
-                }
+            let outcome = match known.take() {
+                Some(error) => Err(error),
+                None => self.commit_part(part.as_run()).await,
+            };
+            match outcome {
+                Ok(ours) => self.0.settle(part, ours),
+                Err(error) if error.is_for_good() => self.write_in_steps(part).await,
+                Err(error) => self.0.hold(part, &error),
+            }
+        }
+    }
+
+    /// Something in the part won't ever be stored: the step that it belongs to is found out, so that those before it, which
+    /// ended in the same moment, are as they were.
+    async fn write_in_steps(&self, mut part: Part) {
+        let mut stored = 0;
+        for writes in part.writes.split_inclusive(|write| matches!(write, RunWrite::StepFinished { .. })) {
+            match self.commit_part(RunPart { writes, ..part.as_run() }).await {
+                Ok(true) => stored += writes.len(),
+                Ok(false) => return self.0.settle(part, false),
+                Err(error) if error.is_for_good() => return self.0.refuse(&part, &error),
                 Err(error) => {
-                    tracing::error!(build = %part.key.build, %error, "can't write about a build; trying again");
-                    self.0.hold(part);
+                    part.writes.drain(..stored);
+                    return self.0.hold(part, &error);
                 }
             }
         }
+        self.0.settle(part, true);
+    }
+
+    /// Whether the run was this master's.
+    async fn commit_part(&self, part: RunPart<'_>) -> Result<bool, Error> {
+        let committed = self.0.data.commit_runs(&[part]).await?;
+        if committed.regroup {
+            self.0.regroup.send_modify(|count| *count += 1);
+        }
+        Ok(committed.ours == [true])
     }
 }
 
@@ -314,6 +343,14 @@ impl Taken {
                 part
             }
         }
+    }
+}
+
+impl Queue {
+    /// Nothing more is written for the run; answers how many bytes of text were dropped.
+    fn end(&mut self, why: Halt) -> usize {
+        self.outcome.send_modify(|outcome| outcome.over = Some(why));
+        std::mem::take(&mut self.gathered).text_bytes()
     }
 }
 
@@ -411,25 +448,36 @@ impl Shared {
         let Some(queue) = accounts.get_mut(&part.account) else { return };
         if !ours {
             tracing::warn!(build = %part.key.build, "the run has another owner now; this master lets go of it");
-            *waiting -= queue.gathered.text_bytes();
-            queue.gathered = Gathered::default();
+            *waiting -= queue.end(Halt::Fenced);
         }
-        queue.outcome.send_modify(|outcome| {
-            outcome.durable = part.upto;
-            outcome.fenced |= !ours;
-        });
+        queue.outcome.send_modify(|outcome| outcome.durable = part.upto);
         if queue.orphaned && queue.posted == part.upto {
             accounts.remove(&part.account);
         }
     }
 
-    /// What was packed of a run while an earlier part of it failed goes behind that one.
+    /// A part will never be stored: it is dropped with all that came after it. What the worker sent for it is not
+    /// acknowledged, and ends with the step.
+    fn refuse(&self, part: &Part, error: &Error) {
+        let build = part.key.build;
+        tracing::error!(%build, %error, "what a build did can't be stored; its step becomes an exception");
+        let mut state = self.state();
+        let State { accounts, waiting, .. } = &mut *state;
+        let Some(queue) = accounts.get_mut(&part.account) else { return };
+        *waiting -= queue.end(Halt::Refused(error.to_string()));
+        if queue.orphaned {
+            accounts.remove(&part.account);
+        }
+    }
+
+    /// What was packed of a run while an earlier part of it failed goes behind that one, or where that one went.
     fn without_held(&self, group: Vec<Part>) -> Vec<Part> {
         let mut state = self.state();
         let mut rest = Vec::with_capacity(group.len());
         for part in group {
             let queue = state.accounts.get_mut(&part.account);
-            match queue.and_then(|queue| queue.held.as_mut()) {
+            let Some(queue) = queue.filter(|queue| queue.outcome.borrow().over.is_none()) else { continue };
+            match queue.held.as_mut() {
                 Some(held) => held.append(part),
                 None => rest.push(part),
             }
@@ -437,8 +485,9 @@ impl Shared {
         rest
     }
 
-    /// A part could not be stored for its own sake: it is tried again by itself.
-    fn hold(&self, mut part: Part) {
+    /// A part is tried again by itself.
+    fn hold(&self, mut part: Part, error: &Error) {
+        tracing::error!(build = %part.key.build, %error, "can't write about a build; trying again");
         self.refused.send_replace(true);
         if self.closed.is_cancelled() {
             return;
@@ -450,106 +499,6 @@ impl Shared {
         resting.push((Instant::now() + part.wait, part.account));
         part.wait = (part.wait * 2).min(RETRY.1);
         queue.held = Some(part);
-    }
-}
-
-/// Where one run hands over what it has done.
-pub(crate) struct Account {
-    shared: Arc<Shared>,
-    id: u64,
-    posted: u64,
-    outcome: watch::Receiver<Outcome>,
-    room: watch::Receiver<u64>,
-}
-
-impl Account {
-    /// Hands over; it is committed soon.
-    pub(super) fn post(&mut self, gathered: Gathered) {
-        if gathered.is_empty() {
-            return;
-        }
-        let mut state = self.shared.state();
-        let bytes = gathered.text_bytes();
-        let Some(queue) = state.accounts.get_mut(&self.id) else { return };
-        if queue.outcome.borrow().fenced {
-            return;
-        }
-        queue.gathered.merge(gathered);
-        queue.posted += 1;
-        self.posted = queue.posted;
-        state.waiting += bytes;
-        state.make_due(self.id);
-        drop(state);
-        self.shared.wake.notify_one();
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        let state = self.shared.state();
-        let mine = state.accounts.get(&self.id).map_or(0, |queue| queue.gathered.text_bytes());
-        mine < MAX_OF_RUN && state.waiting < MAX_WAITING
-    }
-
-    /// Waits until the run is over here, or, when it was `full` as its run has seen it, until there is room. It is not for
-    /// this to look whether it is full: the room that came since the run looked would be waited for once more.
-    pub(super) async fn attend(&mut self, full: bool) -> Result<(), Halt> {
-        loop {
-            if self.outcome.borrow_and_update().fenced {
-                return Err(Halt::Fenced);
-            }
-            self.room.mark_unchanged();
-            if full && self.has_room() {
-                return Ok(());
-            }
-            tokio::select! {
-                changed = self.outcome.changed() => changed.map_err(|_| Halt::Leaving)?,
-                changed = self.room.changed(), if full => changed.map_err(|_| Halt::Leaving)?,
-            }
-        }
-    }
-
-    /// Has everything that was handed over committed at once, and waits for it.
-    pub(super) async fn durable(&mut self) -> Result<(), Halt> {
-        loop {
-            let outcome = *self.outcome.borrow_and_update();
-            if outcome.fenced {
-                return Err(Halt::Fenced);
-            }
-            if outcome.durable >= self.posted {
-                return Ok(());
-            }
-            self.hurry();
-            self.outcome.changed().await.map_err(|_| Halt::Leaving)?;
-        }
-    }
-
-    /// The same, but a database that refuses is not waited for.
-    pub(super) async fn durable_if_accepted(&mut self) -> Result<(), Halt> {
-        let mut refused = self.shared.refused.subscribe();
-        tokio::select! {
-            biased;
-            durable = self.durable() => durable,
-            _ = refused.wait_for(|refused| *refused) => Err(Halt::Leaving),
-        }
-    }
-
-    fn hurry(&self) {
-        self.shared.state().urgent = true;
-        self.shared.wake.notify_one();
-    }
-}
-
-/// What was handed over is still written.
-impl Drop for Account {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        let State { accounts, waiting, .. } = &mut *state;
-        let Some(queue) = accounts.get_mut(&self.id) else { return };
-        queue.orphaned = true;
-        let outcome = *queue.outcome.borrow();
-        if outcome.fenced || outcome.durable >= queue.posted {
-            *waiting -= queue.gathered.text_bytes();
-            accounts.remove(&self.id);
-        }
     }
 }
 

@@ -59,6 +59,9 @@ pub(crate) async fn take(core: &mut RunCore, step: i64, wishes: &[LockWish]) -> 
             Ok(true) => return Ok(Wait::Held),
             Ok(false) => {}
             Err(Error::Fenced(_)) => return Err(Halt::Fenced),
+            Err(error @ Error::Unstorable { .. }) if step >= 0 => {
+                return Err(Halt::Refused(error.to_string()));
+            }
             Err(error) => tracing::error!(build = %core.key.build, %error, "can't take locks; trying again"),
         }
         let mut stop = core.stop.clone();

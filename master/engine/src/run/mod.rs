@@ -67,7 +67,12 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
         let (number, row) = progress.next_step();
         let outcome = match row {
             Some(row) if row.results.is_some() => step::finished_before(config, &row),
-            row => step::run(&mut core, number, config, row, &progress.names).await?,
+            row => match core.refused.take() {
+                Some(reason) => {
+                    step::refuse(&mut core, number, config, row, &progress.names, &reason).await?
+                }
+                None => step::run(&mut core, number, config, row, &progress.names).await?,
+            },
         };
         progress.fold(&mut core, config, outcome);
     }
@@ -177,6 +182,11 @@ async fn finish(mut core: RunCore, mut progress: Progress) -> Result<(), Halt> {
     // An order that came after the last step still counts.
     if let Some(order) = core.stop_order() {
         progress.stop(order);
+    }
+    // No step was left that could say so.
+    if let Some(reason) = core.refused.take() {
+        progress.results = progress.results.worst(Results::Exception);
+        progress.texts = vec![core.recorder.concealed(&reason).into_owned()];
     }
     let state = summary::build(
         progress.results,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::locks;
 use crate::{
-    effects::{Halt, RunCore, StepContext, StepEnd, summary},
+    effects::{Halt, RunCore, StepContext, StepEnd, summary, unfinished_commands},
     steps,
 };
 
@@ -79,6 +79,54 @@ pub(super) async fn run(
         Err(end) => context.settle(end)?,
     };
     conclude(context, results).await
+}
+
+/// Ends a step of which the database won't ever take what it did in an earlier execution of the run here. What it does still
+/// on the worker ends, too.
+pub(super) async fn refuse(
+    core: &mut RunCore,
+    number: u32,
+    config: &StepConfig,
+    row: Option<Step>,
+    names: &[String],
+    reason: &str,
+) -> Result<StepOutcome, Halt> {
+    let (journal, slugs) = match row {
+        Some(_) => (core.journal_of(number).await?, core.slugs_of(number).await?),
+        None => (Vec::new(), Vec::new()),
+    };
+    let commands = unfinished_commands(core.key.build, &journal);
+    let name = row.as_ref().map_or_else(|| unique_name(harmless_name(config), names), |row| row.name.clone());
+    if row.is_none() {
+        let at = muster_data::now();
+        let (name, state) = (name.clone(), "pending".to_owned());
+        core.recorder.write(RunWrite::StepStarted { step: number, name, state, at });
+    }
+    let mut context = StepContext::new(core, number, config, Vec::new());
+    context.slugs = slugs;
+    let said = format!("What this step did can't be stored, and what it did last is not. {reason}\n");
+    let results = context.settle(StepEnd::Exception(said))?;
+    let state = summary::finished(None, results, None);
+    let at = muster_data::now();
+    core.recorder.write(RunWrite::StepFinished {
+        step: number,
+        results,
+        hidden: false,
+        state: state.clone(),
+        at,
+    });
+    core.recorder.flush().await?;
+    commands.into_iter().for_each(|command| core.slot.forget(command, core.key.epoch));
+    core.releases.send_modify(|count| *count += 1);
+    Ok(StepOutcome { name, results, state, counts_for_build: true, lost: false })
+}
+
+/// The configured name, if that is certainly not what the database doesn't take.
+fn harmless_name(config: &StepConfig) -> &str {
+    match &config.name {
+        Renderable::Literal(Value::String(name)) if name.is_ascii() && name.len() <= MAX_IDENTIFIER => name,
+        _ => &config.kind,
+    }
 }
 
 async fn name_of(context: &mut StepContext<'_>, names: &[String]) -> Result<String, StepEnd> {

@@ -241,6 +241,9 @@ fn statement_error(statement: &str, error: &rusqlite::Error) -> Error {
             ErrorCode::ConstraintViolation,
             rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
         ) => Error::Unique(error.to_string()),
+        (ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch, _) => {
+            Error::unstorable(error.to_string(), statement)
+        }
         (ErrorCode::DiskFull, _) => Error::statement(format!("{error}; make room on the disk"), statement),
         (ErrorCode::ReadOnly, _) => Error::statement(format!("{error}; {READ_ONLY}"), statement),
         _ => Error::statement(error.to_string(), statement),

@@ -340,6 +340,7 @@ impl World {
             releases: watch::Sender::new(0),
             basedir: self.directory.path().to_owned(),
             callables: Callables(None),
+            refused: None,
         }
     }
 }

@@ -315,6 +315,7 @@ fn is_query(statement: &str) -> bool {
 fn sorted(statement: &str, error: &mysql_async::Error) -> Error {
     let message = error.to_string();
     let failed = |message: String| Error::statement(message, statement);
+    let unstorable = |message: String| Error::unstorable(message, statement);
     match error {
         mysql_async::Error::Io(_) => Error::Lost(message),
         mysql_async::Error::Driver(
@@ -322,12 +323,18 @@ fn sorted(statement: &str, error: &mysql_async::Error) -> Error {
             | mysql_async::DriverError::PacketOutOfOrder
             | mysql_async::DriverError::PoolDisconnected,
         ) => Error::Lost(message),
+        mysql_async::Error::Driver(mysql_async::DriverError::PacketTooLarge) => unstorable(message),
         mysql_async::Error::Server(server) => match server.code {
             1062 | 1586 => Error::Unique(message),
             // Deadlock, lock wait, changed row.
             1213 | 1205 | 1020 => Error::Transient(message),
             1053 | 1077 | 1079 | 1080 | 1152 | 1927 | 2006 | 2013 | 2014 | 2045 | 2055 | 1290 | 1836 => {
                 Error::Lost(message)
+            }
+            // Null, truncated, out of range, wrong characters, too long, too large for a row or a packet, no such parent,
+            // refused by a check.
+            1048 | 1118 | 1153 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 3819 | 4025 => {
+                unstorable(message)
             }
             1021 | 1114 => failed(format!("{message}; make room on the server's disk")),
             _ => failed(message),

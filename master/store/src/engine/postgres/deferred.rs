@@ -27,7 +27,7 @@ pub(super) async fn prepared_all<'a>(
         let Deferred { statement, params, .. } = deferred;
         let ready = client.prepare_cached(statement).await.map_err(|error| sorted(statement, &error))?;
         for (param, wanted) in params.iter().zip(ready.params()) {
-            param.check(wanted).map_err(|reason| Error::statement(reason.to_string(), statement))?;
+            param.check(wanted).map_err(|reason| Error::unstorable(reason.to_string(), statement))?;
         }
         prepared.push((ready, deferred));
     }

@@ -4,6 +4,7 @@ use std::{error::Error as _, fmt::Write as _};
 
 use tokio_postgres::error::SqlState;
 
+use super::values::OutOfRange;
 use crate::Error;
 
 /// The server's words with their cause: the driver's own text is only "db error".
@@ -27,6 +28,9 @@ pub(super) fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
         let broken = error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>());
         return match broken {
             true => Error::Lost(message),
+            false if error.source().is_some_and(|cause| cause.is::<OutOfRange>()) => {
+                Error::unstorable(message, statement)
+            }
             false => Error::statement(message, statement),
         };
     };
@@ -43,6 +47,10 @@ pub(super) fn sorted(statement: &str, error: &tokio_postgres::Error) -> Error {
         | SqlState::READ_ONLY_SQL_TRANSACTION => Error::Lost(message),
         SqlState::DISK_FULL => Error::statement(format!("{message}; make room on the server's disk"), statement),
         _ if code.code().starts_with("08") => Error::Lost(message),
+        // Data exceptions, integrity (but for unique keys), limits of the program: none of them goes away.
+        _ if ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)) => {
+            Error::unstorable(message, statement)
+        }
         _ => Error::statement(message, statement),
     }
 }

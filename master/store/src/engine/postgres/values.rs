@@ -7,6 +7,11 @@ use crate::{Value, engine::Mode};
 
 type BoxedError = Box<dyn std::error::Error + Sync + Send>;
 
+/// A number that its column can't take.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} does not fit into the column")]
+pub(super) struct OutOfRange(i64);
+
 /// A parameter; its form follows the type that the server expects.
 #[derive(Debug)]
 pub(super) struct Param {
@@ -23,7 +28,7 @@ impl Param {
         }
         match self.mode {
             Mode::Look | Mode::Read => Ok(number.clamp(min, max)),
-            Mode::Write => Err(format!("{number} does not fit into the column").into()),
+            Mode::Write => Err(OutOfRange(number).into()),
         }
     }
 
