@@ -128,6 +128,23 @@ pub fn request_is_kept(facts: RequestFacts) -> Verdict {
     rule(holds, || format!("a request stands as no request may: {facts:?}"))
 }
 
+/// A build is stopped if that was ordered, and for no other reason: no order is lost, whoever owns the build by then. `ordered`
+/// is how long before its end the order was given, `hearing` how long its owner may take to hear of it.
+pub fn stopped_as_ordered(ordered: Option<Duration>, hearing: Duration, cancelled: bool) -> Verdict {
+    match ordered {
+        None => rule(!cancelled, || "a build was stopped that nobody ordered to stop".to_owned()),
+        Some(before) => rule(cancelled || before <= hearing, || {
+            format!("a build ended otherwise {before:?} after it was ordered to stop")
+        }),
+    }
+}
+
+/// A build that was ordered to stop ends soon. `took` is the time since the order, or since its worker and its owner can be
+/// reached.
+pub fn stopped_build_ends(took: Duration, bound: Duration) -> Verdict {
+    rule(took <= bound, || format!("a build ended only {took:?} after it was ordered to stop"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +174,17 @@ mod tests {
         assert!(!holds(false, true, 2, 0), "two builds at once");
         assert!(!holds(false, false, 0, 1), "complete, and pending again");
         assert!(!holds(true, true, 0, 2), "two final builds");
+    }
+
+    #[test]
+    fn builds_are_stopped_as_ordered() {
+        let seconds = Duration::from_secs;
+        let holds = |ordered, cancelled| stopped_as_ordered(ordered, seconds(10), cancelled).is_ok();
+        assert!(holds(None, false) && !holds(None, true), "nobody ordered that");
+        assert!(holds(Some(seconds(60)), true) && holds(Some(seconds(10)), false));
+        assert!(!holds(Some(seconds(11)), false), "the order was lost");
+        assert!(stopped_build_ends(seconds(5), seconds(5)).is_ok());
+        assert!(stopped_build_ends(seconds(6), seconds(5)).is_err());
     }
 
     #[test]

@@ -174,6 +174,8 @@ pub(crate) struct Begin {
     pub(crate) sources: Vec<SourceStamp>,
     /// Rows of an earlier execution.
     pub(crate) rows: Vec<Step>,
+    /// An order to stop that was given before and is not carried out yet.
+    pub(crate) ordered: Option<StopOrder>,
     /// The newest order to stop that it may have carried out.
     pub(crate) carried_out: Option<StopOrder>,
     /// Its place on the worker, when it was taken before.
@@ -261,7 +263,7 @@ impl Engine {
         };
         let (build, request) = (run.key.build, run.request);
         let was_stopped = plan.stopped.is_some();
-        let (properties, sources, rows, carried_out) = self
+        let (properties, sources, rows, ordered, carried_out) = self
             .data()
             .db()
             .read("restore_run", |tx| async move {
@@ -275,9 +277,10 @@ impl Engine {
                 // What stopped a step must not stop those that follow.
                 let was_stopped =
                     was_stopped || rows.iter().any(|row| row.results == Some(Results::Cancelled));
-                let stop = if was_stopped { control::newest(&tx, "build", build.0).await? } else { None };
-                let carried_out = stop.map(|order| StopOrder { number: order.id, reason: order.reason });
-                Ok::<_, muster_store::Error>((properties, sources, rows, carried_out))
+                let order = control::newest(&tx, "build", build.0).await?;
+                let order = order.map(|order| StopOrder { number: order.id, reason: order.reason });
+                let (ordered, carried_out) = if was_stopped { (None, order) } else { (order, None) };
+                Ok::<_, muster_store::Error>((properties, sources, rows, ordered, carried_out))
             })
             .await?;
         Ok(Ok(Begin {
@@ -290,6 +293,7 @@ impl Engine {
             properties,
             sources,
             rows,
+            ordered,
             carried_out,
             reservation: None,
         }))
@@ -322,7 +326,7 @@ impl Engine {
         let key = begin.key;
         let build = key.build;
         let slot = begin.slot.clone();
-        let (stop, stopped) = watch::channel(None);
+        let (stop, stopped) = watch::channel(begin.ordered.take().map(Arc::new));
         let (down, ended) = (leaving.child_token(), CancellationToken::new());
         let handle = Handle { key, slot: slot.clone(), stop, down: down.clone(), ended: ended.clone() };
         if !self.0.runs.enter(handle) {

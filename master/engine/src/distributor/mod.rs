@@ -338,6 +338,7 @@ impl Look<'_> {
                 properties,
                 sources: asked.sources,
                 rows: Vec::new(),
+                ordered: None,
                 carried_out: None,
                 reservation: Some(found.reservation),
             };

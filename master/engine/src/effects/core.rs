@@ -113,16 +113,18 @@ impl RunCore {
     }
 
     /// The order to stop that counts before the step at this place of the plan: the one that counted there before, or a
-    /// new one. Whoever goes on with the build has to leave out the same steps.
-    pub(crate) fn stop_before(&mut self, place: usize) -> Option<Arc<StopOrder>> {
-        match &self.facts.plan.stopped {
-            Some(Stopped { before, number, reason }) if *before == place => {
-                return Some(Arc::new(StopOrder { number: *number, reason: reason.clone() }));
-            }
-            Some(_) => return self.stop_order(),
-            None => {}
+    /// new one. Whoever goes on with the build has to leave out the same steps, so a new one does not count before a step that
+    /// an earlier execution has begun: it stops that one, or what follows.
+    pub(crate) fn stop_before(&mut self, place: usize, has_begun: bool) -> Option<Arc<StopOrder>> {
+        if let Some(Stopped { before, number, reason }) = &self.facts.plan.stopped
+            && *before == place
+        {
+            return Some(Arc::new(StopOrder { number: *number, reason: reason.clone() }));
         }
-        let order = self.stop_order()?;
+        let order = self.stop_order().filter(|_| !has_begun)?;
+        if self.facts.plan.stopped.is_some() {
+            return Some(order);
+        }
         let StopOrder { number, reason } = order.as_ref().clone();
         self.facts.plan.stopped = Some(Stopped { before: place, number, reason });
         self.write_plan();

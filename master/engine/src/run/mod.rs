@@ -57,7 +57,7 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
         if progress.lost || (progress.stopping && !config.flags.always_run) {
             continue;
         }
-        if let Some(order) = core.stop_before(place) {
+        if let Some(order) = core.stop_before(place, progress.has_begun_next()) {
             progress.stop(order);
             core.stop.carry_out();
             if !config.flags.always_run {
@@ -219,6 +219,11 @@ impl Progress {
         let number = self.next;
         self.next += 1;
         (number, self.rows.iter().find(|row| row.number == i64::from(number)).cloned())
+    }
+
+    /// Whether an earlier execution has begun the next step.
+    fn has_begun_next(&self) -> bool {
+        self.rows.iter().any(|row| row.number == i64::from(self.next))
     }
 
     fn stop(&mut self, order: Arc<StopOrder>) {

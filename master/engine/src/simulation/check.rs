@@ -1,12 +1,21 @@
 //! What must hold in the end, whatever happened.
 
+use std::time::Duration;
+
 use muster_core::{
-    Build, BuildId, CommandId, Log, LogKind, Results, Step,
+    Build, BuildId, CommandId, Log, LogKind, Results, Step, Timestamp,
     invariants::{self, RequestFacts},
 };
 use muster_store::{query, steps as step_rows};
 
 use super::World;
+
+/// How long a build's owner may take to hear of an order to stop: the database may hang for six seconds, twice.
+const HEARING: Duration = Duration::from_secs(15);
+
+/// How long a stopped build may take to end when nothing fails any more: its worker is waited for, and masters that are gone
+/// are found to be so.
+const STOPPING: Duration = Duration::from_secs(90);
 
 impl World {
     pub(super) async fn open_requests(&self) -> usize {
@@ -15,6 +24,15 @@ impl World {
             .db()
             .read("open", |tx| async move { query::requests::list(&tx, &query::Select::all()).await });
         read.await.unwrap().iter().filter(|request| !request.complete).count()
+    }
+
+    pub(super) async fn running_builds(&self) -> Vec<BuildId> {
+        let read = self
+            .data
+            .db()
+            .read("running", |tx| async move { query::builds::list(&tx, &query::Select::all()).await });
+        let builds = read.await.unwrap().into_iter();
+        builds.filter(|build| build.results.is_none()).map(|build| build.id).collect()
     }
 
     pub(super) async fn what_is_open(&self) -> String {
@@ -49,7 +67,14 @@ impl World {
                     .count(),
             };
             invariants::request_is_kept(facts).unwrap_or_else(|broken| panic!("{broken}: {request:?}"));
-            if request.results != Some(Results::Success) {
+            let was_stopped = of_it().any(|build| self.stops.contains_key(&build.id));
+            let is_as_wanted = match request.results {
+                Some(Results::Success) => true,
+                // Whether it was ordered in time is a question to its build.
+                Some(Results::Cancelled) => was_stopped,
+                _ => false,
+            };
+            if !is_as_wanted {
                 let of_it: Vec<_> = builds.iter().filter(|build| build.request == request.id).collect();
                 panic!("{request:#?}\n{of_it:#?}\n{}", self.why(&of_it).await);
             }
@@ -86,6 +111,7 @@ impl World {
     async fn check_build(&self, build: &Build) {
         self.trace.note(format_args!("{build:?}"));
         let id = build.id;
+        self.check_stop(build);
         for (step, log) in self.logs(id).await {
             assert!(log.complete && step.results.is_some(), "{step:?} {log:?}");
             if log.kind != LogKind::Stdio {
@@ -99,6 +125,21 @@ impl World {
             let whole = step.results == Some(Results::Success);
             let agrees = if whole { shown == wrote } else { wrote.starts_with(&shown) };
             assert!(agrees, "{build:?} {step:?}: the log has\n{shown}and the command wrote\n{wrote}");
+        }
+    }
+
+    fn check_stop(&self, build: &Build) {
+        let time = |since: Timestamp, until: Timestamp| {
+            Duration::from_secs(u64::try_from(until.0 - since.0).unwrap_or_default())
+        };
+        let (Some(results), Some(end)) = (build.results, build.complete_at) else { return };
+        let ordered = self.stops.get(&build.id).copied();
+        let before = ordered.map(|order| time(order, end));
+        let broken = |broken| panic!("{broken}: {build:#?}\n{}", self.trace.last(60));
+        invariants::stopped_as_ordered(before, HEARING, results == Results::Cancelled).unwrap_or_else(broken);
+        if let Some(order) = ordered {
+            let took = time(order.max(self.calm_since), end);
+            invariants::stopped_build_ends(took, STOPPING).unwrap_or_else(broken);
         }
     }
 

@@ -4,8 +4,8 @@
 //! Some engines share a database, workers hang on simulated connections, and time is the runtime's, which jumps to the next
 //! timer when nothing else is to be done: minutes pass in milliseconds. Masters crash, are put down and started again, or
 //! stop renewing their leases, and the reckless ones go on as if nothing had happened, which is worse than a crash;
-//! connections break in every way; workers are killed. In the end every request is done once, and every log is what its
-//! command wrote.
+//! connections break in every way; workers are killed; people order builds to stop. In the end every request is done once,
+//! stopped builds are those that were ordered to stop, and every log is what its command wrote.
 //!
 //! `MUSTER_TEST_SEEDS` is how many seeds are tried, `MUSTER_TEST_SEED` the only one. Only with `--cfg tokio_unstable` the
 //! runtime takes its seed from outside, so `checks/test simulation` builds these tests once more, optimised. Whatever else
@@ -28,7 +28,7 @@ use std::{
 };
 
 use muster_bus::Bus;
-use muster_core::{BuilderId, MasterId, RequestId, Roles};
+use muster_core::{BuildId, BuilderId, MasterId, RequestId, Roles, Timestamp};
 use muster_data::{Data, Life, Moment, NewBuildset, Renewal, Start, Trust};
 use muster_store::{Db, DbUrl};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
@@ -107,6 +107,10 @@ struct World {
     truth: Arc<Truth>,
     builders: Vec<BuilderId>,
     requests: Vec<RequestId>,
+    /// The first order to stop each build, and when it was given.
+    stops: BTreeMap<BuildId, Timestamp>,
+    /// Since when nothing fails any more.
+    calm_since: Timestamp,
     lives: u32,
     /// The present one of each master.
     incarnations: BTreeMap<usize, String>,
@@ -117,6 +121,8 @@ struct World {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Submit,
+    /// Somebody orders a running build to stop, once more if it is so ordered already.
+    Stop,
     /// A worker ends its connection.
     HangUp,
     /// Its connection does this from now on.
@@ -138,7 +144,8 @@ enum Event {
 impl Event {
     fn random(random: &mut fastrand::Rng) -> Event {
         match random.u32(..100) {
-            0..30 => Event::Submit,
+            0..22 => Event::Submit,
+            22..30 => Event::Stop,
             30..36 => Event::HangUp,
             36..41 => Event::Disturb(State::Broken),
             41..45 => Event::Disturb(State::Silent),
@@ -184,6 +191,8 @@ impl World {
             truth,
             builders: Vec::new(),
             requests: Vec::new(),
+            stops: BTreeMap::new(),
+            calm_since: Timestamp(i64::MAX),
             lives: 0,
             incarnations: BTreeMap::new(),
             directory,
@@ -268,6 +277,13 @@ impl World {
         self.requests.extend(set.requests.iter().map(|(_, request)| *request));
     }
 
+    async fn stop_build(&mut self) {
+        let running = self.running_builds().await;
+        let Some(build) = self.random.choice(running) else { return };
+        self.data.stop_build(build, "enough").await.unwrap();
+        self.stops.entry(build).or_insert(muster_data::now());
+    }
+
     async fn event(&mut self) {
         let event = Event::random(&mut self.random);
         let (worker, master) =
@@ -275,6 +291,7 @@ impl World {
         self.trace.note(format_args!("{event:?} (worker {worker}, master {master})"));
         match event {
             Event::Submit if self.requests.len() < self.size.requests => self.submit().await,
+            Event::Stop => self.stop_build().await,
             Event::HangUp => self.workers[worker].hang_up(),
             Event::Disturb(state) => self.workers[worker].disturb(state),
             Event::Dial => self.dial(worker),
@@ -316,6 +333,7 @@ impl World {
             }
         }
         self.workers.iter().for_each(|worker| worker.disturb(State::Open));
+        self.calm_since = muster_data::now();
         let end = tokio::time::Instant::now() + PATIENCE;
         while self.open_requests().await > 0 {
             assert!(tokio::time::Instant::now() < end, "{}", self.what_is_open().await);
