@@ -353,10 +353,12 @@ impl Engine {
         });
     }
 
-    /// Executes a run to its end, or until it must be put down. What the database won't ever take is dropped: the run goes on
-    /// from what is stored, as after an adoption, with the step under way ended.
+    /// Executes a run to its end, or until it must be put down. What the database won't ever take is dropped, and what may be
+    /// stored or not: the run goes on from what is stored, as after an adoption; in the first case with the step under way
+    /// ended.
     async fn execute(&self, mut begin: Begin, orders: Orders, down: CancellationToken) -> Outcome {
         let (key, mut refused, mut wait) = (begin.key, None, AGAIN.0);
+        let slot = begin.slot.clone();
         loop {
             let stop = StopReceiver::new(orders.clone(), begin.carried_out.take());
             let rows = std::mem::take(&mut begin.rows);
@@ -365,6 +367,11 @@ impl Engine {
                 Ok(()) => return Outcome::Over,
                 Err(Halt::Fenced | Halt::Leaving) => return Outcome::PutDown,
                 Err(Halt::Refused(reason)) => Some(reason),
+                Err(Halt::Unsure) => {
+                    // The worker tells anew what it holds.
+                    slot.expect(key.build);
+                    None
+                }
             };
             begin = loop {
                 // That it was refused may be refused as well.

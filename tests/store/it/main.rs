@@ -16,3 +16,4 @@ mod schema;
 mod stock;
 mod takeover;
 mod transactions;
+mod uncertain;

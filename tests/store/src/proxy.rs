@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
 };
 
 /// How the connection breaks.
@@ -21,6 +21,8 @@ pub enum Loss {
     Answer,
     /// The client sees the connection break at once, and the server gets what was sent on it a while later.
     Late,
+    /// The answer is lost, and the server can't be reached until it [comes back](Proxy::come_back).
+    Away,
 }
 
 /// When it breaks.
@@ -46,6 +48,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct Trap {
     armed: Mutex<Option<(When, Loss)>>,
+    /// Nobody gets through.
+    away: watch::Sender<bool>,
     /// Tells when a loss is over, with whatever arrives late.
     over: Notify,
 }
@@ -67,6 +71,9 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let armed = armed.clone();
+                if *armed.away.borrow() {
+                    continue;
+                }
                 tokio::spawn(async move {
                     let server = TcpStream::connect(("127.0.0.1", port)).await;
                     if let Ok(server) = server {
@@ -86,6 +93,11 @@ impl Proxy {
     /// Loses whatever a client sends next.
     pub fn lose_next(&self, loss: Loss) {
         *self.trap.armed.lock().unwrap() = Some((When::AnythingSent, loss));
+    }
+
+    /// After [`Loss::Away`]: from now on the server can be reached.
+    pub fn come_back(&self) {
+        self.trap.away.send_replace(false);
     }
 
     /// Waits until it was lost, and nothing of it can arrive any more.
@@ -168,12 +180,17 @@ fn command(sent: &[u8]) -> Option<(Command, &[u8])> {
 async fn forward(mut client: TcpStream, mut server: TcpStream, trap: Arc<Trap>) {
     let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
     let mut commits = Commits::default();
+    let mut away = trap.away.subscribe();
     loop {
         tokio::select! {
+            () = is_away(&mut away) => return,
             read = client.read(&mut from_client) => {
                 let Ok(count @ 1..) = read else { return };
                 let sent = &from_client[..count];
                 if let Some(loss) = trap.springs(commits.are_in(sent)) {
+                    if loss == Loss::Away {
+                        trap.away.send_replace(true);
+                    }
                     lose(loss, sent, client, server).await;
                     trap.over.notify_one();
                     return;
@@ -193,11 +210,16 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, trap: Arc<Trap>) 
     }
 }
 
+async fn is_away(away: &mut watch::Receiver<bool>) {
+    // The trap holds the sender.
+    let _ = away.wait_for(|away| *away).await;
+}
+
 async fn lose(loss: Loss, sent: &[u8], client: TcpStream, mut server: TcpStream) {
     let client = (loss != Loss::Late).then_some(client);
     match loss {
         Loss::Request => return,
-        Loss::Answer => {}
+        Loss::Answer | Loss::Away => {}
         Loss::Late => tokio::time::sleep(LATE).await,
     }
     // Where the server has ended the connection meanwhile, nothing arrives.

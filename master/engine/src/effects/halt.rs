@@ -10,4 +10,6 @@ pub(crate) enum Halt {
     /// The database won't ever take what the run did since the last commit: that is dropped, and the step under way becomes
     /// an exception. The text is the database's.
     Refused(String),
+    /// Nobody knows whether what the run did last is stored: it goes on from what is.
+    Unsure,
 }

@@ -258,6 +258,10 @@ impl Writer {
                     return outcomes.for_each(|(part, ours)| self.0.settle(part, ours));
                 }
                 Err(error) if is_of_data(&error) => return self.write_alone(group, error).await,
+                // Written once more it might be there twice.
+                Err(error @ Error::Unknown { .. }) => {
+                    return group.iter().for_each(|part| self.0.end(part, Halt::Unsure, &error));
+                }
                 Err(error) => tracing::error!(%error, "can't write about builds; trying again"),
             }
             self.0.refused.send_replace(true);
@@ -280,7 +284,7 @@ impl Writer {
             match outcome {
                 Ok(ours) => self.0.settle(part, ours),
                 Err(error) if error.is_for_good() => self.write_in_steps(part).await,
-                Err(error) => self.0.hold(part, &error),
+                Err(error) => self.0.put_aside(part, &error),
             }
         }
     }
@@ -293,10 +297,9 @@ impl Writer {
             match self.commit_part(RunPart { writes, ..part.as_run() }).await {
                 Ok(true) => stored += writes.len(),
                 Ok(false) => return self.0.settle(part, false),
-                Err(error) if error.is_for_good() => return self.0.refuse(&part, &error),
                 Err(error) => {
                     part.writes.drain(..stored);
-                    return self.0.hold(part, &error);
+                    return self.0.put_aside(part, &error);
                 }
             }
         }
@@ -456,15 +459,23 @@ impl Shared {
         }
     }
 
-    /// A part will never be stored: it is dropped with all that came after it. What the worker sent for it is not
-    /// acknowledged, and ends with the step.
-    fn refuse(&self, part: &Part, error: &Error) {
-        let build = part.key.build;
-        tracing::error!(%build, %error, "what a build did can't be stored; its step becomes an exception");
+    /// A part could not be stored for its own sake.
+    fn put_aside(&self, part: Part, error: &Error) {
+        match error {
+            Error::Unknown { .. } => self.end(&part, Halt::Unsure, error),
+            error if error.is_for_good() => self.end(&part, Halt::Refused(error.to_string()), error),
+            error => self.hold(part, error),
+        }
+    }
+
+    /// A part is dropped with all that came after it: its run goes on from what is stored. What the worker sent for it is
+    /// not acknowledged.
+    fn end(&self, part: &Part, why: Halt, error: &Error) {
+        tracing::error!(build = %part.key.build, %error, "what a build did last is dropped; it goes on from what is stored");
         let mut state = self.state();
         let State { accounts, waiting, .. } = &mut *state;
         let Some(queue) = accounts.get_mut(&part.account) else { return };
-        *waiting -= queue.end(Halt::Refused(error.to_string()));
+        *waiting -= queue.end(why);
         if queue.orphaned {
             accounts.remove(&part.account);
         }
