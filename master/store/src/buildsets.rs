@@ -143,10 +143,15 @@ pub async fn claim(tx: &Tx, request: RequestId, claim: Claim) -> Result<bool> {
 }
 
 /// Takes several requests that are built together, all or none, in a transaction of its own: with [`Error::Claimed`],
-/// somebody else has one of them, or it is done.
+/// somebody else has one of them, or it is done. A master asks once for a request at a time: when the answer is lost, the
+/// claim is known by its master.
 pub async fn take_all(db: &Db, requests: &[RequestId], claim: Claim) -> Result<Committed<()>> {
     let (insert, params) = claim_statement(requests, claim);
-    let taken = db.exactly(requests.len() as u64, "take_all", &insert, params).await?;
+    let query = "SELECT brid FROM buildrequest_claims WHERE masterid = ? AND brid IN (??)";
+    let ids = padded(requests.iter().map(|request| (*request).into()).collect());
+    let query = expand_list(query, ids.len());
+    let effect = params![claim.master].into_iter().chain(ids).collect();
+    let taken = db.exactly(requests.len() as u64, "take_all", (&insert, params), (&query, effect)).await?;
     taken.ok_or(Error::Claimed)
 }
 
@@ -327,7 +332,9 @@ pub async fn complete_those_done(
 /// Changes the priority of an open request. `None`: there is none.
 pub async fn set_priority(db: &Db, request: RequestId, priority: i64) -> Result<Option<Committed<()>>> {
     let update = "UPDATE buildrequests SET priority = ? WHERE id = ? AND complete = 0";
-    db.exactly(1, "set_priority", update, params![priority, request]).await
+    let effect = "SELECT id FROM buildrequests WHERE priority = ? AND id = ?";
+    let values = params![priority, request];
+    db.exactly(1, "set_priority", (update, values.clone()), (effect, values)).await
 }
 
 /// Pending requests of one builder that are older than `before`: candidates for being collapsed.

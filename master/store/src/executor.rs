@@ -10,7 +10,7 @@ use std::{
 use crate::{
     DbUrl, Dialect, Error, Result, Row, Value,
     dialect::{Purpose, Statements, batches, expand_list, expand_rows, padded, returning_id},
-    engine::{Connection, Create, Engine, Mode},
+    engine::{Connection, Create, Engine, Mode, Single},
     together::Asked,
 };
 
@@ -147,20 +147,23 @@ impl Db {
     }
 
     /// Runs one statement that is a transaction by itself, if it changes exactly so many rows; otherwise nothing is changed,
-    /// and the answer is `None`. Where the server allows it, that is one round trip.
+    /// and the answer is `None`. Where the server allows it, that is one round trip. `effect` is a query that finds so many
+    /// rows when it was done: it may be asked when the answer was lost, so nobody else may do the same meanwhile.
     pub(crate) async fn exactly(
         &self,
         rows: u64,
         name: &'static str,
-        statement: &str,
-        params: Vec<Value>,
+        (statement, params): (&str, Vec<Value>),
+        (effect, of_effect): (&str, Vec<Value>),
     ) -> Result<Option<Committed<()>>> {
-        let rendered = self.0.statements.get(statement, Purpose::Run);
+        let rendered = |text| self.0.statements.get(text, Purpose::Run);
+        let effect = (rendered(effect), of_effect);
+        let single = Single { statement: rendered(statement), params, rows, effect };
         let mut attempts = Attempts::new(self.0.engine.reconnect_timeout());
         loop {
             self.travel().await;
             let outcome = match self.0.engine.begin(Mode::Write).await {
-                Ok(connection) => connection.only(&rendered, params.clone(), rows).await,
+                Ok(connection) => connection.only(&single).await,
                 Err(error) => Err(error),
             };
             match outcome {

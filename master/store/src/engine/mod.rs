@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 mod tls;
 
-use std::{future::Future, path::Path, pin::Pin, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Dialect, Error, Result, Row, Value,
@@ -33,6 +33,17 @@ impl Mode {
             Mode::Look | Mode::Read => Err(Error::statement("only a transaction may write", statement)),
         }
     }
+}
+
+/// A statement that is a transaction by itself.
+pub(crate) struct Single {
+    pub(crate) statement: Arc<Rendered>,
+    pub(crate) params: Vec<Value>,
+    /// How many rows it has to change; otherwise it changes nothing.
+    pub(crate) rows: u64,
+    /// A query that finds so many rows once it is committed: what an engine may look for when the answer was lost, if counting
+    /// commits would cost it as much as the statement.
+    pub(crate) effect: (Arc<Rendered>, Vec<Value>),
 }
 
 /// Whether a missing SQLite file is created.
@@ -204,21 +215,17 @@ impl Connection {
 
     /// Runs the only statement of a transaction, which is committed if that changed exactly so many rows; otherwise nothing
     /// is changed. Where the engine can, this is one round trip.
-    pub(crate) async fn only(mut self, statement: &Rendered, params: Vec<Value>, rows: u64) -> Result<bool> {
+    pub(crate) async fn only(mut self, single: &Single) -> Result<bool> {
         let done = match &mut self {
             Connection::Sqlite(_) => None,
-            Connection::Postgres(connection) => {
-                over_network(connection.only(&statement.text, params.clone(), rows)).await
-            }
-            Connection::MySql(connection) => {
-                over_network(connection.only(statement, params.clone(), rows)).await
-            }
+            Connection::Postgres(connection) => over_network(connection.only(single)).await,
+            Connection::MySql(connection) => over_network(connection.only(single)).await,
         };
         if let Some(done) = done {
             return done;
         }
-        match self.execute(statement, params).await {
-            Ok(changed) if changed == rows => self.commit().await.map(|()| true),
+        match self.execute(&single.statement, single.params.clone()).await {
+            Ok(changed) if changed == single.rows => self.commit().await.map(|()| true),
             other => {
                 self.rollback().await;
                 other.map(|_| false)

@@ -9,7 +9,7 @@ use mysql_async::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    BEGIN_READ, COUNT, COUNT_AND_COMMIT, Commits, FORGET, Inner, Mode, SIGNALLED, Session, TRUSTED,
+    BEGIN_READ, COUNT, COUNT_AND_COMMIT, Commits, FORGET, Inner, Mode, SIGNALLED, Session, TRUSTED, Trace,
     deferred::{Block, Deferred},
     disconnect, is_query, sorted,
     values::{Charset, from_mysql, to_mysql},
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, Result, Row, Value,
     dialect::{Rendered, returning_id},
+    engine::Single,
     together::Slot,
 };
 
@@ -291,7 +292,7 @@ impl Connection {
                 self.give_back();
                 Ok(())
             }
-            Err(Error::Lost(_)) => self.engine.resolve(thread, &id, seq).await,
+            Err(Error::Lost(_)) => self.engine.resolve(thread, &Trace::Count { id: &id, seq }).await,
             Err(error) => {
                 self.rollback().await;
                 Err(error)
@@ -310,30 +311,25 @@ impl Connection {
 
     /// Runs one statement and commits if it changed exactly so many rows; otherwise nothing is changed. `None`: this server
     /// can't do it in one round trip.
-    pub(crate) async fn only(
-        &mut self,
-        statement: &Rendered,
-        params: Vec<Value>,
-        rows: u64,
-    ) -> Option<Result<bool>> {
+    pub(crate) async fn only(&mut self, single: &Single) -> Option<Result<bool>> {
         let session = self.session.as_ref().filter(|_| self.engine.is_mariadb())?;
-        let Commits::Counted { id, seq } = &session.commits else { return None };
-        let (thread, id, seq) = (session.conn.id(), id.clone(), seq + 1);
+        let thread = session.conn.id();
         // Where it ends well there is nothing to send back but that.
         let text = format!(
-            "BEGIN NOT ATOMIC {}; IF ROW_COUNT() <> ? THEN ROLLBACK; SIGNAL SQLSTATE '45000'; END IF; {COUNT}; COMMIT; END",
-            statement.text
+            "BEGIN NOT ATOMIC {}; IF ROW_COUNT() <> ? THEN ROLLBACK; SIGNAL SQLSTATE '45000'; END IF; COMMIT; END",
+            single.statement.text
         );
-        let mut params = self.values(statement, params);
-        params.extend([rows.into(), id.as_str().into()]);
-        Some(self.run_compound(&text, params, (thread, id, seq)).await)
+        let mut params = self.values(&single.statement, single.params.clone());
+        params.push(single.rows.into());
+        Some(self.run_single(&text, params, thread, single).await)
     }
 
-    async fn run_compound(
+    async fn run_single(
         &mut self,
         text: &str,
         params: Vec<MySqlValue>,
-        (thread, id, seq): (u32, String, i64),
+        thread: u32,
+        single: &Single,
     ) -> Result<bool> {
         let outcome = self.session()?.conn.exec_drop(text, in_turn(params)).await;
         if let Err(mysql_async::Error::Server(error)) = &outcome
@@ -344,11 +340,17 @@ impl Connection {
         }
         match outcome.map_err(|error| self.note(text, &error)) {
             Ok(()) => {
-                self.session()?.commits = Commits::Counted { id, seq };
                 self.give_back();
                 Ok(true)
             }
-            Err(Error::Lost(_)) => self.engine.resolve(thread, &id, seq).await.map(|()| true),
+            Err(Error::Lost(_)) => {
+                let effect = self.values(&single.effect.0, single.effect.1.clone());
+                let query = single.effect.0.text.as_str();
+                self.engine
+                    .resolve(thread, &Trace::Rows { query, params: effect, rows: single.rows })
+                    .await?;
+                Ok(true)
+            }
             Err(error) => {
                 self.roll_back().await;
                 Err(error)

@@ -228,38 +228,75 @@ impl Inner {
     }
 
     /// Finds out what became of a transaction whose commit was not answered.
-    async fn resolve(&self, thread: u32, id: &str, seq: i64) -> Result<()> {
-        let deadline = Instant::now() + self.times.reconnect_timeout;
+    async fn resolve(&self, thread: u32, trace: &Trace<'_>) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + self.times.reconnect_timeout;
         loop {
-            let seen = self.commits_of(thread, id).await;
-            let reason = match seen {
-                Ok(Some(found)) if found >= seq => return Ok(()),
-                Ok(Some(_)) => return Err(Error::Lost("the connection broke before the commit".to_owned())),
+            let looking = tokio::time::timeout_at(deadline, self.is_committed(thread, trace));
+            let reason = match looking
+                .await
+                .unwrap_or_else(|_| Err(Error::Lost(format!("the server has not ended its thread {thread}"))))
+            {
+                Ok(Some(true)) => return Ok(()),
+                Ok(Some(false)) => {
+                    return Err(Error::Lost("the connection broke before the commit".to_owned()));
+                }
                 Ok(None) => return Err(Error::Unknown { name: "", reason: "its row is gone".to_owned() }),
                 Err(error) => error.to_string(),
             };
-            if Instant::now() > deadline {
+            if tokio::time::Instant::now() >= deadline {
                 return Err(Error::Unknown { name: "", reason });
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// How many commits a connection has made. It is ended first, so that nothing of it can follow.
-    async fn commits_of(&self, thread: u32, id: &str) -> Result<Option<i64>> {
+    /// Whether a connection's last transaction was committed, if that can be told. It is ended first, so that nothing of it
+    /// can follow.
+    async fn is_committed(&self, thread: u32, trace: &Trace<'_>) -> Result<Option<bool>> {
         let mut session = self.connect().await?;
-        let killed = session.conn.exec_drop("KILL ?", (thread,)).await;
-        match killed {
-            // It is over already.
-            Err(mysql_async::Error::Server(error)) if error.code == 1094 => {}
+        end_thread(&mut session.conn, thread).await?;
+        let committed = trace.is_there(&mut session.conn).await?;
+        disconnect(session);
+        Ok(committed)
+    }
+}
+
+/// What a transaction has left if it was committed.
+enum Trace<'a> {
+    /// The count of its connection's commits.
+    Count { id: &'a str, seq: i64 },
+    /// So many rows that a query finds.
+    Rows { query: &'a str, params: Vec<mysql_async::Value>, rows: u64 },
+}
+
+impl Trace<'_> {
+    /// `None`: what would tell it isn't there any more.
+    async fn is_there(&self, conn: &mut Conn) -> Result<Option<bool>> {
+        match self {
+            Trace::Count { id, seq } => {
+                let query = "SELECT seq FROM muster_commits WHERE id = ?";
+                let counted: Option<i64> =
+                    conn.exec_first(query, (id,)).await.map_err(|error| sorted(query, &error))?;
+                Ok(counted.map(|counted| counted >= *seq))
+            }
+            Trace::Rows { query, params, rows } => {
+                let found: Vec<mysql_async::Row> =
+                    conn.exec(*query, params.clone()).await.map_err(|error| sorted(query, &error))?;
+                Ok(Some(found.len() as u64 == *rows))
+            }
+        }
+    }
+}
+
+/// Ends a connection, and waits until the server doesn't know it any more: by then it has rolled back what was not committed.
+async fn end_thread(conn: &mut Conn, thread: u32) -> Result<()> {
+    const UNKNOWN_THREAD: u16 = 1094;
+    loop {
+        match conn.exec_drop("KILL ?", (thread,)).await {
+            Err(mysql_async::Error::Server(error)) if error.code == UNKNOWN_THREAD => return Ok(()),
             other => other.map_err(|error| sorted("KILL ?", &error))?,
         }
-        // The row is locked as long as the old transaction has not ended.
-        let query = "SELECT seq FROM muster_commits WHERE id = ? FOR UPDATE";
-        let seq: Option<i64> =
-            session.conn.exec_first(query, (id,)).await.map_err(|error| sorted(query, &error))?;
-        disconnect(session);
-        Ok(seq)
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -18,7 +18,7 @@ use errors::sorted;
 use pool::{Connections, Pooled, Session};
 use values::{Cell, Param};
 
-use super::Mode;
+use super::{Mode, Single};
 use crate::{Error, Result, Row, Value, together::Slot, url::ServerUrl};
 
 /// Prepared statements that a connection keeps; beyond them (lists of many lengths) it begins anew.
@@ -269,25 +269,21 @@ impl Connection {
 
     /// Runs one statement that is a transaction by itself if it changes exactly so many rows; otherwise nothing is changed.
     /// `None`: this can't be done in one go, because there is no place for a token yet.
-    pub(crate) async fn only(
-        &mut self,
-        statement: &str,
-        params: Vec<Value>,
-        rows: u64,
-    ) -> Option<Result<bool>> {
+    pub(crate) async fn only(&mut self, single: &Single) -> Option<Result<bool>> {
         let token = Token::new(self.client.as_ref()?)?;
         // SQL: a statement of ours, and the places of parameters.
         let leave = format!(
-            "WITH changed AS ({statement} RETURNING 1) UPDATE muster_commits SET token = CASE WHEN token = 'fenced' \
+            "WITH changed AS ({} RETURNING 1) UPDATE muster_commits SET token = CASE WHEN token = 'fenced' \
              OR (SELECT count(*) FROM changed) <> ${} THEN NULL ELSE ${} END, \
              committed_at = extract(epoch FROM now())::bigint \
              WHERE connection = ${} AND EXISTS (SELECT 1 FROM changed)",
-            params.len() + 1,
-            params.len() + 2,
-            params.len() + 3,
+            single.statement.text,
+            single.params.len() + 1,
+            single.params.len() + 2,
+            single.params.len() + 3,
         );
-        let mut params = params;
-        params.extend([(rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
+        let mut params = single.params.clone();
+        params.extend([(single.rows as i64).into(), token.token.as_str().into(), token.row.as_str().into()]);
         let statement = [Deferred { statement: leave, params: self.params(params), answer: None }];
         // It is its own transaction, whatever the server answers.
         self.state = State::Over;
