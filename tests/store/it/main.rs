@@ -11,6 +11,7 @@ mod disks;
 mod engines;
 mod outages;
 mod recorded;
+mod packing;
 mod refusals;
 mod schema;
 mod stock;

@@ -33,6 +33,11 @@ const MAKE_ROW: &str = "INSERT INTO muster_commits (connection, token, committed
 const FORGET: &str =
     "DELETE FROM muster_commits WHERE committed_at < extract(epoch FROM now())::bigint - 86400";
 
+/// Has the server pack long values by LZ4 if it can (14 or newer) and nobody has configured otherwise. Chunks of logs are
+/// packed already, which pglz takes longer to find out than the server needs for all the rest.
+const PACK_BY_LZ4: &str = "SELECT set_config(name, 'lz4', false) FROM pg_settings \
+    WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals)";
+
 /// A connection that was taken from the pool.
 pub(super) type Pooled = Object<Manager>;
 
@@ -73,7 +78,9 @@ impl managed::Manager for Manager {
     type Error = tokio_postgres::Error;
 
     async fn create(&self) -> std::result::Result<Session, tokio_postgres::Error> {
-        Ok(Session { client: self.0.create().await?, row: None })
+        let client = self.0.create().await?;
+        client.batch_execute(PACK_BY_LZ4).await?;
+        Ok(Session { client, row: None })
     }
 
     async fn recycle(
