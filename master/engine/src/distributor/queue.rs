@@ -12,13 +12,14 @@ use std::{
 };
 
 use muster_bus::{Event, Received};
-use muster_core::{BuilderId, RequestId, Timestamp, WorkerId};
+use muster_core::{BuilderId, BuildsetId, RequestId, Timestamp, WorkerId};
 use muster_data::Data;
 use muster_store::{
     Error, Result, Tx,
     buildsets::{self, Pending},
     workers,
 };
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{LOOK_AGAIN, waiting::Waiting};
@@ -89,6 +90,7 @@ impl Queue {
             return true;
         };
         match What::of(event) {
+            Some(What::New(pending)) => self.add(vec![pending]),
             Some(What::MayBePending(request)) if self.news.len() < NEWS => {
                 self.news.insert(request);
             }
@@ -275,7 +277,9 @@ async fn barred(tx: &Tx) -> Result<BTreeSet<WorkerId>> {
 
 /// What an event tells about the queue.
 enum What {
-    /// A request is new, was given back, or has another priority.
+    /// A request is new; the event says all about it that the row does.
+    New(Pending),
+    /// A request is new, was given back, or has another priority: its row is to be looked at.
     MayBePending(RequestId),
     /// A request was claimed or completed.
     Gone(RequestId),
@@ -289,7 +293,10 @@ impl What {
             let [kind, id, what] = topic.0.as_slice() else { return None };
             let request = || id.parse().ok().map(RequestId);
             match (kind.as_str(), what.as_str()) {
-                ("buildrequests", "new" | "unclaimed" | "update") => request().map(What::MayBePending),
+                ("buildrequests", "new") => {
+                    new_request(&event.payload).map(What::New).or_else(|| request().map(What::MayBePending))
+                }
+                ("buildrequests", "unclaimed" | "update") => request().map(What::MayBePending),
                 ("buildrequests", "claimed" | "complete") => request().map(What::Gone),
                 ("workers", "state_updated") => Some(What::Worker),
                 _ => None,
@@ -298,10 +305,26 @@ impl What {
     }
 }
 
+/// The request that an event shows. `None`: it isn't shown whole, or isn't pending any more.
+fn new_request(payload: &Value) -> Option<Pending> {
+    let int = |field| payload.get(field).and_then(Value::as_i64);
+    let flag = |field| payload.get(field).and_then(Value::as_bool);
+    if flag("claimed")? || flag("complete")? {
+        return None;
+    }
+    Some(Pending {
+        id: RequestId(int("buildrequestid")?),
+        buildset: BuildsetId(int("buildsetid")?),
+        builder: BuilderId(int("builderid")?),
+        priority: int("priority")?,
+        submitted_at: Timestamp(int("submitted_at")?),
+        waited_for: flag("waited_for")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use muster_core::BuildsetId;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -344,6 +367,34 @@ mod tests {
         assert!(queue.hear(&event("workers/4/state_updated", json!({}))) && queue.workers_changed);
         assert!(!queue.stale && !queue.must_be_read(), "none of it takes reading everything");
         assert!(queue.hear(&Received::Missed(1)) && queue.stale && queue.must_be_read());
+    }
+
+    #[test]
+    fn a_new_request_that_an_event_shows_whole_is_not_looked_for() {
+        let mut queue = read(&[], Duration::ZERO);
+        let shown = json!({
+            "buildrequestid": 7, "buildsetid": 3, "builderid": 2, "priority": 4, "submitted_at": 1_700_000_000,
+            "waited_for": false, "claimed": false, "complete": false, "results": -1,
+        });
+        assert!(queue.hear(&event("buildrequests/7/new", shown.clone())));
+        let known: Vec<Pending> = queue.waiting.of(BuilderId(2)).cloned().collect();
+        let wanted = Pending {
+            id: RequestId(7),
+            buildset: BuildsetId(3),
+            builder: BuilderId(2),
+            priority: 4,
+            submitted_at: Timestamp(1_700_000_000),
+            waited_for: false,
+        };
+        assert_eq!((known, queue.news.len()), (vec![wanted], 0));
+        for (field, value) in [("claimed", json!(true)), ("complete", json!(true)), ("priority", Value::Null)]
+        {
+            let mut queue = read(&[], Duration::ZERO);
+            let mut shown = shown.clone();
+            shown[field] = value;
+            assert!(queue.hear(&event("buildrequests/7/new", shown)));
+            assert_eq!((queue.waiting.len(), queue.news.len()), (0, 1), "{field}");
+        }
     }
 
     #[test]
