@@ -147,7 +147,7 @@ pub async fn claim(tx: &Tx, request: RequestId, claim: Claim) -> Result<bool> {
 /// claim is known by its master.
 pub async fn take_all(db: &Db, requests: &[RequestId], claim: Claim) -> Result<Committed<()>> {
     let (insert, params) = claim_statement(requests, claim);
-    let query = "SELECT brid FROM buildrequest_claims WHERE masterid = ? AND brid IN (??)";
+    let query = "SELECT brid FROM buildrequest_claims WHERE masterid = ? AND brid IN (??) FOR UPDATE";
     let ids = padded(requests.iter().map(|request| (*request).into()).collect());
     let query = expand_list(query, ids.len());
     let effect = params![claim.master].into_iter().chain(ids).collect();
@@ -332,7 +332,7 @@ pub async fn complete_those_done(
 /// Changes the priority of an open request. `None`: there is none.
 pub async fn set_priority(db: &Db, request: RequestId, priority: i64) -> Result<Option<Committed<()>>> {
     let update = "UPDATE buildrequests SET priority = ? WHERE id = ? AND complete = 0";
-    let effect = "SELECT id FROM buildrequests WHERE priority = ? AND id = ?";
+    let effect = "SELECT id FROM buildrequests WHERE priority = ? AND id = ? FOR UPDATE";
     let values = params![priority, request];
     db.exactly(1, "set_priority", (update, values.clone()), (effect, values)).await
 }

@@ -251,7 +251,7 @@ impl Inner {
     }
 
     /// Whether a connection's last transaction was committed, if that can be told. It is ended first, so that nothing of it
-    /// can follow.
+    /// can follow. Behind a proxy its number may be another one's or nobody's; then its locks are waited for.
     async fn is_committed(&self, thread: u32, trace: &Trace<'_>) -> Result<Option<bool>> {
         let mut session = self.connect().await?;
         end_thread(&mut session.conn, thread).await?;
@@ -274,7 +274,7 @@ impl Trace<'_> {
     async fn is_there(&self, conn: &mut Conn) -> Result<Option<bool>> {
         match self {
             Trace::Count { id, seq } => {
-                let query = "SELECT seq FROM muster_commits WHERE id = ?";
+                let query = "SELECT seq FROM muster_commits WHERE id = ? FOR UPDATE";
                 let counted: Option<i64> =
                     conn.exec_first(query, (id,)).await.map_err(|error| sorted(query, &error))?;
                 Ok(counted.map(|counted| counted >= *seq))
