@@ -26,6 +26,7 @@ class BaseLock(util.ComparableMixin):
     """What both kinds of locks have."""
 
     kind = None
+    overridable = ("access", "defaultAccess")
     compare_attrs = ("name", "maxCount")
 
     def __init__(self, name, maxCount=1):

@@ -7,6 +7,7 @@ from collections import Counter
 from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
 from buildbot.util.identifiers import isIdentifier
+from muster_host import overrides
 
 _RESERVED_WORKERS = ("debug", "change", "status")
 _WORKER_NAME_LENGTH = 50
@@ -37,6 +38,7 @@ def good_worker(worker):
 
 def check(loaded):
     """All of them, in Buildbot's order."""
+    _check_overrides(loaded)
     if not loaded.settings.multi_master:
         _check_single_master(loaded)
     _check_schedulers(loaded)
@@ -45,6 +47,14 @@ def check(loaded):
     _check_descriptions(loaded)
     _check_builders(loaded)
     _check_ports(loaded)
+
+
+def _check_overrides(loaded):
+    values = loaded.values
+    overrides.check(
+        loaded.workers, loaded.builders, loaded.schedulers, loaded.change_sources, loaded.reporters, loaded.projects,
+        loaded.providers, loaded.settings.properties, values.get("services"), values.get("www"),
+    )  # fmt: skip
 
 
 def last_of_each(items, what, warnings):

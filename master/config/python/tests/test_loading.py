@@ -244,7 +244,7 @@ class NotYet(ConfigTestCase):
             """
         )
         expected = "step class Mine defines run(): custom steps are not supported by Muster yet"
-        self.assertEqual(errors, [(expected, 5)])
+        self.assertEqual(errors, [(expected, 3)])
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from buildbot.config.checks import (
     check_param_str,
     or_renderable,
 )
-from buildbot.config.errors import error
+from buildbot.config.errors import error, error_once
 from buildbot.interfaces import IRenderable, WorkerSetupError
 from buildbot.process.results import ALL_RESULTS, CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+from muster_host import overrides
 from muster_host.location import caller, is_ours
 
 __all__ = [
@@ -50,6 +51,8 @@ class BuildStep(util.ComparableMixin):
     kind = None
     #: Names of the class's own arguments; those of its bases are added.
     arguments = ()
+    #: What subclasses may define because this package calls it itself.
+    overridable = ("setupShellMixin",)
 
     name = "generic"
     haltOnFailure = False
@@ -110,15 +113,16 @@ class BuildStep(util.ComparableMixin):
     def _refuse_custom(self):
         """Reports what needs the user's code beside the running build."""
         shown = f"step class {type(self).__name__}"
-        changed = set()
+        changed = {name: value for _owner, name, value in overrides.overridden(type(self))}
         for base in type(self).__mro__:
             if _is_offered(base):
                 break
-            changed |= _BEHAVIOUR & set(vars(base))
+            changed.update({name: vars(base)[name] for name in _BEHAVIOUR & set(vars(base))})
         if changed:
             shown += f" defines {', '.join(f'{name}()' for name in sorted(changed))}"
         if changed or self.offered_class().kind is None:
-            error(f"{shown}: custom steps are not supported by Muster yet")
+            places = filter(None, (overrides.location_of(changed[name], type(self)) for name in sorted(changed)))
+            error_once(f"{shown}: custom steps are not supported by Muster yet", next(places, self.location))
         for name in _FLAGS:
             if IRenderable.providedBy(getattr(self, name)):
                 error(f"step '{self.name}': a renderable {name} is not supported by Muster yet")

@@ -7,6 +7,7 @@ from buildbot import util
 from buildbot.process.buildstep import BuildStep
 from buildbot.steps.download_secret_to_worker import DownloadSecretsToWorker
 from buildbot.steps.remove_worker_file_secret import RemoveWorkerFileSecret
+from muster_host.location import caller
 from muster_host.not_yet import StandIn
 
 
@@ -17,8 +18,10 @@ class BuildFactory(util.ComparableMixin):
     workdir = "build"
     useProgress = True
     buildClass = None
+    overridable = ("addStep", "addSteps", "withSecrets")
 
     def __init__(self, steps=None):
+        self.location = caller()
         self.steps = []
         if steps:
             self.addSteps(steps)

@@ -29,6 +29,7 @@ class BaseParameter:
     #: The field's kind for the master.
     kind = "text"
     spec_attributes = ()
+    overridable = ("setParent",)
 
     name = ""
     parentName = None
@@ -57,13 +58,6 @@ class BaseParameter:
                 # Buildbot keeps every argument as an attribute, and configurations rely on it.
                 warn(f"{type(self).__name__} '{name}': the argument {key} has no effect")
             setattr(self, key, value)
-        self._refuse_behaviour()
-
-    def _refuse_behaviour(self):
-        methods = ("getFromKwargs", "updateFromKwargs", "parse_from_args", "parse_from_arg", "getSpec")
-        defined = [name for name in methods if hasattr(type(self), name)]
-        if defined:
-            error(f"{type(self).__name__}: parameters with their own {defined[0]}() are not supported by Muster yet")
         if callable(self.default) or callable(getattr(self, "choices", None)):
             error(f"{type(self).__name__} '{self.name}': computed values are not supported by Muster yet")
 

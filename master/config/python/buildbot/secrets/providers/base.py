@@ -5,8 +5,10 @@ class SecretProviderBase:
     """Knows secrets by their names."""
 
     name = None
+    overridable = ("checkConfig", "get", "reconfigService")
 
     def __init__(self, *args, **kwargs):
+        self.checkConfig(*args, **kwargs)
         self.reconfigService(*args, **kwargs)
 
     def checkConfig(self, *args, **kwargs):
