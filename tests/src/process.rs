@@ -8,6 +8,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::until;
 
+/// How a process of Muster tells a panic.
+const PANIC: &str = "an internal error at ";
+
 /// A running process; it is killed when this goes.
 pub struct Process {
     child: Child,
@@ -109,5 +112,13 @@ impl Drop for Process {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            return;
+        }
+        // A panic breaks one request or one task only, so whoever looks at others would not see it.
+        let said = std::fs::read(&self.log).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let told: Vec<&str> = said.lines().filter(|line| line.contains(PANIC)).take(6).collect();
+        assert!(told.is_empty(), "a process panicked:\n{}", told.join("\n"));
     }
 }

@@ -19,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use futures_util::StreamExt;
 use json::Layout;
 use muster_data::read::{DataBytes, Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
@@ -177,7 +178,8 @@ fn log_reply(text: LogText, attachment: bool) -> Response {
             }
         }
     });
-    let mut response = Body::from_stream(parts).into_response();
+    // Whoever compresses asks once more after the end.
+    let mut response = Body::from_stream(parts.fuse()).into_response();
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     if let Ok(value) = HeaderValue::from_str(&media_type) {

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
 use muster_bus::Bus;
@@ -18,6 +18,23 @@ use muster_web::{AppState, Listener, MetricsText, listen, serve};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// Panics outside of the tests' own threads: a request that panics breaks its own connection only.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn note_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Tests run on threads that have their names.
+            if std::thread::current().name().is_none_or(|name| name.starts_with("tokio")) {
+                PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+            }
+            usual(panic);
+        }));
+    });
+}
 
 pub struct Server {
     pub address: SocketAddr,
@@ -40,6 +57,7 @@ impl Server {
     }
 
     async fn start(filled: bool) -> Server {
+        note_panics();
         let directory = tempfile::tempdir().unwrap();
         let url = DbUrl::Sqlite(directory.path().join("state.sqlite"));
         let db = Db::upgrade(&url).await.unwrap();
@@ -65,6 +83,14 @@ impl Server {
     pub async fn end(&mut self) {
         self.shutdown.cancel();
         self.running.take().unwrap().await.unwrap();
+    }
+}
+
+/// No request may panic, whatever its test looks at.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let told = std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(told.is_empty() || std::thread::panicking(), "a request panicked:\n{}", told.join("\n"));
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     client::{get, send},
-    fixture::Server,
+    fixture::{Server, golden},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +87,62 @@ async fn a_head_has_the_length_and_gzip_the_same_content() {
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.body);
+}
+
+/// As Chromium, Firefox and curl ask. Raw logs are streams, which end differently from whole bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_get_is_the_same_in_all_encodings() {
+    let server = Server::golden().await;
+    let recorded = golden("INDEX.json");
+    let recorded = recorded["requests"].as_array().unwrap().iter();
+    let recorded = recorded.filter_map(|entry| entry["request"].as_str().unwrap().strip_prefix("GET "));
+    let pages = [
+        "/",
+        "/builders",
+        "/builders/1",
+        "/pending",
+        "/workers",
+        "/changes",
+        "/config",
+        "/nosuch",
+        "/metrics",
+    ];
+    let mut packed = 0;
+    for path in recorded.chain(pages) {
+        let plain = send(server.address, "GET", path, &[], "").await;
+        for encodings in ["gzip, deflate, br, zstd", "gzip, deflate", "gzip", "br;q=1.0, gzip;q=0.5, *;q=0"] {
+            let mut reply = send(server.address, "GET", path, &[("Accept-Encoding", encodings)], "").await;
+            assert_eq!(reply.status, plain.status, "{path} {encodings}");
+            if let Some(encoding) = reply.header("content-encoding") {
+                assert_eq!(encoding, "gzip", "{path} {encodings}");
+                packed += 1;
+                let mut unpacked = Vec::new();
+                flate2::read::GzDecoder::new(&reply.body[..]).read_to_end(&mut unpacked).unwrap();
+                reply.body = unpacked;
+            }
+            // Heartbeats and ages go on.
+            assert!(
+                path == "/metrics" || reply.body.len().abs_diff(plain.body.len()) < 8,
+                "{path} {encodings}"
+            );
+        }
+    }
+    assert!(packed > 500, "{packed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_logs_are_whole_when_packed() {
+    let server = Server::golden().await;
+    for path in ["/api/v2/logs/32/raw", "/api/v2/logs/32/raw_inline", "/api/v2/logs/33/raw"] {
+        let plain = send(server.address, "GET", path, &[], "").await;
+        assert!(!plain.body.is_empty(), "{path}");
+        let packed =
+            send(server.address, "GET", path, &[("Accept-Encoding", "gzip, deflate, br, zstd")], "").await;
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, Some("gzip")), "{path}");
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain.body, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
