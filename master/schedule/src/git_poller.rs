@@ -9,6 +9,7 @@ use std::{
 use muster_config::snapshot::{ChangeSourceConfig, GitBranches, GitPollerConfig};
 use muster_core::{
     ChangeId,
+    git::Name,
     render::{Callable, Renderable, py_str},
 };
 use muster_data::{Data, NewChange, StateKey};
@@ -99,7 +100,9 @@ impl GitPoller {
         let git = self.directory_of_repository().await?;
         let credentials = self.credentials().await?;
         let (git, _keys) = credentials.install(git, &self.directory)?;
-        let repository = Repository::new(git, &url);
+        let by_hand = matches!(self.config.repourl, Renderable::Literal(_));
+        let address = Name::address("repourl", &url, by_hand).map_err(GitError::from)?;
+        let repository = Repository::new(git, address);
 
         let refs = self.refs(&repository).await?;
         if refs.is_empty() {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use muster_core::git::{Refused, Words};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -29,6 +30,9 @@ pub(crate) enum GitError {
         #[source]
         error: std::io::Error,
     },
+    /// It would not get the words as they are meant.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// It took too long.
     #[error("git {command} took longer than {} s and was ended", .limit.as_secs())]
     Timeout { command: String, limit: Duration },
@@ -76,10 +80,15 @@ impl Git {
     }
 
     /// Runs one command and answers what it wrote, as text.
-    pub(crate) async fn run(&self, arguments: &[&str], limit: Duration) -> Result<String, GitError> {
-        // Enough to recognise the command; its other arguments may hold a password.
-        let command = arguments.first().copied().unwrap_or_default().to_owned();
-        let mut process = self.spawn(arguments)?;
+    pub(crate) async fn run(&self, words: Words, limit: Duration) -> Result<String, GitError> {
+        // Enough to recognise the command; its other words may hold a password.
+        let command = words.command();
+        self.run_words(command, &words.into_words(), limit).await
+    }
+
+    async fn run_words(&self, command: &str, words: &[String], limit: Duration) -> Result<String, GitError> {
+        let command = command.to_owned();
+        let mut process = self.spawn(words)?;
         let outcome = tokio::time::timeout(limit, process.finish(&command)).await;
         let (status, output, errors) =
             outcome.map_err(|_| GitError::Timeout { command: command.clone(), limit })??;
@@ -89,11 +98,11 @@ impl Git {
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Result<Process, GitError> {
+    fn spawn(&self, words: &[String]) -> Result<Process, GitError> {
         let spawned = Command::new(&self.program)
             // Housekeeping in the background would outlive the call.
             .args(["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"])
-            .args(arguments)
+            .args(words)
             .current_dir(&self.directory)
             // Nobody is there to answer a question.
             .env("GIT_TERMINAL_PROMPT", "0")
@@ -173,7 +182,8 @@ mod tests {
     async fn a_failure_tells_what_git_said() {
         let directory = tempfile::tempdir().unwrap();
         let git = Git::new("git", directory.path());
-        let error = git.run(&["rev-parse", "--verify", "nosuch"], LIMIT).await.unwrap_err();
+        let error =
+            git.run(Words::new("rev-parse").options(&["--verify", "nosuch"]), LIMIT).await.unwrap_err();
         assert!(matches!(&error, GitError::Failed { command, .. } if command == "rev-parse"), "{error}");
         assert!(error.to_string().contains("not a git repository"), "{error}");
     }
@@ -181,8 +191,10 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let error =
-            Git::new("/nonexistent/git", directory.path()).run(&["version"], LIMIT).await.unwrap_err();
+        let error = Git::new("/nonexistent/git", directory.path())
+            .run(Words::new("version"), LIMIT)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("/nonexistent/git"), "{error}");
     }
 
@@ -190,7 +202,8 @@ mod tests {
     async fn a_command_over_its_time_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let git = Git::new("git", directory.path());
-        let run = git.run(&["-c", "alias.hang=!sleep 600", "hang"], Duration::from_millis(50)).await;
+        let hang = Words::new("-c").options(&["alias.hang=!sleep 600", "hang"]);
+        let run = git.run(hang, Duration::from_millis(50)).await;
         assert!(matches!(run, Err(GitError::Timeout { .. })), "{run:?}");
     }
 
@@ -210,9 +223,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let arguments = ["-c", alias.as_str(), "hang"];
+        let words = ["-c", alias.as_str(), "hang"].map(str::to_owned);
         let child = tokio::select! {
-            run = git.run(&arguments, LIMIT) => panic!("{run:?}"),
+            run = git.run_words("hang", &words, LIMIT) => panic!("{run:?}"),
             child = started => child,
         };
         let gone = async {

@@ -67,6 +67,7 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_core::git::Words;
     use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     #[tokio::test]
@@ -80,7 +81,8 @@ mod tests {
         let git = Git::new("git", directory.path());
         let (git, files) = credentials.install(git, directory.path()).unwrap();
         let alias = "alias.tell=!echo \"$GIT_SSH_COMMAND\"";
-        let command = git.run(&["-c", alias, "tell"], Duration::from_secs(30)).await.unwrap();
+        let command =
+            git.run(Words::new("-c").options(&[alias, "tell"]), Duration::from_secs(30)).await.unwrap();
         let key = command.split('\'').nth(1).unwrap();
         assert_eq!(std::fs::read_to_string(key).unwrap(), "KEY\n");
         assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use muster_core::hash::{HashPart, hash};
+use muster_core::{
+    git::{Name, Refused, Words},
+    hash::{HashPart, hash},
+};
 
 use super::{Commit, Git, GitError, log};
 
@@ -33,7 +36,7 @@ pub(crate) enum RemoteRefs<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Repository {
     git: Git,
-    url: String,
+    url: Name,
     /// Where the refs of this remote are kept: several pollers may share a directory. A digest, because an address may
     /// hold a password.
     prefix: String,
@@ -41,9 +44,9 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// The copy of `url` in the directory of `git`; the directory exists.
-    pub(crate) fn new(git: Git, url: &str) -> Repository {
-        let prefix = format!("refs/buildbot/{}", hash(&[HashPart::Text(url)]));
-        Repository { git, url: url.to_owned(), prefix }
+    pub(crate) fn new(git: Git, url: Name) -> Repository {
+        let prefix = format!("refs/buildbot/{}", hash(&[HashPart::Text(url.as_str())]));
+        Repository { git, url, prefix }
     }
 
     /// Makes the directory a repository, unless it is one.
@@ -51,7 +54,7 @@ impl Repository {
         if is_repository(git.directory()) {
             return Ok(());
         }
-        git.run(&["init", "--quiet", "--bare", "."], COMMAND_LIMIT).await.map(drop)
+        git.run(Words::new("init").options(&["--quiet", "--bare", "."]), COMMAND_LIMIT).await.map(drop)
     }
 
     /// Refs that the remote repository has now.
@@ -62,9 +65,8 @@ impl Repository {
             RemoteRefs::All => Vec::new(),
             RemoteRefs::Branches(names) => names.iter().map(|name| format!("refs/heads/{name}")).collect(),
         };
-        let mut arguments = vec!["ls-remote", "--refs", "--", &self.url];
-        arguments.extend(patterns.iter().map(String::as_str));
-        let output = self.git.run(&arguments, COMMAND_LIMIT).await?;
+        let words = Words::new("ls-remote").option("--refs").names([&self.url]).names(&names(&patterns)?);
+        let output = self.git.run(words, COMMAND_LIMIT).await?;
         let refs = output.lines().filter_map(|line| line.split_once('\t')).map(|(_, name)| name.to_owned());
         // A pattern also matches the end of longer names, such as refs/heads/old/refs/heads/main.
         Ok(refs
@@ -74,7 +76,8 @@ impl Repository {
 
     /// The branch behind HEAD, or `HEAD` itself where the remote doesn't tell.
     async fn head(&self) -> Result<String, GitError> {
-        let output = self.git.run(&["ls-remote", "--symref", "--", &self.url, "HEAD"], COMMAND_LIMIT).await?;
+        let words = Words::new("ls-remote").option("--symref").names([&self.url, &Name::own("HEAD")]);
+        let output = self.git.run(words, COMMAND_LIMIT).await?;
         let symref = output.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
         Ok(symref.unwrap_or("HEAD").to_owned())
     }
@@ -84,18 +87,17 @@ impl Repository {
         for part in refs.chunks(REFS_PER_FETCH) {
             let specs: Vec<String> =
                 part.iter().map(|name| format!("+{name}:{}", self.kept_as(name))).collect();
-            let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--", &self.url];
-            arguments.extend(specs.iter().map(String::as_str));
-            self.git.run(&arguments, FETCH_LIMIT).await?;
+            let words = Words::new("fetch").options(&["--quiet", "--no-tags"]);
+            self.git.run(words.names([&self.url]).names(&names(&specs)?), FETCH_LIMIT).await?;
         }
         Ok(())
     }
 
     /// The revisions of fetched refs.
     pub(crate) async fn revisions(&self, refs: &[String]) -> Result<BTreeMap<String, String>, GitError> {
-        let pattern = format!("{}/", self.prefix);
-        let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", pattern.as_str()];
-        let output = self.git.run(&arguments, COMMAND_LIMIT).await?;
+        let pattern = Name::new("ref", &format!("{}/", self.prefix))?;
+        let words = Words::new("for-each-ref").option("--format=%(objectname) %(refname)").names([&pattern]);
+        let output = self.git.run(words, COMMAND_LIMIT).await?;
         let known: BTreeMap<&str, &str> = output
             .lines()
             .filter_map(|line| line.split_once(' '))
@@ -117,33 +119,24 @@ impl Repository {
         let mut excluded: Vec<String> = known.into_iter().map(|revision| format!("^{revision}")).collect();
         excluded.sort();
         excluded.dedup();
-        let limit = format!("--max-count={MAX_COMMITS}");
-        let mut arguments = vec!["--ignore-missing", &limit, revision];
-        arguments.extend(excluded.iter().map(String::as_str));
-        let mut commits = self.log(&arguments).await?;
+        excluded.insert(0, revision.to_owned());
+        let mut commits = self.log(MAX_COMMITS, &excluded).await?;
         commits.reverse();
         Ok(commits)
     }
 
     /// The commit `revision` alone.
     pub(crate) async fn commit(&self, revision: &str) -> Result<Vec<Commit>, GitError> {
-        self.log(&["--max-count=1", revision]).await
+        self.log(1, &[revision.to_owned()]).await
     }
 
-    async fn log(&self, arguments: &[&str]) -> Result<Vec<Commit>, GitError> {
-        let mut command = vec![
-            "log",
-            "-z",
-            "--name-only",
-            "-m",
-            "--first-parent",
-            "--no-renames",
-            "--encoding=UTF-8",
-            log::FORMAT,
-        ];
-        command.extend(arguments);
-        command.push("--");
-        log::parse(&self.git.run(&command, COMMAND_LIMIT).await?)
+    async fn log(&self, most: usize, revisions: &[String]) -> Result<Vec<Commit>, GitError> {
+        let words = Words::new("log")
+            .options(&["-z", "--name-only", "-m", "--first-parent", "--no-renames", "--encoding=UTF-8"])
+            .options(&[log::FORMAT, "--ignore-missing"])
+            .assigned("--max-count", &most.to_string());
+        let words = names(revisions)?.iter().fold(words, Words::revision);
+        log::parse(&self.git.run(words, COMMAND_LIMIT).await?)
     }
 
     fn kept_as(&self, name: &str) -> String {
@@ -152,6 +145,10 @@ impl Repository {
             None => format!("{}/raw/{name}", self.prefix),
         }
     }
+}
+
+fn names(texts: &[String]) -> Result<Vec<Name>, Refused> {
+    texts.iter().map(|text| Name::new("ref", text)).collect()
 }
 
 fn is_repository(directory: &Path) -> bool {

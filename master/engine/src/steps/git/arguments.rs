@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::render::py_str;
+use muster_core::{
+    LogKind,
+    git::{Name, Refused, Words},
+    render::{Renderable, py_str},
+};
 use muster_session::command::EnvValue;
 use serde_json::{Map, Value};
 
@@ -39,25 +43,25 @@ pub(super) struct Retry {
 
 /// The arguments of the step.
 pub(super) struct GitArguments {
-    pub(super) repository: String,
-    pub(super) branch: String,
+    pub(super) repository: Name,
+    pub(super) branch: Name,
     pub(super) mode: Mode,
     pub(super) codebase: String,
     pub(super) always_latest: bool,
-    pub(super) reference: Option<String>,
-    pub(super) origin: Option<String>,
+    pub(super) reference: Option<Name>,
+    pub(super) origin: Option<Name>,
     pub(super) submodules: bool,
     pub(super) remote_submodules: bool,
     pub(super) tags: bool,
     /// Commits to fetch; all without it.
     pub(super) depth: Option<u64>,
-    pub(super) filters: Vec<String>,
+    pub(super) filters: Vec<Name>,
     pub(super) progress: bool,
     pub(super) retry: Retry,
     pub(super) retry_fetch: bool,
     pub(super) clobber_on_failure: bool,
-    /// Options of `git describe`; `None` when it isn't wanted.
-    pub(super) describe: Option<Vec<String>>,
+    /// `git describe` with its options; `None` when it isn't wanted.
+    pub(super) describe: Option<Words>,
     /// `-c` options, in their order.
     pub(super) config: Vec<(String, String)>,
     pub(super) env: BTreeMap<String, EnvValue>,
@@ -69,35 +73,72 @@ pub(super) struct GitArguments {
 impl GitArguments {
     pub(super) async fn read(context: &mut StepContext<'_>) -> Result<GitArguments, StepEnd> {
         let repository = context.required_text("repourl").await?;
+        let branch = context.text("branch").await?.unwrap_or_else(|| "HEAD".to_owned());
+        let filters = context.texts("filters").await?;
+        let filters: Result<Vec<Name>, Refused> =
+            filters.iter().map(|filter| Name::new("filter", filter)).collect();
         let own_env = context.arg("env").await?;
         let mut env = BTreeMap::new();
         read_env(&own_env, &mut env)
             .map_err(|wanted| StepEnd::Exception(format!("Git argument env must be {wanted}")))?;
+        let config = config(context).await?;
         Ok(GitArguments {
-            branch: context.text("branch").await?.unwrap_or_else(|| "HEAD".to_owned()),
+            branch: allowed(context, Name::new("branch", &branch))?,
             mode: mode(context).await?,
             codebase: context.text("codebase").await?.unwrap_or_default(),
             always_latest: context.flag("alwaysUseLatest", false).await?,
-            reference: context.text("reference").await?,
-            origin: context.text("origin").await?,
+            reference: name(context, "reference").await?,
+            origin: name(context, "origin").await?,
             submodules: context.flag("submodules", false).await?,
             remote_submodules: context.flag("remoteSubmodules", false).await?,
             tags: context.flag("tags", false).await?,
             depth: depth(context).await?,
-            filters: context.texts("filters").await?,
+            filters: allowed(context, filters)?,
             progress: context.flag("progress", true).await?,
             retry: retry(context).await?,
             retry_fetch: context.flag("retryFetch", false).await?,
             clobber_on_failure: context.flag("clobberOnFailure", false).await?,
             describe: describe(context).await?,
-            config: config(context).await?,
+            repository: address(context, &config, &repository)?,
+            config,
             env,
             timeout: context.limit("timeout", Some(DEFAULT_TIMEOUT)).await?,
             log_environ: context.flag("logEnviron", true).await?,
             credentials: Credentials::read(context, &repository).await?,
-            repository,
         })
     }
+}
+
+/// What git may get; what is refused is a failure of the step, which says why.
+pub(super) fn allowed<T>(context: &mut StepContext<'_>, checked: Result<T, Refused>) -> Result<T, StepEnd> {
+    checked.or_else(|refused| {
+        let text = refused.to_string();
+        context.add_complete_log("log", LogKind::Text, &format!("{text}; nothing was run\n"))?;
+        context.set_outcome(text);
+        Err(StepEnd::Failed)
+    })
+}
+
+/// An argument that is a name and may be left out.
+async fn name(context: &mut StepContext<'_>, what: &'static str) -> Result<Option<Name>, StepEnd> {
+    let name = context.text(what).await?.map(|text| Name::new(what, &text)).transpose();
+    allowed(context, name)
+}
+
+/// The repository. One that stands in the configuration as it is may be a command; one that is made from a build's
+/// properties, only where the step's `config` says so.
+fn address(
+    context: &mut StepContext<'_>,
+    config: &[(String, String)],
+    repository: &str,
+) -> Result<Name, StepEnd> {
+    let is_literal = matches!(context.config().args.get("repourl"), Some(Renderable::Literal(_)));
+    let is_allowed = |(name, value): &(String, String)| {
+        let name = name.to_ascii_lowercase();
+        name.starts_with("protocol.") && name.ends_with(".allow") && value == "always"
+    };
+    let by_hand = is_literal || config.iter().any(is_allowed);
+    allowed(context, Name::address("repourl", repository, by_hand))
 }
 
 async fn mode(context: &mut StepContext<'_>) -> Result<Mode, StepEnd> {
@@ -138,13 +179,13 @@ async fn config(context: &mut StepContext<'_>) -> Result<Vec<(String, String)>, 
 
 /// Options of `git describe` that are there or not.
 const SWITCHES: [&str; 8] =
-    ["all", "always", "contains", "debug", "long", "exact-match", "tags", "first-parent"];
+    ["--all", "--always", "--contains", "--debug", "--long", "--exact-match", "--tags", "--first-parent"];
 /// Those that take a text after them.
-const PATTERNS: [&str; 2] = ["match", "exclude"];
+const PATTERNS: [&str; 2] = ["--match", "--exclude"];
 /// Those that take a number; 0 counts.
-const NUMBERS: [&str; 2] = ["abbrev", "candidates"];
+const NUMBERS: [&str; 2] = ["--abbrev", "--candidates"];
 
-async fn describe(context: &mut StepContext<'_>) -> Result<Option<Vec<String>>, StepEnd> {
+async fn describe(context: &mut StepContext<'_>) -> Result<Option<Words>, StepEnd> {
     let given = context.arg("getDescription").await?;
     let options = match given {
         Value::Null | Value::Bool(false) => return Ok(None),
@@ -152,29 +193,33 @@ async fn describe(context: &mut StepContext<'_>) -> Result<Option<Vec<String>>, 
         Value::Object(options) => options,
         other => return Err(context.unfit("getDescription", &other, "a boolean or a dictionary")),
     };
-    Ok(Some(describe_options(&options)))
+    allowed(context, describe_options(&options)).map(Some)
 }
 
-fn describe_options(options: &Map<String, Value>) -> Vec<String> {
-    let wanted = |name: &str| options.get(name).filter(|value| truth(value));
-    let mut words = Vec::new();
-    for name in SWITCHES {
-        words.extend(wanted(name).map(|_| format!("--{name}")));
+fn describe_options(options: &Map<String, Value>) -> Result<Words, Refused> {
+    let given = |option: &str| options.get(option.trim_start_matches('-'));
+    let wanted = |option: &str| given(option).filter(|value| truth(value));
+    let mut words = Words::new("describe");
+    for option in SWITCHES {
+        words = words.option_if(wanted(option).is_some(), option);
     }
-    for name in PATTERNS {
-        words.extend(wanted(name).into_iter().flat_map(|value| [format!("--{name}"), py_str(value)]));
+    for option in PATTERNS {
+        if let Some(value) = wanted(option) {
+            words = words.named(option, &Name::new("pattern", &py_str(value))?);
+        }
     }
-    for name in NUMBERS {
-        let number = options.get(name).filter(|value| truth(value) || value.as_i64() == Some(0));
-        words.extend(number.map(|value| format!("--{name}={}", py_str(value))));
+    for option in NUMBERS {
+        if let Some(value) = given(option).filter(|value| truth(value) || value.as_i64() == Some(0)) {
+            words = words.assigned(option, &py_str(value));
+        }
     }
-    match options.get("dirty") {
-        Some(Value::Bool(true)) => words.push("--dirty".to_owned()),
-        Some(Value::String(mark)) if mark.is_empty() => words.push("--dirty".to_owned()),
-        Some(mark) if truth(mark) => words.push(format!("--dirty={}", py_str(mark))),
-        _ => {}
-    }
-    words
+    // With --dirty git describes the work tree, and takes no commit.
+    Ok(match given("dirty") {
+        Some(Value::Bool(true)) => words.option("--dirty"),
+        Some(Value::String(mark)) if mark.is_empty() => words.option("--dirty"),
+        Some(mark) if truth(mark) => words.assigned("--dirty", &py_str(mark)),
+        _ => words.option("HEAD"),
+    })
 }
 
 #[cfg(test)]
@@ -184,16 +229,17 @@ mod tests {
 
     #[test]
     fn descriptions_have_their_options() {
-        let options = |value: Value| describe_options(value.as_object().unwrap()).join(" ");
-        assert_eq!(options(json!({})), "");
+        let options =
+            |value: Value| describe_options(value.as_object().unwrap()).unwrap().into_words().join(" ");
+        assert_eq!(options(json!({})), "describe HEAD");
         assert_eq!(
             options(json!({"tags": true, "long": false, "match": "v*", "abbrev": 0, "dirty": true})),
-            "--tags --match v* --abbrev=0 --dirty"
+            "describe --tags --match v* --abbrev=0 --dirty"
         );
         assert_eq!(
             options(json!({"dirty": "-x", "candidates": 3, "always": true})),
-            "--always --candidates=3 --dirty=-x"
+            "describe --always --candidates=3 --dirty=-x"
         );
-        assert_eq!(options(json!({"dirty": ""})), "--dirty");
+        assert_eq!(options(json!({"dirty": ""})), "describe --dirty");
     }
 }

@@ -1,6 +1,7 @@
 //! What git needs to be let in: files beside the work directory, made before and removed after
 //! (`compat/behaviour-5-steps.md` 5.6, "Auth").
 
+use muster_core::git::Words;
 use muster_session::{Command, command::DownloadFile};
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ use crate::{
 
 /// The commands that talk to other repositories.
 const TALKING: [&str; 7] = ["clone", "credential", "checkout", "fetch", "ls-remote", "push", "submodule"];
+/// What a shell acts on between double quotes, beside a backslash before one of them.
+const ACTED_ON: [char; 3] = ['"', '$', '`'];
 /// Files of the owner alone.
 const PRIVATE: u32 = 0o400;
 
@@ -69,15 +72,15 @@ impl Credentials {
         if self.login.is_some() {
             // The empty one first: no other store is asked.
             options.push("credential.helper=".to_owned());
-            options.push(format!("credential.helper=store \"--file={}\"", files.path(".git-credentials")));
+            options.push(format!("credential.helper=store \"--file={}\"", files.quoted(".git-credentials")));
         }
         (options, variable)
     }
 
     fn ssh_command(&self, files: &AuthFiles) -> String {
-        let mut command = format!("ssh -o \"BatchMode=yes\" -i \"{}\"", files.path("ssh-key"));
+        let mut command = format!("ssh -o \"BatchMode=yes\" -i \"{}\"", files.quoted("ssh-key"));
         if self.known_hosts.is_some() {
-            command.push_str(&format!(" -o \"UserKnownHostsFile={}\"", files.path("ssh-known-hosts")));
+            command.push_str(&format!(" -o \"UserKnownHostsFile={}\"", files.quoted("ssh-known-hosts")));
         }
         command
     }
@@ -108,6 +111,18 @@ impl AuthFiles {
     fn path(&self, name: &str) -> String {
         join(&self.dir, name)
     }
+
+    /// The same between double quotes for the shell that git starts: a work directory may be called like something that a
+    /// shell acts on.
+    fn quoted(&self, name: &str) -> String {
+        let path = self.path(name);
+        if !path.contains(ACTED_ON) {
+            return path;
+        }
+        path.chars()
+            .flat_map(|c| (c == '\\' || ACTED_ON.contains(&c)).then_some('\\').into_iter().chain([c]))
+            .collect()
+    }
 }
 
 impl Checkout<'_, '_> {
@@ -133,7 +148,7 @@ impl Checkout<'_, '_> {
             }
         }
         if let Some(login) = login {
-            self.git_with_input(&["credential", "approve"], login).await?;
+            self.git_with_input(Words::new("credential").option("approve"), login).await?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Getting a repository anew.
 
+use muster_core::git::{Name, Words};
+
 use super::Checkout;
 use crate::effects::StepEnd;
 
@@ -23,20 +25,18 @@ impl Checkout<'_, '_> {
             return Ok(false);
         }
         if let Some(revision) = self.wanted.revision.clone()
-            && !self.git(&["checkout", "-f", &revision]).await?
+            && !self.git(Words::new("checkout").option("-f").revision(&revision)).await?
         {
             return Ok(false);
         }
         if !self.arguments.submodules {
             return Ok(true);
         }
-        let depth = self.depth();
-        let mut words = vec!["submodule", "update", "--init", "--recursive"];
-        if self.arguments.remote_submodules {
-            words.push("--remote");
-        }
-        words.extend(depth.iter().flat_map(|depth| ["--depth", depth]));
-        self.git(&words).await
+        let words = Words::new("submodule")
+            .options(&["update", "--init", "--recursive"])
+            .option_if(self.arguments.remote_submodules, "--remote");
+        let words = self.with_depth(words);
+        self.git(words).await
     }
 
     async fn clone_with_retries(&mut self) -> Result<bool, StepEnd> {
@@ -56,46 +56,39 @@ impl Checkout<'_, '_> {
     async fn clone_once(&mut self) -> Result<bool, StepEnd> {
         let branch = self.wanted.branch.clone();
         // `clone --branch` takes branches and tags, nothing else.
-        let is_ref = branch.starts_with("refs/");
+        let is_ref = branch.as_str().starts_with("refs/");
         let words = self.clone_words(&branch, is_ref);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if !self.git(&words).await? {
+        if !self.git(words).await? {
             return Ok(false);
         }
         if is_ref { self.fetch().await } else { Ok(true) }
     }
 
-    fn clone_words(&self, branch: &str, is_ref: bool) -> Vec<String> {
+    fn clone_words(&self, branch: &Name, is_ref: bool) -> Words {
         let arguments = &self.arguments;
-        let mut words = vec!["clone".to_owned()];
-        let mut add = |option: &str, value: &str| words.extend([option.to_owned(), value.to_owned()]);
-        if branch != "HEAD" && !is_ref {
-            add("--branch", branch);
+        let mut words = Words::new("clone").option_if(is_ref, "--no-checkout");
+        if branch.as_str() != "HEAD" && !is_ref {
+            words = words.named("--branch", branch);
         }
-        if let Some(depth) = self.depth() {
-            add("--depth", &depth);
-        }
+        words = self.with_depth(words);
         if let Some(reference) = &arguments.reference {
-            add("--reference", reference);
+            words = words.named("--reference", reference);
         }
         if let Some(origin) = &arguments.origin {
-            add("--origin", origin);
+            words = words.named("--origin", origin);
         }
         if self.version.knows_filters() {
-            arguments.filters.iter().for_each(|filter| add("--filter", filter));
+            words = arguments.filters.iter().fold(words, |words, filter| words.named("--filter", filter));
         }
-        add(&arguments.repository, ".");
-        if is_ref {
-            words.insert(1, "--no-checkout".to_owned());
-        }
-        if arguments.progress {
-            words.push("--progress".to_owned());
-        }
-        words
+        words = words.option_if(arguments.progress, "--progress");
+        words.names([&arguments.repository, &Name::own(".")])
     }
 
-    /// The number of commits to get, as git wants it.
-    pub(super) fn depth(&self) -> Option<String> {
-        self.arguments.depth.map(|depth| depth.to_string())
+    /// The words with the number of commits to get, if it is limited.
+    pub(super) fn with_depth(&self, words: Words) -> Words {
+        match self.arguments.depth {
+            Some(depth) => words.numbered("--depth", depth),
+            None => words,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Bringing a repository that is there up to date.
 
+use muster_core::git::Words;
 use muster_session::Command;
 
 use super::{Checkout, Mode, SOURCE_DIR};
@@ -32,9 +33,9 @@ impl Checkout<'_, '_> {
             Present::Nothing => return self.clone_or_clobber().await,
             Present::Repository => {}
         }
-        self.git_or_fail(&["clean", "-f", "-f", "-d"]).await?;
+        self.git_or_fail(clean_words(false)).await?;
         self.fetch_or_fall_back().await?;
-        self.refresh_submodules(&["clean", "-f", "-f", "-d"]).await
+        self.refresh_submodules(clean_words(false)).await
     }
 
     /// Removes everything that git doesn't know, and fetches.
@@ -44,14 +45,13 @@ impl Checkout<'_, '_> {
             Present::Nothing => return self.clone_or_clobber().await,
             Present::Repository => {}
         }
-        let words = ["clean", "-f", "-f", "-d", "-x"];
-        if self.git(&words).await? {
+        if self.git(clean_words(true)).await? {
             self.fetch_or_fall_back().await?;
         } else {
             self.remove_workdir().await?;
             self.clone_or_clobber().await?;
         }
-        self.refresh_submodules(&words).await
+        self.refresh_submodules(clean_words(true)).await
     }
 
     /// Copies a directory that is kept up to date beside the work directory.
@@ -90,36 +90,37 @@ impl Checkout<'_, '_> {
         let revision = self.wanted.revision.clone();
         let branch = self.wanted.branch.clone();
         let known = match &revision {
-            Some(revision) if !self.arguments.tags => self.git(&["cat-file", "-e", revision]).await?,
+            Some(revision) if !self.arguments.tags => {
+                self.git(Words::new("cat-file").named("-e", revision)).await?
+            }
             _ => false,
         };
         if !known {
-            let (depth, repository) = (self.depth(), self.arguments.repository.clone());
-            let mut words = vec!["fetch", "-f"];
-            words.extend(depth.iter().flat_map(|depth| ["--depth", depth]));
-            if self.arguments.tags {
-                words.push("--tags");
-            }
-            if self.arguments.progress {
-                words.push("--progress");
-            }
-            words.extend([repository.as_str(), &branch]);
-            if !self.git(&words).await? {
+            let words = self
+                .with_depth(Words::new("fetch").option("-f"))
+                .option_if(self.arguments.tags, "--tags")
+                .option_if(self.arguments.progress, "--progress")
+                .names([&self.arguments.repository, &branch]);
+            if !self.git(words).await? {
                 return Ok(false);
             }
         }
-        let target = revision.as_deref().unwrap_or("FETCH_HEAD");
-        if !self.git(&["checkout", "-f", target]).await? {
+        let checkout = Words::new("checkout");
+        let checkout = match &revision {
+            Some(revision) => checkout.option("-f").revision(revision),
+            None => checkout.options(&["-f", "FETCH_HEAD"]),
+        };
+        if !self.git(checkout).await? {
             return Ok(false);
         }
-        if branch != "HEAD" {
+        if branch.as_str() != "HEAD" {
             // Only for who looks at the directory; a name that can't be a branch is no trouble.
-            self.git(&["checkout", "-B", &branch]).await?;
+            self.git(Words::new("checkout").named("-B", &branch)).await?;
         }
         Ok(true)
     }
 
-    async fn refresh_submodules(&mut self, clean: &[&str]) -> Result<(), StepEnd> {
+    async fn refresh_submodules(&mut self, clean: Words) -> Result<(), StepEnd> {
         self.sync_submodules().await?;
         self.update_submodules().await?;
         if !self.arguments.submodules {
@@ -129,22 +130,29 @@ impl Checkout<'_, '_> {
             Mode::Fresh => "git clean -f -f -d -x",
             _ => "git clean -f -f -d",
         };
-        self.git_or_fail(&["submodule", "foreach", "--recursive", in_each]).await?;
+        self.git_or_fail(Words::new("submodule").options(&["foreach", "--recursive", in_each])).await?;
         self.git_or_fail(clean).await
     }
 
     async fn sync_submodules(&mut self) -> Result<(), StepEnd> {
-        if self.arguments.submodules { self.git_or_fail(&["submodule", "sync"]).await } else { Ok(()) }
+        if !self.arguments.submodules {
+            return Ok(());
+        }
+        self.git_or_fail(Words::new("submodule").option("sync")).await
     }
 
     async fn update_submodules(&mut self) -> Result<(), StepEnd> {
         if !self.arguments.submodules {
             return Ok(());
         }
-        let mut words = vec!["submodule", "update", "--init", "--recursive", "--force", "--checkout"];
-        if self.arguments.remote_submodules {
-            words.push("--remote");
-        }
-        self.git_or_fail(&words).await
+        let words = Words::new("submodule")
+            .options(&["update", "--init", "--recursive", "--force", "--checkout"])
+            .option_if(self.arguments.remote_submodules, "--remote");
+        self.git_or_fail(words).await
     }
+}
+
+/// Removes what git doesn't know; also what it ignores, if that is wanted.
+pub(super) fn clean_words(ignored: bool) -> Words {
+    Words::new("clean").options(&["-f", "-f", "-d"]).option_if(ignored, "-x")
 }

@@ -8,7 +8,10 @@ mod patch;
 mod revision;
 mod version;
 
-use muster_core::{LogKind, Patch, Results};
+use muster_core::{
+    LogKind, Patch, Results,
+    git::{Name, Refused, Words},
+};
 use muster_session::{
     Command,
     command::{Argument, CommandLine, EnvValue, Shell},
@@ -31,8 +34,8 @@ const SOURCE_DIR: &str = "source";
 
 /// What is to be checked out.
 struct Wanted {
-    branch: String,
-    revision: Option<String>,
+    branch: Name,
+    revision: Option<Name>,
     patch: Option<Patch>,
 }
 
@@ -51,14 +54,15 @@ async fn check_out(
     has_revisions: fn(&str) -> bool,
 ) -> Result<Results, StepEnd> {
     let arguments = GitArguments::read(context).await?;
-    let Some(mut wanted) = wanted(context, &arguments) else {
+    let wanted = wanted(context, &arguments);
+    let Some(mut wanted) = arguments::allowed(context, wanted)? else {
         let codebase = &arguments.codebase;
         context.set_outcome(format!("Codebase {codebase} not in build"));
         let text = format!("No sourcestamp found in build for codebase '{codebase}'");
         context.add_complete_log("log", LogKind::Text, &text)?;
         return Ok(Results::Failure);
     };
-    wanted.revision = wanted.revision.filter(|_| has_revisions(&wanted.branch));
+    wanted.revision = wanted.revision.filter(|_| has_revisions(wanted.branch.as_str()));
     if let Some(patch) = &wanted.patch {
         context.add_complete_log("patch", LogKind::Text, &String::from_utf8_lossy(&patch.body))?;
     }
@@ -76,18 +80,20 @@ async fn check_out(
 }
 
 /// What the build's sourcestamp says, over the step's own; `None` when the build has none for the codebase.
-fn wanted(context: &StepContext<'_>, arguments: &GitArguments) -> Option<Wanted> {
+fn wanted(context: &StepContext<'_>, arguments: &GitArguments) -> Result<Option<Wanted>, Refused> {
     let own = arguments.branch.clone();
     if arguments.always_latest {
-        return Some(Wanted { branch: own, revision: None, patch: None });
+        return Ok(Some(Wanted { branch: own, revision: None, patch: None }));
     }
-    let source = context.source(&arguments.codebase)?;
-    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    Some(Wanted {
-        branch: filled(&source.branch).unwrap_or(own),
-        revision: filled(&source.revision),
+    let Some(source) = context.source(&arguments.codebase) else { return Ok(None) };
+    let filled = |what, text: &Option<String>| {
+        text.as_deref().filter(|text| !text.is_empty()).map(|text| Name::new(what, text)).transpose()
+    };
+    Ok(Some(Wanted {
+        branch: filled("branch", &source.branch)?.unwrap_or(own),
+        revision: filled("revision", &source.revision)?,
         patch: source.patch.clone(),
-    })
+    }))
 }
 
 /// A checkout under way.
@@ -105,14 +111,14 @@ struct Checkout<'c, 'a> {
 
 impl Checkout<'_, '_> {
     async fn run(&mut self) -> Result<(), StepEnd> {
-        let answer = self.git_output(&["--version"]).await?;
+        let answer = self.git_output(Words::new("--version")).await?;
         let Some(version) = GitVersion::read(&answer) else {
             return Err(StepEnd::Exception("git is not installed on worker".to_owned()));
         };
         self.version = version;
         let patched = Command::Stat { file: join(&self.workdir, PATCHED), workdir: None };
         if self.order(patched).await?.succeeded() {
-            self.git_or_fail(&["clean", "-f", "-f", "-d", "-x"]).await?;
+            self.git_or_fail(fetch::clean_words(true)).await?;
         }
         self.write_auth_files().await?;
         match self.arguments.mode {
@@ -130,41 +136,40 @@ impl Checkout<'_, '_> {
     }
 
     /// Runs a git command; whether it succeeded.
-    async fn git(&mut self, words: &[&str]) -> Result<bool, StepEnd> {
+    async fn git(&mut self, words: Words) -> Result<bool, StepEnd> {
         Ok(self.run_git(words, None, false).await?.succeeded())
     }
 
     /// Runs a git command that must succeed.
-    async fn git_or_fail(&mut self, words: &[&str]) -> Result<(), StepEnd> {
+    async fn git_or_fail(&mut self, words: Words) -> Result<(), StepEnd> {
         successful(self.run_git(words, None, false).await?).map(|_| ())
     }
 
     /// Runs a git command that must succeed, with text on its standard input.
-    async fn git_with_input(&mut self, words: &[&str], input: String) -> Result<(), StepEnd> {
+    async fn git_with_input(&mut self, words: Words, input: String) -> Result<(), StepEnd> {
         successful(self.run_git(words, Some(input), false).await?).map(|_| ())
     }
 
     /// What a git command that must succeed writes, without white space around it.
-    async fn git_output(&mut self, words: &[&str]) -> Result<String, StepEnd> {
+    async fn git_output(&mut self, words: Words) -> Result<String, StepEnd> {
         let result = successful(self.run_git(words, None, true).await?)?;
         Ok(result.stdout.trim().to_owned())
     }
 
     async fn run_git(
         &mut self,
-        words: &[&str],
+        words: Words,
         input: Option<String>,
         collect_stdout: bool,
     ) -> Result<CommandResult, StepEnd> {
         let arguments = &self.arguments;
         let mut env = arguments.env.clone();
-        let subcommand = words.first().copied().unwrap_or_default();
-        let (options, variable) = arguments.credentials.apply(subcommand, self.auth.as_ref(), &self.version);
+        let (options, variable) =
+            arguments.credentials.apply(words.command(), self.auth.as_ref(), &self.version);
         env.extend(variable.map(|(name, value)| (name, EnvValue::Set(value))));
         let configured = arguments.config.iter().map(|(name, value)| format!("{name}={value}"));
         let options = configured.chain(options).flat_map(|option| ["-c".to_owned(), option]);
-        let words = words.iter().map(|word| (*word).to_owned());
-        let line = std::iter::once("git".to_owned()).chain(options).chain(words);
+        let line = std::iter::once("git".to_owned()).chain(options).chain(words.into_words());
         let shell = Shell {
             workdir: self.workdir.clone(),
             command: CommandLine::Argv(line.map(Argument::Plain).collect()),

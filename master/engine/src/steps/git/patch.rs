@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use muster_core::Patch;
+use muster_core::{Patch, git::Words};
 
 use super::{Checkout, PATCHED};
 use crate::{effects::StepEnd, steps::arguments::join};
@@ -19,8 +19,9 @@ impl Checkout<'_, '_> {
         let diff = String::from_utf8_lossy(&patch.body).into_owned();
         self.write_file(DIFF.to_owned(), diff.clone(), None).await?;
         self.write_file(PATCHED.to_owned(), "patched\n".to_owned(), None).await?;
-        self.git_or_fail(&["update-index", "--refresh"]).await?;
-        self.git_with_input(&["apply", "--index", "-p", &patch.level.to_string()], diff).await?;
+        self.git_or_fail(Words::new("update-index").option("--refresh")).await?;
+        let level = u64::try_from(patch.level).unwrap_or_default();
+        self.git_with_input(Words::new("apply").option("--index").numbered("-p", level), diff).await?;
         self.remove(join(&self.workdir, DIFF)).await
     }
 }

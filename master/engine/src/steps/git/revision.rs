@@ -1,5 +1,6 @@
 //! What was checked out, as properties.
 
+use muster_core::git::Words;
 use serde_json::{Map, Value};
 
 use super::Checkout;
@@ -11,7 +12,7 @@ const HASH_LENGTH: usize = 40;
 impl Checkout<'_, '_> {
     /// Sets `got_revision`.
     pub(super) async fn tell_revision(&mut self) -> Result<(), StepEnd> {
-        let revision = self.git_output(&["rev-parse", "HEAD"]).await?;
+        let revision = self.git_output(Words::new("rev-parse").option("HEAD")).await?;
         if revision.len() != HASH_LENGTH {
             return Err(StepEnd::Failed);
         }
@@ -20,14 +21,8 @@ impl Checkout<'_, '_> {
 
     /// Sets `commit-description`, if there is one.
     pub(super) async fn tell_description(&mut self) -> Result<(), StepEnd> {
-        let Some(options) = self.arguments.describe.clone() else { return Ok(()) };
-        let mut words = vec!["describe"];
-        words.extend(options.iter().map(String::as_str));
-        // With --dirty git describes the work tree, and takes no commit.
-        if !options.iter().any(|option| option.starts_with("--dirty")) {
-            words.push("HEAD");
-        }
-        match self.git_output(&words).await {
+        let Some(words) = self.arguments.describe.clone() else { return Ok(()) };
+        match self.git_output(words).await {
             Ok(description) => self.set_source_property("commit-description", description),
             Err(StepEnd::Failed) => Ok(()),
             Err(end) => Err(end),

@@ -101,7 +101,7 @@ async fn incremental_clones_first_and_fetches_then() {
             "git --version",
             "stat build/.buildbot-patched",
             "listdir build",
-            "git clone REPO .",
+            "git clone -- REPO .",
             "git rev-parse HEAD",
         ]
     );
@@ -113,7 +113,7 @@ async fn incremental_clones_first_and_fetches_then() {
     assert_eq!(
         lines[3..],
         [
-            "git fetch -f REPO main",
+            "git fetch -f -- REPO main",
             "git checkout -f FETCH_HEAD",
             "git checkout -B main",
             "git rev-parse HEAD"
@@ -129,10 +129,10 @@ async fn a_known_revision_is_not_fetched() {
     let (ended, lines) = place.succeeds(json!({}), revision(&old)).await;
     assert_eq!(ended.property("got_revision"), &json!(old));
     assert_eq!(lines[3], format!("git cat-file -e {old}"));
-    assert_eq!(lines[4], format!("git checkout -f {old}"));
+    assert_eq!(lines[4], format!("git checkout -f {old} --"));
     assert_eq!(fs::read_to_string(place.build("file")).unwrap(), "one\n");
     let (_, lines) = place.succeeds(json!({"tags": true}), revision(&old)).await;
-    assert_eq!(lines[3], "git fetch -f --tags REPO HEAD");
+    assert_eq!(lines[3], "git fetch -f --tags -- REPO HEAD");
     let (latest, _) = place.succeeds(json!({"alwaysUseLatest": true}), revision(&old)).await;
     assert_eq!(latest.property("got_revision"), &json!(place.head("main")));
 }
@@ -144,7 +144,7 @@ async fn branches_and_refs_are_cloned() {
     let (ended, lines) = place.succeeds(json!({}), dev).await;
     assert_eq!(
         (lines[3].as_str(), ended.property("got_revision")),
-        ("git clone --branch dev REPO .", &json!(place.head("dev")))
+        ("git clone --branch dev -- REPO .", &json!(place.head("dev")))
     );
 
     let place = Place::new();
@@ -152,8 +152,42 @@ async fn branches_and_refs_are_cloned() {
     let change = NewSourceStamp { branch: Some("refs/changes/1".into()), ..nothing() };
     let (ended, lines) = place.succeeds(json!({"origin": "up", "config": {"gc.auto": 0}}), change).await;
     assert_eq!(ended.property("got_revision"), &json!(place.head("dev")));
-    assert_eq!(lines[3], "git -c gc.auto=0 clone --no-checkout --origin up REPO .");
-    assert_eq!(lines[4], "git -c gc.auto=0 fetch -f REPO refs/changes/1");
+    assert_eq!(lines[3], "git -c gc.auto=0 clone --no-checkout --origin up -- REPO .");
+    assert_eq!(lines[4], "git -c gc.auto=0 fetch -f -- REPO refs/changes/1");
+}
+
+#[tokio::test]
+async fn names_that_are_options_are_refused_before_anything_runs() {
+    let place = Place::new();
+    place.succeeds(json!({"branch": "main"}), nothing()).await;
+    let ran = place.path("ran");
+    let evil = format!("--upload-pack=touch {};git-upload-pack", ran.display());
+    let branch = |text: &str| NewSourceStamp { branch: Some(text.to_owned()), ..nothing() };
+    let sources = [branch(&evil), branch("-b"), revision("--orphan=x"), revision(&evil), branch("a\nb")];
+    let args = [
+        json!({"branch": evil}),
+        json!({"repourl": evil}),
+        json!({"repourl": "ssh://-oProxyCommand=touch/r"}),
+        json!({"origin": "-x"}),
+        json!({"reference": "--x"}),
+        json!({"filters": ["-x"]}),
+        json!({"getDescription": {"match": "--x"}}),
+    ];
+    let by_source = sources.into_iter().map(|source| (json!({}), source));
+    let by_argument = args.into_iter().map(|args| (args, nothing()));
+    for (args, source) in by_source.chain(by_argument) {
+        for mode in [json!({}), json!({"mode": "full", "method": "clobber"})] {
+            let mut args = args.clone();
+            args.as_object_mut().unwrap().extend(mode.as_object().unwrap().clone());
+            let shown = format!("{args} {source:?}");
+            let (ended, lines) = place.check_out(args, source.clone()).await;
+            assert_eq!(ended.results, Results::Failure, "{shown}");
+            assert!(lines.is_empty(), "{shown}: {lines:?}");
+            assert!(ended.summary.as_deref().unwrap().contains("is refused"), "{shown}: {ended:?}");
+            assert!(ended.log("log").contains("nothing was run"), "{shown}");
+        }
+    }
+    assert!(!ran.exists());
 }
 
 #[tokio::test]
@@ -176,11 +210,11 @@ async fn full_checkouts_remove_what_does_not_belong() {
     let (_, lines) =
         place.succeeds(json!({"mode": "full", "method": "clobber", "shallow": true}), nothing()).await;
     assert!(!place.build("left").exists());
-    assert_eq!(lines[2..4], ["rmdir build", "git clone --depth 1 REPO ."]);
+    assert_eq!(lines[2..4], ["rmdir build", "git clone --depth 1 -- REPO ."]);
     litter();
     let (ended, lines) = place.succeeds(json!({"mode": "full", "method": "copy"}), nothing()).await;
     assert!(!place.build("left").exists() && place.build("file").exists());
-    assert_eq!(lines[2..5], ["rmdir build", "listdir source", "git clone REPO ."]);
+    assert_eq!(lines[2..5], ["rmdir build", "listdir source", "git clone -- REPO ."]);
     assert_eq!(lines[5], "cpdir source build");
     assert_eq!(ended.property("got_revision"), &json!(place.head("main")));
 }
@@ -191,7 +225,7 @@ async fn what_is_no_repository_is_clobbered() {
     fs::create_dir_all(place.build("")).unwrap();
     fs::write(place.build("foreign"), "x").unwrap();
     let (_, lines) = place.succeeds(json!({}), nothing()).await;
-    assert_eq!(lines[3..5], ["rmdir build", "git clone REPO ."]);
+    assert_eq!(lines[3..5], ["rmdir build", "git clone -- REPO ."]);
     assert!(!place.build("foreign").exists());
 }
 
@@ -206,7 +240,7 @@ async fn failures_fall_back_as_the_step_wants() {
     assert_eq!((ended.results, lines[3] == lines[4]), (Results::Failure, true));
     fs::write(place.build(".git/HEAD"), "broken").unwrap();
     let (_, lines) = place.succeeds(json!({"clobberOnFailure": true, "branch": "main"}), nothing()).await;
-    assert_eq!(lines[4..6], ["rmdir build", "git clone --branch main REPO ."]);
+    assert_eq!(lines[4..6], ["rmdir build", "git clone --branch main -- REPO ."]);
     let place = Place::new();
     let args = json!({"repourl": "/nowhere", "retry": [0, 2]});
     let (ended, lines) = place.check_out(args, nothing()).await;
