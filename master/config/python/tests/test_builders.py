@@ -25,6 +25,27 @@ class Builders(unittest.TestCase):
         self.assertEqual((made.builddir, made.workerbuilddir), ("a_b_c_d-e", "a_b_c_d-e"))
         self.assertEqual(builder(builddir="d").workerbuilddir, "d")
 
+    def test_directories_are_those_of_buildbot(self):
+        # Recorded from Buildbot 4.3.0: a moved installation must find its work directories.
+        for name, directory in (
+            ("plain", "plain"),
+            ('say "hi"', 'say_"hi"'),
+            ("a`b'c", "a`b_c"),
+            ("A\"B/C\\D", "A\"B_C_D"),
+            ("\t!#$%&'()*+,./:;<=>?@[\\]^_{|}~ x", "_" * 31 + "x"),
+            ("-dash-", "-dash-"),
+            (".hidden", "_hidden"),
+            ("..", "__"),
+            ("a  b", "a__b"),
+            ("äöü 日本", "äöü_日本"),
+            ("e\u0301\u00a0x\u2028y", "e\u0301\u00a0x\u2028y"),
+            ("a\nb\x0bc\x7f", "a\nb\x0bc\x7f"),
+        ):
+            made = builder(name=name)
+            self.assertEqual((made.builddir, made.workerbuilddir), (directory, directory), name)
+        made = builder(name="x", builddir='x y"z')
+        self.assertEqual((made.builddir, made.workerbuilddir), ('x y"z', 'x y"z'))
+
     def test_workers(self):
         self.assertEqual(builder(workernames=["v"]).workernames, ["v", "w"])
         self.assertEqual(builder(workername=..., workernames="v").workernames, ["v"])

@@ -2,8 +2,9 @@
 
 import re
 
-#: Characters that file names should not have.
-_PUNCTUATION = re.compile(r"[\s!\"#$%&'()*+,./:;<=>?@\[\\\]^`{|}~]")
+#: Characters that file names should not have, by Buildbot's rule.
+# A directory on a worker keeps the name that Buildbot gave it, so that nothing is cloned anew.
+_PUNCTUATION = re.compile(r"[\t !#$%&'()*+,./:;<=>?@\[\\\]^{|}~]")
 
 
 class ComparableMixin:
@@ -42,7 +43,7 @@ NotABranch = _NotABranch()
 
 
 def safeTranslate(text):
-    """The text as a name of a directory: blanks and punctuation become underscores."""
+    """The text as a name of a directory: blanks and most of punctuation become underscores."""
     return _PUNCTUATION.sub("_", bytes2unicode(text))
 
 
