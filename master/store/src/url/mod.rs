@@ -80,14 +80,39 @@ fn sqlite_path(rest: &str, basedir: &Path) -> std::result::Result<PathBuf, Strin
     Ok(basedir.join(path.replace("%(basedir)s", &basedir.to_string_lossy())))
 }
 
-/// The URL as it may be shown.
+/// The URL as it may be shown, also one that is written wrong: where a password could stand, nothing is shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
-    let user = rest[..at].split(':').next().unwrap_or_default();
-    let hidden = if rest[..at].contains(':') { ":***" } else { "" };
-    format!("{scheme}://{user}{hidden}{}", &rest[at..])
+    let (main, query) = match url.split_once('?') {
+        Some((main, query)) if !query.contains('@') => (main, Some(query)),
+        _ => (url, None),
+    };
+    let shown = without_login(main);
+    let Some(query) = query else { return shown };
+    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{shown}?{}", parameters.collect::<Vec<_>>().join("&"))
+}
+
+fn without_login(url: &str) -> String {
+    let scheme = url.find(|c: char| !(c.is_ascii_alphanumeric() || "+-._".contains(c))).unwrap_or(url.len());
+    let marks = url[scheme..].find(|c| c != ':' && c != '/').unwrap_or(url.len() - scheme);
+    let (before, rest) = url.split_at(scheme + marks);
+    let Some(at) = rest.rfind('@') else {
+        // Without an @ this can only be a host and its port, or a user and a password.
+        let host = rest.split('/').next().unwrap_or_default();
+        let no_port = |(_, port): &(&str, &str)| !port.bytes().all(|byte| byte.is_ascii_digit());
+        return match host.split_once(':').filter(|_| !host.contains(['[', ','])).filter(no_port) {
+            Some((name, _)) => format!("{before}{name}:***{}", &rest[host.len()..]),
+            None => url.to_owned(),
+        };
+    };
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{before}{user}:***{}", &rest[at..]),
+        None if before.ends_with("//") => url.to_owned(),
+        None => format!("{before}***{}", &rest[at..]),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +170,35 @@ mod tests {
         let error = parse("postgresql://bob:s3cret@h/bb?x=1").unwrap_err().to_string();
         assert!(!error.contains("s3cret") && error.contains("bob:***@h"), "{error}");
         assert!(!format!("{:?}", server("postgresql://bob:s3cret@h/bb")).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_typing_mistake_does_not_tell_the_password() {
+        for url in [
+            "postgres//bob:s3cret@h/bb",
+            "postgres:/bob:s3cret@h/bb",
+            "postgresql:bob:s3cret@h/bb",
+            "bob:s3cret@h/bb",
+            "postgresql//bob:s3cret@h/bb?x=1",
+            "postgresql ://bob:s3cret@h/bb",
+            "postgresql;//bob:s3cret@h/bb",
+            "oracle://bob:s3cret@h/bb",
+            "postgresql://bob:s3cret/x@h/bb?y=1",
+            "postgresql://bob:x@s3cret@h/bb?y=1",
+            "postgresql://bob:s3cret?z@h/bb",
+            "postgresql://bob:s3cret/bb",
+            "postgresql://bob:12s3cret/bb",
+            "postgresql://h/bb?password=s3cret&sslmod=x",
+            "mysql://h/bb?passwd=s3cret",
+            "://bob:s3cret@h",
+            "@bob:s3cret@h",
+        ] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        for url in ["state.sqlite", "oracle://bob@h/bb", "postgresql://[::1/bb", "oracle://h:5432/bb"] {
+            assert_eq!(without_password(url), url);
+        }
     }
 
     #[test]

@@ -136,7 +136,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Refusal> {
         }
     };
     let wrong =
-        |_| format!("the port of {text:?} is no number from 1 to 65535 (put IPv6 addresses in brackets)");
+        // What stands for the port isn't shown: without the @ behind it a password looks like one.
+        |_| format!("the port of {host:?} is no number from 1 to 65535 (put IPv6 addresses in brackets)");
     let port = port.filter(|port| !port.is_empty()).map(|port| port.parse().map_err(wrong)).transpose()?;
     Ok((decode(host)?, port))
 }
