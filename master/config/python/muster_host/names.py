@@ -113,7 +113,11 @@ NOT_YET = {
     "webhooks": """
         base bitbucket bitbucketcloud bitbucketserver github gitlab gitorious poller
     """,
-    "statistics": "",
+    "statistics": """
+        CaptureBuildDuration CaptureBuildDurationAllBuilders CaptureBuildEndTime CaptureBuildEndTimeAllBuilders
+        CaptureBuildStartTime CaptureBuildStartTimeAllBuilders CaptureData CaptureDataAllBuilders CaptureProperty
+        CapturePropertyAllBuilders InfluxStorageService StatsService
+    """,
 }
 
 #: Module -> the same names where configurations import them from their own modules.
@@ -186,6 +190,20 @@ NOT_YET_IN_MODULES = {
     "buildbot.secrets.providers.vault_hvac": """
         HashiCorpVaultKvSecretProvider VaultAuthenticatorApprole VaultAuthenticatorToken
     """,
+    "buildbot.statistics": """
+        CaptureBuildDuration CaptureBuildDurationAllBuilders CaptureBuildEndTime CaptureBuildEndTimeAllBuilders
+        CaptureBuildStartTime CaptureBuildStartTimeAllBuilders CaptureData CaptureDataAllBuilders CaptureProperty
+        CapturePropertyAllBuilders InfluxStorageService StatsService
+    """,
+    "buildbot.statistics.capture": """
+        Capture CaptureBuildTimes CaptureDataBase CapturePropertyBase
+        CaptureBuildDuration CaptureBuildDurationAllBuilders CaptureBuildEndTime CaptureBuildEndTimeAllBuilders
+        CaptureBuildStartTime CaptureBuildStartTimeAllBuilders CaptureData CaptureDataAllBuilders CaptureProperty
+        CapturePropertyAllBuilders
+    """,
+    "buildbot.statistics.stats_service": "StatsService",
+    "buildbot.statistics.storage_backends.base": "StatsStorageBase",
+    "buildbot.statistics.storage_backends.influxdb_client": "InfluxStorageService",
     "buildbot.steps.cppcheck": "Cppcheck",
     "buildbot.steps.gitdiffinfo": "GitDiffInfo",
     "buildbot.steps.http": "DELETE GET HEAD HTTPStep OPTIONS POST PUT",

@@ -234,6 +234,23 @@ class NotYet(ConfigTestCase):
             {"pb": "9989", "msgpack_experimental_v7": "9991"},
         )
 
+    def test_statistics(self):
+        errors = self.located_errors(
+            """
+            from buildbot.plugins import statistics
+            from buildbot.statistics.capture import CaptureData
+            c['services'] = [statistics.StatsService(storage_backends=[
+                statistics.InfluxStorageService('h', 1, 'u', 'p', 'd', captures=[statistics.CaptureProperty('b', 'p')])])]
+            """
+        )
+        expected = [
+            ("buildbot.statistics.capture.CaptureData", 3),
+            ("statistics.StatsService", 4),
+            ("statistics.InfluxStorageService", 5),
+            ("statistics.CaptureProperty", 5),
+        ]
+        self.assertEqual(errors, [(f"{name} is not supported by Muster yet", line) for name, line in expected])
+
     def test_custom_steps(self):
         errors = self.located_errors(
             """
