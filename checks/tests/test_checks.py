@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from checks import circles, generated, lengths, licences, links, lints, metrics, paths, rust, sql
+from checks import circles, generated, lengths, licences, links, lints, metrics, outside, paths, rust, sql
 from checks.tree import Tree
 
 MANIFEST = "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{uses}\n"
@@ -112,6 +112,28 @@ class Checks(unittest.TestCase):
     def test_paths_of_one_machine(self):
         page = "see /var/tmp/x\nand /tmp/x, /home/somebody/x, https://x/var/tmp/y\n"
         self.assertEqual(self.found(paths, {"a.md": page}), ["a.md:1: names /var/tmp/x, a path of one machine"])
+
+    def test_what_is_read_from_outside_of_the_repository(self):
+        good = {
+            "a/Cargo.toml": "[package]\n[dependencies]\nb = { path = '../b' }\n",
+            "a/src/lib.rs": 'const A: &str = include_str!("../../docs/a.md");\nfn b() { link("../../../../x") }\n',
+            "a/tests/it.rs": 'fn a() { Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden"); }\n',
+            "checks/test": 'cd "$(dirname "$0")/.."\n',
+            "tests/it/a.py": "from pathlib import Path\nROOT = Path(__file__).resolve().parents[2]\nb = ROOT.joinpath('..x')\n",
+        }
+        self.assertEqual(self.found(outside, good), [])
+        bad = {
+            "a/Cargo.toml": "[package]\n[dependencies]\nb = { path = '../../b' }\n",
+            "a/src/lib.rs": 'const A: &str = include_str!("../../../notes.md");\n',
+            "a/tests/it.rs": 'fn a() {\n    Path::new(env!("CARGO_MANIFEST_DIR"))\n        .join("../../golden");\n}\n',
+            "checks/test": 'cd "$(dirname "$0")/../.."\n',
+            "tests/it/a.py": "from pathlib import Path\nROOT = Path(__file__).resolve().parents[3]\n",
+            "tests/it/b.py": "BENCH = ROOT.parent / 'bench'\n",
+            "tests/it/c.py": "BENCH = open('../shared/bench.json')\n",
+            "tests/it/d.py": "from pathlib import Path\nx = Path(__file__).parent.parent.parent.parent\n",
+        }
+        found = self.found(outside, bad)
+        self.assertEqual(sorted(problem.partition(":")[0] for problem in found), sorted(bad), found)
 
     def test_licence_expressions(self):
         for good in ("MIT", "MIT/Apache-2.0", "(MIT OR X) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception OR X"):

@@ -1,5 +1,5 @@
 -- The tables of Buildbot 4.3.0 (revision 067): column types, keys, indexes and delete rules as a Buildbot master finds them.
--- Facts: compat/database.md. Each statement is complete in itself and may run twice, because DDL commits by itself here.
+-- Facts: docs/compat/database.md. Each statement is complete in itself and may run twice, because DDL commits by itself here.
 -- A new database takes every character (utf8mb4); one that Buildbot made keeps its three-byte utf8 until it is converted.
 
 -- Tables refer to each other in a circle.

@@ -1,5 +1,5 @@
 -- The tables of Buildbot 4.3.0 (revision 067): column types, keys, indexes and delete rules as a Buildbot master finds them.
--- Facts: compat/database.md.
+-- Facts: docs/compat/database.md.
 
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,

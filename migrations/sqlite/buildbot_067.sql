@@ -1,5 +1,5 @@
 -- The tables of Buildbot 4.3.0 (revision 067): column types, keys, indexes and delete rules as a Buildbot master finds them.
--- Facts: compat/database.md. SQLite doesn't enforce the foreign keys: Buildbot leaves them off.
+-- Facts: docs/compat/database.md. SQLite doesn't enforce the foreign keys: Buildbot leaves them off.
 
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,

@@ -1,4 +1,4 @@
-"""The harness that measures Buildbot drives Muster through `tests/bench/peer_muster.py`: REST, PB, start and stop."""
+"""What measures Muster and Buildbot alike, `tests/peer`, drives Muster: REST, PB, start and stop."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from pathlib import Path
 from . import ground
 
 _ROOT = Path(__file__).resolve().parents[2]
-#: It is no part of this repository.
-_HARNESS = Path(os.environ.get("MUSTER_PEER_HARNESS", _ROOT.parent / "shared/bench"))
-#: Simulated workers need what stock ones do.
-_STOCK_PYTHON = _ROOT / ".venv/bin/python"
 
 
-@unittest.skipUnless(_HARNESS.joinpath("bench.py").is_file(), f"there is no harness in {_HARNESS} (MUSTER_PEER_HARNESS)")
 class Harness(unittest.TestCase):
     def test_a_latency_and_a_dispatch_are_measured(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
-            environment = dict(os.environ, MUSTER_BIN=ground.muster(), PEER_TMP=directory, PEER_PY=str(_STOCK_PYTHON))
-            command = [sys.executable, "tests/bench/peer_muster.py", str(_HARNESS), "sqlite", "latency:2", "dispatch:8:32:pb:1"]
+            environment = dict(os.environ, MUSTER_BIN=ground.muster(), PEER_TMP=directory)
+            command = [sys.executable, "-m", "tests.peer", "muster", "sqlite", "latency:2", "dispatch:8:32:pb:1"]
             ran = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         measured = {line["test"]: line for line in map(json.loads, ran.stdout.splitlines())}

@@ -125,7 +125,7 @@ fn write_durably(path: &Path, content: &str) -> io::Result<()> {
     }
 }
 
-/// What the worker tells about itself and its machine (`compat/worker-protocol.md`, 4.4). The environment is left out:
+/// What the worker tells about itself and its machine (`docs/compat/worker-protocol.md`, 4.4). The environment is left out:
 /// it holds secrets, and the master has not proven anything when this is sent.
 pub(crate) fn worker_info(dir: &Path) -> WorkerInfo {
     let mut info: WorkerInfo =

@@ -1,4 +1,4 @@
-//! Names on the router: as Buildbot's masters write them (`compat/message-bus.md`, "Names").
+//! Names on the router: as Buildbot's masters write them (`docs/compat/message-bus.md`, "Names").
 
 use muster_core::Topic;
 

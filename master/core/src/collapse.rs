@@ -1,5 +1,5 @@
 //! Whether a new build request makes an older, waiting one of the same builder superfluous
-//! (`compat/behaviour-2-builds.md` 2.4).
+//! (`docs/compat/behaviour-2-builds.md` 2.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 

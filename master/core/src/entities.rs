@@ -1,4 +1,4 @@
-//! The things a build master keeps, as rows of Buildbot's tables describe them (`compat/database.md`).
+//! The things a build master keeps, as rows of Buildbot's tables describe them (`docs/compat/database.md`).
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The hash by which Buildbot finds rows of long names (`compat/database.md`, "The hash H").
+//! The hash by which Buildbot finds rows of long names (`docs/compat/database.md`, "The hash H").
 
 use sha1::{Digest, Sha1};
 

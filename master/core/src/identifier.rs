@@ -1,4 +1,4 @@
-//! Identifiers: names that may stand in topics and paths (`compat/database.md`, "Identifiers").
+//! Identifiers: names that may stand in topics and paths (`docs/compat/database.md`, "Identifiers").
 
 /// Longest identifier, in characters: the columns of slugs, worker and step names hold no more.
 pub const MAX_IDENTIFIER: usize = 50;

@@ -1,4 +1,4 @@
-//! Cutting a stream of text into lines (`compat/worker-protocol.md` 3.3, `compat/behaviour-5-steps.md` 5.1).
+//! Cutting a stream of text into lines (`docs/compat/worker-protocol.md` 3.3, `docs/compat/behaviour-5-steps.md` 5.1).
 //!
 //! Terminal control counts as a line end: CR LF, a lone CR, `ESC [ u`, `ESC [ row ; column H`
 //! (or `f`), `ESC [ 2 J`, and a run of backspaces. Everything else is kept, `ESC [ K` too. A line that grows over the

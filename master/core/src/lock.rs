@@ -1,4 +1,4 @@
-//! When a claim at its place in a lock's queue may be held (`compat/behaviour-2-builds.md` 2.7).
+//! When a claim at its place in a lock's queue may be held (`docs/compat/behaviour-2-builds.md` 2.7).
 
 /// One claim in a lock's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! Properties: named JSON values with the text that says where they came from
-//! (`compat/behaviour-4-properties.md` 4.1).
+//! (`docs/compat/behaviour-4-properties.md` 4.1).
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};

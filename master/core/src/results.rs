@@ -1,4 +1,4 @@
-//! Result codes and their algebra (`compat/behaviour-2-builds.md` 2.1).
+//! Result codes and their algebra (`docs/compat/behaviour-2-builds.md` 2.1).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Where to listen, as Twisted's port strings say it (`compat/behaviour-1-config.md` 1.7): `8010`,
+//! Where to listen, as Twisted's port strings say it (`docs/compat/behaviour-1-config.md` 1.7): `8010`,
 //! `tcp:8010:interface=127.0.0.1`, `tcp6:8010:interface=\:\:1`, `ssl:8010:privateKey=key.pem:certKey=cert.pem`,
 //! `unix:/run/muster.sock:mode=660`.
 //!

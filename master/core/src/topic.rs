@@ -1,4 +1,4 @@
-//! Names of events: routing keys and the filters that select them (`compat/message-bus.md`, "Names").
+//! Names of events: routing keys and the filters that select them (`docs/compat/message-bus.md`, "Names").
 
 /// The name of one event: parts without dots, such as `builds`, `12`, `new`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! The shapes of REST and of events (`compat/www-api.md` A.4): one function for each resource.
+//! The shapes of REST and of events (`docs/compat/www-api.md` A.4): one function for each resource.
 
 use muster_core::{
     Branch, Build, BuildData, BuildRequest, Builder, Buildset, Change, ChangeSource, Codebase, Commit, Log,

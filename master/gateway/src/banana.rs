@@ -1,4 +1,4 @@
-//! Banana: nested lists of numbers and byte strings, as bytes (`compat/worker-protocol.md` 1.1).
+//! Banana: nested lists of numbers and byte strings, as bytes (`docs/compat/worker-protocol.md` 1.1).
 
 /// Bytes of one string, in both directions: the stock peers drop a connection over more.
 pub const MAX_STRING: usize = 640 * 1024;

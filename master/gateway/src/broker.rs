@@ -1,4 +1,4 @@
-//! The broker: calls, answers and references over one PB connection, without I/O (`compat/worker-protocol.md` 1.2).
+//! The broker: calls, answers and references over one PB connection, without I/O (`docs/compat/worker-protocol.md` 1.2).
 
 use std::collections::{HashMap, VecDeque};
 

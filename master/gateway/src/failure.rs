@@ -1,4 +1,4 @@
-//! Errors as they cross PB (`compat/worker-protocol.md` 1.4).
+//! Errors as they cross PB (`docs/compat/worker-protocol.md` 1.4).
 
 use crate::value::Value;
 

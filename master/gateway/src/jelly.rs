@@ -1,4 +1,4 @@
-//! Jelly: values of Python as nested lists (`compat/worker-protocol.md` 1.3).
+//! Jelly: values of Python as nested lists (`docs/compat/worker-protocol.md` 1.3).
 
 use std::collections::HashMap;
 

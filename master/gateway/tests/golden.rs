@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,8 +16,8 @@ const MSGPACK: [&str; 4] = ["msgpack-build", "msgpack-steps", "msgpack-duplicate
 
 /// All bytes of each direction of each connection.
 fn streams(name: &str) -> BTreeMap<(u64, String), Vec<u8>> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/worker");
-    let text = std::fs::read_to_string(directory.join(format!("{name}.raw.jsonl"))).unwrap();
+    let path = muster_golden::recorded(&format!("worker/{name}.raw.jsonl"));
+    let text = std::fs::read_to_string(path).unwrap();
     let mut streams = BTreeMap::new();
     for line in text.lines() {
         let line: Json = serde_json::from_str(line).unwrap();

@@ -1,5 +1,5 @@
 //! `createAbsoluteSourceStamps`: codebases without a change are built at the last revision seen
-//! (`compat/behaviour-3-changes-schedulers.md` 3.5). State `lastCodebases`, as Python masters keep it.
+//! (`docs/compat/behaviour-3-changes-schedulers.md` 3.5). State `lastCodebases`, as Python masters keep it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! SingleBranchScheduler and AnyBranchScheduler: changes become builds
-//! (`compat/behaviour-3-changes-schedulers.md` 3.5).
+//! (`docs/compat/behaviour-3-changes-schedulers.md` 3.5).
 
 use std::{collections::BTreeMap, time::Duration};
 

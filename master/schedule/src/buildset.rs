@@ -1,4 +1,4 @@
-//! From a scheduler's wish to a buildset (`compat/behaviour-3-changes-schedulers.md` 3.4).
+//! From a scheduler's wish to a buildset (`docs/compat/behaviour-3-changes-schedulers.md` 3.4).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Which changes a scheduler looks at (`compat/behaviour-3-changes-schedulers.md` 3.8).
+//! Which changes a scheduler looks at (`docs/compat/behaviour-3-changes-schedulers.md` 3.8).
 //!
 //! What needs no Python is decided here; what does comes out as questions, which are asked only when everything else
 //! holds.

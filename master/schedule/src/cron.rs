@@ -1,5 +1,5 @@
 //! Calendar rules of the Nightly scheduler: five fields, local time, Buildbot's days of the week
-//! (`compat/behaviour-3-changes-schedulers.md` 3.5). Pure: the zone and the moment are arguments.
+//! (`docs/compat/behaviour-3-changes-schedulers.md` 3.5). Pure: the zone and the moment are arguments.
 
 use jiff::{
     SignedDuration, Timestamp, Zoned,

@@ -1,4 +1,4 @@
-//! GitPoller: asks a git repository what is new (`compat/behaviour-3-changes-schedulers.md` 3.3).
+//! GitPoller: asks a git repository what is new (`docs/compat/behaviour-3-changes-schedulers.md` 3.3).
 
 use std::{
     collections::{BTreeMap, HashMap},

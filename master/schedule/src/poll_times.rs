@@ -1,4 +1,4 @@
-//! When a poller polls (`compat/behaviour-3-changes-schedulers.md` 3.2).
+//! When a poller polls (`docs/compat/behaviour-3-changes-schedulers.md` 3.2).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Texts that say why a buildset was made (`compat/behaviour-3-changes-schedulers.md` 3.4).
+//! Texts that say why a buildset was made (`docs/compat/behaviour-3-changes-schedulers.md` 3.4).
 
 /// Puts values into a text with Python's `%(name)s`; `%%` is a percent sign. A name without a value stays as it is, for
 /// a wrong reason is better than a lost build.

@@ -1,4 +1,4 @@
-//! Pages about a commit, guessed from the address of its repository (`compat/behaviour-3-changes-schedulers.md` 3.1).
+//! Pages about a commit, guessed from the address of its repository (`docs/compat/behaviour-3-changes-schedulers.md` 3.1).
 
 /// The page that a well-known host has about `revision`, if the repository is on one.
 pub fn link(revision: &str, repository: &str) -> Option<String> {

@@ -1,5 +1,5 @@
 //! Runs the schedulers and change sources of the newest snapshot, as far as this master owns them
-//! (`compat/behaviour-3-changes-schedulers.md` 3.9).
+//! (`docs/compat/behaviour-3-changes-schedulers.md` 3.9).
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Periodic and Nightly: builds by the clock (`compat/behaviour-3-changes-schedulers.md` 3.5).
+//! Periodic and Nightly: builds by the clock (`docs/compat/behaviour-3-changes-schedulers.md` 3.5).
 
 use std::collections::BTreeMap;
 

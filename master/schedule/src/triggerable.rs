@@ -1,4 +1,4 @@
-//! Triggerable: builds that other builds ask for (`compat/behaviour-2-builds.md`, Trigger). The waiting is the caller's.
+//! Triggerable: builds that other builds ask for (`docs/compat/behaviour-2-builds.md`, Trigger). The waiting is the caller's.
 
 use muster_config::{
     Host,

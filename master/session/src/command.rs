@@ -1,4 +1,4 @@
-//! What a worker can be asked to do, and what it tells about it (`compat/worker-protocol.md`, section 3).
+//! What a worker can be asked to do, and what it tells about it (`docs/compat/worker-protocol.md`, section 3).
 //!
 //! Paths are relative to the command's `builddir` unless they are absolute. Times are seconds.
 

@@ -237,7 +237,7 @@ pub async fn unclaim(tx: &Tx, request: RequestId, owner: MasterId) -> Result<boo
 }
 
 /// Gives back open requests whose master is down and which nobody builds: Buildbot's housekeeping leaves them claimed
-/// (`compat/behaviour-2-builds.md` 2.9). A Python master may come back at any moment, so its row is looked at again with
+/// (`docs/compat/behaviour-2-builds.md` 2.9). A Python master may come back at any moment, so its row is looked at again with
 /// each claim.
 pub async fn unclaim_orphans(tx: &Tx) -> Result<Vec<RequestId>> {
     let query = "SELECT c.brid, c.masterid FROM buildrequest_claims c JOIN buildrequests r ON r.id = c.brid \

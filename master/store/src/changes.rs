@@ -21,7 +21,7 @@ pub struct ChangeRow {
     pub src: Option<String>,
 }
 
-/// Version controls whose authors become users (`compat/behaviour-3-changes-schedulers.md` 3.1).
+/// Version controls whose authors become users (`docs/compat/behaviour-3-changes-schedulers.md` 3.1).
 const KINDS_WITH_USERS: [&str; 7] = ["git", "svn", "hg", "cvs", "darcs", "bzr", "fossil"];
 
 /// Characters of an author in `users_info`; longer ones that begin alike are one user.

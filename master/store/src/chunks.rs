@@ -1,4 +1,4 @@
-//! Chunks of logs: whole lines, cut to size and compressed (`compat/database.md`, "Logs").
+//! Chunks of logs: whole lines, cut to size and compressed (`docs/compat/database.md`, "Logs").
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,4 @@
-//! State of services that belongs to the cluster, as JSON (`compat/database.md`, "State").
+//! State of services that belongs to the cluster, as JSON (`docs/compat/database.md`, "State").
 
 use muster_core::hash::name_hash;
 use serde_json::Value as Json;

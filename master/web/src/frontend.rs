@@ -1,4 +1,4 @@
-//! What a user interface is told about this master (`compat/www-api.md` C.1).
+//! What a user interface is told about this master (`docs/compat/www-api.md` C.1).
 
 use axum::{
     extract::State,

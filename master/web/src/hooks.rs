@@ -1,4 +1,4 @@
-//! Change hooks: others tell about changes over HTTP (`compat/www-api.md` E). Success is answered after the commit; which
+//! Change hooks: others tell about changes over HTTP (`docs/compat/www-api.md` E). Success is answered after the commit; which
 //! master runs the schedulers doesn't matter, and whether one does right now.
 
 use axum::{

@@ -1,4 +1,4 @@
-//! Events as a stream of an HTTP answer (`compat/www-api.md` B.2).
+//! Events as a stream of an HTTP answer (`docs/compat/www-api.md` B.2).
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Events over WebSocket (`compat/www-api.md` B.1).
+//! Events over WebSocket (`docs/compat/www-api.md` B.1).
 //!
 //! Each client has a queue between the bus and its socket. A client that lets it fill up is dropped: it could only
 //! see what is long over, and the bus must not wait for it.

@@ -1,6 +1,6 @@
 //! A database of a real Buildbot is taken over, and given back.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use muster_core::{BuildId, LogId, LogKind, Properties, Results};
 use muster_store::{
@@ -149,16 +149,12 @@ async fn mariadb() {
     there_and_back(&buildbot, &server.db_url("buildbot"), || of_mariadb(&server, "buildbot")).await;
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite")
-}
-
 /// What a real Buildbot wrote, builds and all, is served at once, and nothing of it is changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_of_buildbot_is_served_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.sqlite");
-    std::fs::copy(fixture(), &path).unwrap();
+    std::fs::copy(muster_golden::database(), &path).unwrap();
     let dump = |path: &Path| {
         let connection = rusqlite::Connection::open(path).unwrap();
         let tables =
@@ -200,7 +196,7 @@ async fn other_revisions_are_refused() {
     for (revision, advice) in [("066", "buildbot upgrade-master"), ("068", "newer than 4.3.0")] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.sqlite");
-        std::fs::copy(fixture(), &path).unwrap();
+        std::fs::copy(muster_golden::database(), &path).unwrap();
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute("UPDATE alembic_version SET version_num = ?", [revision]).unwrap();
         let refused = Db::upgrade(&DbUrl::Sqlite(path)).await.err().expect("it is refused").to_string();

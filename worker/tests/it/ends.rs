@@ -1,4 +1,4 @@
-//! Every way a program can end (`compat/worker-protocol.md`, 3.1).
+//! Every way a program can end (`docs/compat/worker-protocol.md`, 3.1).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Change filters as data (`compat/behaviour-3-changes-schedulers.md` 3.8).
+//! Change filters as data (`docs/compat/behaviour-3-changes-schedulers.md` 3.8).
 
 use muster_core::render::Callable;
 use serde::{Deserialize, Serialize};

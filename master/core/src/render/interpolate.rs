@@ -1,5 +1,5 @@
 //! `Interpolate`: the grammar inside the parentheses of `%(selector:argument:operator…)s`
-//! (`compat/behaviour-4-properties.md` 4.3).
+//! (`docs/compat/behaviour-4-properties.md` 4.3).
 
 use super::percent::{self, Piece, Spec};
 use super::value::Renderable;

@@ -1,5 +1,5 @@
 //! Renderables: values of a configuration that are known only when a build (or a scheduler) asks for them
-//! (`compat/behaviour-4-properties.md` 4.2 and 4.3).
+//! (`docs/compat/behaviour-4-properties.md` 4.2 and 4.3).
 //!
 //! Rendering is pure. What only somebody else can answer (a Python callable, a secret) is not asked for here:
 //! [`render`] gives [`RenderError::Pending`] with everything that is missing, the caller fetches the answers, puts

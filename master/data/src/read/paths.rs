@@ -1,4 +1,4 @@
-//! Paths below `/api/v2` and what they name (`compat/www-api.md` A.2, A.3).
+//! Paths below `/api/v2` and what they name (`docs/compat/www-api.md` A.2, A.3).
 
 use Resource::{
     Branch, Build, BuildData, BuildRequest, Builder, Buildset, Change, ChangeSource, Codebase, Commit,

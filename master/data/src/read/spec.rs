@@ -1,4 +1,4 @@
-//! What a reader wants of a list: filters, order, page, fields (`compat/www-api.md` A.5).
+//! What a reader wants of a list: filters, order, page, fields (`docs/compat/www-api.md` A.5).
 
 use muster_store::query::Op;
 use serde_json::Value;
@@ -185,7 +185,7 @@ pub(super) fn python_int(text: &str) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-/// `^[a-zA-Z_-][a-zA-Z0-9._-]*$` (`compat/www-api.md` A.2).
+/// `^[a-zA-Z_-][a-zA-Z0-9._-]*$` (`docs/compat/www-api.md` A.2).
 pub(super) fn is_api_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));

@@ -1,4 +1,4 @@
-//! Types of resources: their fields, for parsing filters and for `application.spec` (`compat/www-api.md` A.4).
+//! Types of resources: their fields, for parsing filters and for `application.spec` (`docs/compat/www-api.md` A.4).
 
 use FieldKind::{Binary, Bool, Entity, Identifier, Int, Json, List, Properties, Text, Time};
 use serde_json::{Value, json};

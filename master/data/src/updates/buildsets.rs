@@ -249,7 +249,7 @@ pub(crate) fn request_event_of(request: &BuildRequest, what: &str) -> Event {
     Event::new(names, resources::build_request(request))
 }
 
-/// A new buildset has the scheduler's name and no relationship (`compat/message-bus.md`, "Payloads").
+/// A new buildset has the scheduler's name and no relationship (`docs/compat/message-bus.md`, "Payloads").
 fn new_buildset_event(
     id: BuildsetId,
     set: &NewBuildset,

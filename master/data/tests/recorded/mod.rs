@@ -1,15 +1,12 @@
 //! A database that a Buildbot 4.3.0 master wrote.
 
-use std::path::PathBuf;
-
 use muster_bus::Bus;
 use muster_data::Data;
 use muster_store::{Db, DbUrl};
 
 /// A copy of it, adopted.
 pub async fn adopted() -> (Data, tempfile::TempDir) {
-    let recorded = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
+    let recorded = muster_golden::database();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.sqlite");
     std::fs::copy(&recorded, &path).unwrap_or_else(|error| panic!("{}: {error}", recorded.display()));

@@ -124,7 +124,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The best request that a worker may have, and this worker (`compat/behaviour-2-builds.md` 2.2): workers that one
+    /// The best request that a worker may have, and this worker (`docs/compat/behaviour-2-builds.md` 2.2): workers that one
     /// request can't have are the first to be tried for the next one.
     async fn ask(
         &self,

@@ -1,4 +1,4 @@
-//! The distributor: ready requests × free workers (`compat/behaviour-2-builds.md` 2.2).
+//! The distributor: ready requests × free workers (`docs/compat/behaviour-2-builds.md` 2.2).
 //!
 //! Builders whose configuration asks Python (`nextWorker`, `nextBuild`, `canStartBuild`, …) are looked after by a task
 //! each, so that a slow answer delays the builder that asked and nobody else.

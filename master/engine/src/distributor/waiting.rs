@@ -63,7 +63,7 @@ impl Waiting {
     }
 
     /// Builders that have something to do and are able to: by their best request's priority, then by the age of their oldest
-    /// one, then by name (`compat/behaviour-2-builds.md` 2.2).
+    /// one, then by name (`docs/compat/behaviour-2-builds.md` 2.2).
     pub(super) fn in_order<'a>(
         &self,
         is_able: impl Fn(BuilderId) -> bool,

@@ -1,4 +1,4 @@
-//! The lines that people read about steps and builds (`compat/behaviour-2-builds.md` 2.5 and 2.6).
+//! The lines that people read about steps and builds (`docs/compat/behaviour-2-builds.md` 2.5 and 2.6).
 
 use muster_core::{Results, StepFlags};
 use serde_json::Value;

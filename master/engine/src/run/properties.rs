@@ -1,4 +1,4 @@
-//! The properties a build begins with (`compat/behaviour-4-properties.md` 4.1): later origins win.
+//! The properties a build begins with (`docs/compat/behaviour-4-properties.md` 4.1): later origins win.
 
 use std::collections::{BTreeMap, BTreeSet};
 

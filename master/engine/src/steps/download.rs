@@ -1,4 +1,4 @@
-//! Files from the master to the worker (`compat/behaviour-5-steps.md` 5.8).
+//! Files from the master to the worker (`docs/compat/behaviour-5-steps.md` 5.8).
 
 use muster_core::{LogKind, Results, SourceStamp, render::py_repr, render::py_str};
 use muster_session::{Command, command::DownloadFile};

@@ -1,4 +1,4 @@
-//! Small steps on the worker's files (`compat/behaviour-5-steps.md` 5.8). Paths are relative to the builder's directory.
+//! Small steps on the worker's files (`docs/compat/behaviour-5-steps.md` 5.8). Paths are relative to the builder's directory.
 
 use muster_core::Results;
 use muster_session::Command;

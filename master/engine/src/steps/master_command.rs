@@ -1,4 +1,4 @@
-//! `MasterShellCommand`: a command on the master (`compat/behaviour-5-steps.md` 5.8).
+//! `MasterShellCommand`: a command on the master (`docs/compat/behaviour-5-steps.md` 5.8).
 //!
 //! It is one effect: what it wrote is in the log when it has ended, and it is run again when its master dies before
 //! that is recorded.

@@ -1,4 +1,4 @@
-//! Steps that work on values alone (`compat/behaviour-5-steps.md` 5.8).
+//! Steps that work on values alone (`docs/compat/behaviour-5-steps.md` 5.8).
 
 use muster_core::{
     LogKind, Results,

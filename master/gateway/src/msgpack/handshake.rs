@@ -1,4 +1,4 @@
-//! The WebSocket's opening, with name and password in its header (`compat/worker-protocol.md` 2.1).
+//! The WebSocket's opening, with name and password in its header (`docs/compat/worker-protocol.md` 2.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,5 +1,5 @@
 //! `msgpack_experimental_v7`: one msgpack map in each binary message of a WebSocket
-//! (`compat/worker-protocol.md`, section 2).
+//! (`docs/compat/worker-protocol.md`, section 2).
 
 mod codec;
 mod handshake;

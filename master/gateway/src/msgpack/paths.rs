@@ -1,4 +1,4 @@
-//! Paths on the worker: over msgpack the master makes them absolute (`compat/worker-protocol.md` 2.3).
+//! Paths on the worker: over msgpack the master makes them absolute (`docs/compat/worker-protocol.md` 2.3).
 
 use crate::translate::{StockCommand, Transfer};
 use crate::value::Value;

@@ -1,4 +1,4 @@
-//! `buildbot sendchange`: changes that come over PB (`compat/worker-protocol.md` 1.7).
+//! `buildbot sendchange`: changes that come over PB (`docs/compat/worker-protocol.md` 1.7).
 
 use super::MESSAGE_LIMIT;
 use super::login::{LoggedIn, Login};

@@ -1,4 +1,4 @@
-//! The log-in with a challenge (`compat/worker-protocol.md` 1.5).
+//! The log-in with a challenge (`docs/compat/worker-protocol.md` 1.5).
 
 use md5::{Digest, Md5};
 

@@ -1,7 +1,6 @@
 //! A recorded stock worker against this side: the same questions get the same answers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,8 +25,8 @@ struct Piece {
 }
 
 fn recorded(name: &str) -> Vec<Piece> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/worker");
-    let text = std::fs::read_to_string(directory.join(format!("{name}.raw.jsonl"))).unwrap();
+    let path = muster_golden::recorded(&format!("worker/{name}.raw.jsonl"));
+    let text = std::fs::read_to_string(path).unwrap();
     let piece = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let bytes = BASE64.decode(line["b64"].as_str()?).unwrap();

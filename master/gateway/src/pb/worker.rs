@@ -1,4 +1,4 @@
-//! A stock worker over PB: attach, builders, commands, transfers (`compat/worker-protocol.md` 1.6).
+//! A stock worker over PB: attach, builders, commands, transfers (`docs/compat/worker-protocol.md` 1.6).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

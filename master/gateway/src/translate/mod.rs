@@ -1,4 +1,4 @@
-//! Between sessions and stock workers: orders one way, updates the other (`compat/worker-protocol.md`, section 3).
+//! Between sessions and stock workers: orders one way, updates the other (`docs/compat/worker-protocol.md`, section 3).
 
 mod orders;
 mod updates;

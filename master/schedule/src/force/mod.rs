@@ -1,4 +1,4 @@
-//! ForceScheduler: a person asks for builds with a form (`compat/behaviour-3-changes-schedulers.md` 3.7).
+//! ForceScheduler: a person asks for builds with a form (`docs/compat/behaviour-3-changes-schedulers.md` 3.7).
 
 mod fields;
 

@@ -117,7 +117,7 @@ pub async fn of_buildsets(tx: &Tx, sets: &[BuildsetId]) -> Result<BTreeMap<Sourc
 }
 
 /// What changed since the last successful build of the same branches, newest first; without one, all that is known
-/// (`compat/www-api.md` A.3, `builds/N/changes`).
+/// (`docs/compat/www-api.md` A.3, `builds/N/changes`).
 pub async fn of_build(tx: &Tx, build: &Build) -> Result<Vec<Change>> {
     let mut found: BTreeMap<ChangeId, ()> = BTreeMap::new();
     let now = newest_changes(tx, build.id).await?;

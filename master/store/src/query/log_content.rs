@@ -1,4 +1,4 @@
-//! Lines of logs: chunks, each with its own compression (`compat/database.md`, "Logs").
+//! Lines of logs: chunks, each with its own compression (`docs/compat/database.md`, "Logs").
 
 use muster_core::LogId;
 

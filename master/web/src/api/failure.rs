@@ -1,4 +1,4 @@
-//! Why a control call fails, and how its client is told (`compat/www-api.md` A.6).
+//! Why a control call fails, and how its client is told (`docs/compat/www-api.md` A.6).
 
 use axum::{
     http::{HeaderName, StatusCode, header::CONTENT_TYPE},

@@ -1,4 +1,4 @@
-//! REST v2: transport rules (`compat/www-api.md` A.1). What stands at the paths is told by `data`.
+//! REST v2: transport rules (`docs/compat/www-api.md` A.1). What stands at the paths is told by `data`.
 
 mod control;
 mod cors;

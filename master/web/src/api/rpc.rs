@@ -1,4 +1,4 @@
-//! Control calls: JSON-RPC 2.0 over POST (`compat/www-api.md` A.6).
+//! Control calls: JSON-RPC 2.0 over POST (`docs/compat/www-api.md` A.6).
 
 use axum::{
     body::Bytes,

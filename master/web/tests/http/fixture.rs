@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, Once, PoisonError},
 };
 
@@ -96,8 +96,7 @@ impl Drop for Server {
 
 /// The text of a recorded answer.
 pub fn golden_text(file: &str) -> String {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/rest");
-    let path = directory.join(file);
+    let path = muster_golden::recorded(&format!("rest/{file}"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

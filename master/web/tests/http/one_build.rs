@@ -1,9 +1,6 @@
 //! The events of one build, against those that Buildbot 4.3.0 told about one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, StepUrl, WorkerId};
 use muster_data::{NewBuildset, NewRun, RunWrite, SourceOf, WorkerDial, now};
@@ -33,9 +30,7 @@ fn add(shapes: &mut Shapes, frame: &Value) {
 
 /// What was recorded, but for resources that this version doesn't have and logs of other names.
 fn recorded() -> Shapes {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/compat/golden/ws-one-build.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(muster_golden::recorded("ws-one-build.jsonl")).unwrap();
     let mut shapes = Shapes::new();
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap();

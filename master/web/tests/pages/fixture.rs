@@ -1,10 +1,6 @@
 //! A server on a copy of the recorded database, with a builder that has a history of its own.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use muster_bus::Bus;
 use muster_config::snapshot::{
@@ -38,9 +34,7 @@ impl Server {
     /// A server whose configuration is changed first.
     pub async fn with(change: impl FnOnce(&mut Snapshot)) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../shared/compat/golden/db/buildbot-4.3.0.sqlite");
-        std::fs::copy(&golden, directory.path().join("state.sqlite")).unwrap();
+        std::fs::copy(muster_golden::database(), directory.path().join("state.sqlite")).unwrap();
         let url = DbUrl::parse("sqlite:///state.sqlite", directory.path()).unwrap();
         let db = Db::upgrade(&url).await.unwrap();
         let filled = db.tx("fixture", |tx| async move {

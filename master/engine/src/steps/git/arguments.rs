@@ -1,4 +1,4 @@
-//! The arguments of `Git` (`compat/behaviour-5-steps.md` 5.5 and 5.6), read once.
+//! The arguments of `Git` (`docs/compat/behaviour-5-steps.md` 5.5 and 5.6), read once.
 
 use std::collections::BTreeMap;
 

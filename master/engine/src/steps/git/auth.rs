@@ -1,5 +1,5 @@
 //! What git needs to be let in: files beside the work directory, made before and removed after
-//! (`compat/behaviour-5-steps.md` 5.6, "Auth").
+//! (`docs/compat/behaviour-5-steps.md` 5.6, "Auth").
 
 use muster_core::git::Words;
 use muster_session::{Command, command::DownloadFile};

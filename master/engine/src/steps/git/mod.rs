@@ -1,4 +1,4 @@
-//! `Git`: brings a work directory to a revision (`compat/behaviour-5-steps.md` 5.5 and 5.6).
+//! `Git`: brings a work directory to a revision (`docs/compat/behaviour-5-steps.md` 5.5 and 5.6).
 
 mod arguments;
 mod auth;

@@ -1,4 +1,4 @@
-//! The arguments that everything has that runs commands of the user's (`compat/behaviour-5-steps.md` 5.2).
+//! The arguments that everything has that runs commands of the user's (`docs/compat/behaviour-5-steps.md` 5.2).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Shell commands (`compat/behaviour-5-steps.md` 5.2 and 5.3).
+//! Shell commands (`docs/compat/behaviour-5-steps.md` 5.2 and 5.3).
 
 mod arguments;
 mod cmake;

@@ -1,4 +1,4 @@
-//! Files from the worker to the master (`compat/behaviour-5-steps.md` 5.8). What comes is written beside its target and
+//! Files from the worker to the master (`docs/compat/behaviour-5-steps.md` 5.8). What comes is written beside its target and
 //! takes its place when it is whole.
 
 mod place;

@@ -1,4 +1,4 @@
-//! Commands whose output is searched for warnings and test results (`compat/behaviour-5-steps.md` 5.3).
+//! Commands whose output is searched for warnings and test results (`docs/compat/behaviour-5-steps.md` 5.3).
 
 mod observer;
 mod perl;
