@@ -89,6 +89,49 @@ pub fn builder(id: i64, name: &str, workers: Vec<Value>) -> Value {
     tagged("builder", json!({"id": id, "builderid": id, "name": name, "workers": workers}))
 }
 
+/// What `prioritizeBuilders` may ask a builder about.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct BuilderFacts {
+    pub id: i64,
+    pub name: String,
+    /// How many of its builds run here.
+    pub building: usize,
+    pub oldest_request_time: Option<i64>,
+    pub highest_priority: Option<i64>,
+    pub newest_complete_time: Option<i64>,
+}
+
+/// A builder with what decides about its turn.
+pub fn builder_with_facts(facts: &BuilderFacts) -> Value {
+    let running = tagged("running_build", json!({}));
+    tagged(
+        "builder",
+        json!({
+            "id": facts.id, "builderid": facts.id, "name": facts.name,
+            "building": vec![running; facts.building],
+            "oldest_request_time": facts.oldest_request_time,
+            "highest_priority": facts.highest_priority,
+            "newest_complete_time": facts.newest_complete_time,
+        }),
+    )
+}
+
+/// The master itself.
+pub fn master(buildbot_url: &str) -> Value {
+    tagged("master", json!({"buildbot_url": buildbot_url}))
+}
+
+/// The master with what its data API answers to the function, by REST's path.
+pub fn master_with(buildbot_url: &str, resources: &Map<String, Value>) -> Value {
+    tagged("master", json!({"buildbot_url": buildbot_url, "resources": resources}))
+}
+
+/// A resource as the data API gives it.
+pub fn resource(resource: Value) -> Value {
+    tagged("resource", json!({"value": resource}))
+}
+
 /// A request from its fields: `id`, `buildsetid`, `builder`, `priority`, `submitted_at`, `reason`, `properties`,
 /// `sourcestamps`.
 pub fn request(fields: Map<String, Value>) -> Value {
@@ -107,7 +150,12 @@ pub struct Reference {
 impl Reference {
     /// The object, if the result is one.
     pub fn from_result(result: &Renderable) -> Option<Reference> {
-        let object = result.literal()?.as_object()?;
+        Reference::from_value(result.literal()?)
+    }
+
+    /// The object, if the value is one.
+    pub fn from_value(value: &Value) -> Option<Reference> {
+        let object = value.as_object()?;
         let kind = object.get("$a")?.as_str()?.to_owned();
         Some(Reference { kind, id: object.get("id")?.as_i64()? })
     }

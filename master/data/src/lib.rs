@@ -27,6 +27,7 @@ pub struct Data {
     db: Db,
     bus: Bus,
     collapse: Arc<RwLock<CollapsePolicy>>,
+    questions: CollapseQuestions,
     trust: Trust,
     /// What this handle writes as the owner of.
     owned: Option<Ownership>,
@@ -40,7 +41,14 @@ impl Data {
 
     /// The same for a master with a lease: what only an owner may do is refused while `trust` is not held.
     pub fn trusted(db: Db, bus: Bus, trust: Trust) -> Data {
-        Data { db, bus, collapse: Arc::default(), trust, owned: None }
+        Data {
+            db,
+            bus,
+            collapse: Arc::default(),
+            questions: CollapseQuestions::default(),
+            trust,
+            owned: None,
+        }
     }
 
     /// Whether this master may act.

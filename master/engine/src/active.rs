@@ -10,7 +10,7 @@ use muster_config::{
     snapshot::{BuilderConfig, CollapseSetting, ProjectConfig, Snapshot, WorkerConfig},
 };
 use muster_core::{BuilderId, MasterId, Role, Roles};
-use muster_data::{BuilderSetup, Configured, Data, Setup};
+use muster_data::{BuilderSetup, Collapse, Configured, Data, Setup};
 use muster_store::builders::{BuilderInfo, ProjectInfo};
 
 use crate::plan::Plan;
@@ -107,10 +107,6 @@ fn project_info(project: &ProjectConfig) -> ProjectInfo {
 }
 
 fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {
-    let setting = match &builder.collapse_requests {
-        CollapseSetting::Default => &snapshot.collapse_requests,
-        own => own,
-    };
     BuilderSetup {
         info: BuilderInfo {
             name: builder.name.clone(),
@@ -121,7 +117,22 @@ fn builder_setup(snapshot: &Snapshot, builder: &BuilderConfig) -> BuilderSetup {
             tags: builder.tags.clone(),
         },
         workers: builder.worker_names.clone(),
-        collapses: matches!(setting, CollapseSetting::Default | CollapseSetting::On),
+        collapses: match collapse_setting(snapshot, builder) {
+            CollapseSetting::Default | CollapseSetting::On => Collapse::ByRule,
+            CollapseSetting::Off => Collapse::Off,
+            CollapseSetting::Callable(_) => Collapse::Ask,
+        },
+    }
+}
+
+/// The setting that holds for a builder.
+pub(crate) fn collapse_setting<'a>(
+    snapshot: &'a Snapshot,
+    builder: &'a BuilderConfig,
+) -> &'a CollapseSetting {
+    match &builder.collapse_requests {
+        CollapseSetting::Default => &snapshot.collapse_requests,
+        own => own,
     }
 }
 

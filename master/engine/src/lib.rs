@@ -6,6 +6,7 @@
 
 mod accept;
 mod active;
+mod collapse;
 mod control;
 mod dials;
 mod distributor;
@@ -17,6 +18,7 @@ mod lost;
 mod peers;
 mod places;
 mod plan;
+mod reasons;
 mod run;
 mod runner;
 mod session_news;
@@ -34,6 +36,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use active::{Active, activate};
+pub use collapse::answer_collapses;
 pub use drain::{Going, Load};
 pub use effects::{
     CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
@@ -65,6 +68,8 @@ struct Inner {
     adopted: watch::Sender<bool>,
     /// Dials of workers that are being settled.
     dials: dials::Dials,
+    /// Why requests wait, as far as this engine knows.
+    reasons: reasons::Reasons,
     /// What this engine still takes.
     going: watch::Sender<Going>,
     /// Where other engines take workers.
@@ -98,6 +103,7 @@ impl Engine {
             releases: watch::Sender::new(0),
             adopted: watch::Sender::new(false),
             dials: dials::Dials::default(),
+            reasons: reasons::Reasons::default(),
             going: watch::Sender::new(Going::No),
             others: drain::Others::default(),
             leaving: CancellationToken::new(),
@@ -122,6 +128,7 @@ impl Engine {
                     leaving.cancel();
                 },
                 distributor::run(self.clone(), leaving.clone()),
+                reasons::write(self.clone(), leaving.clone()),
                 control::run(self.clone(), leaving.clone()),
                 foreign::run(self.clone(), leaving.clone()),
                 lost::run(self.clone(), leaving.clone()),

@@ -24,6 +24,11 @@ impl Reservations {
         self.taken().get(worker).is_none_or(|taken| fits(taken, builder, max_builds))
     }
 
+    /// How many places a builder has.
+    pub(crate) fn builds_of(&self, builder: BuilderId) -> usize {
+        self.taken().values().flatten().filter(|other| **other == builder).count()
+    }
+
     /// Takes a place on a worker, if there is one.
     pub(crate) fn reserve(
         &self,

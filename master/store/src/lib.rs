@@ -21,6 +21,7 @@ pub mod masters;
 mod migrate;
 mod names;
 pub mod query;
+pub mod reasons;
 pub mod regroup;
 pub mod runs;
 pub mod schedulers;

@@ -31,7 +31,7 @@ struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
     buildbot: &'static str,
     /// Muster's own tables, version after version.
-    muster: [&'static str; 5],
+    muster: [&'static str; 6],
     has_table: &'static str,
 }
 
@@ -49,6 +49,7 @@ const SQLITE: Scripts = Scripts {
         script!("sqlite", "003_gateway.sql"),
         script!("sqlite", "004_database.sql"),
         script!("sqlite", "005_stock_lives.sql"),
+        script!("sqlite", "006_reasons.sql"),
     ],
     has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
 };
@@ -60,6 +61,7 @@ const POSTGRES: Scripts = Scripts {
         script!("postgres", "003_gateway.sql"),
         script!("postgres", "004_database.sql"),
         script!("postgres", "005_stock_lives.sql"),
+        script!("postgres", "006_reasons.sql"),
     ],
     has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
@@ -72,6 +74,7 @@ const MYSQL: Scripts = Scripts {
         script!("mysql", "003_gateway.sql"),
         script!("mysql", "004_database.sql"),
         script!("mysql", "005_stock_lives.sql"),
+        script!("mysql", "006_reasons.sql"),
     ],
     has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 };

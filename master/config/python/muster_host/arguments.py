@@ -4,9 +4,11 @@ The master writes an object as `{"$a": kind, …}`. An object that a function re
 `{"$a": kind, "id": …}` with the id that the master gave it.
 """
 
+import datetime
 import re
 
 from buildbot.process.properties import Properties, render
+from muster_host.calling import answered
 
 
 def decode(value, host):
@@ -29,6 +31,11 @@ def encode_result(value):
     if isinstance(value, dict):
         return {key: encode_result(item) for key, item in value.items()}
     return value
+
+
+def time_of(seconds):
+    """A time as Buildbot's data API gives it."""
+    return None if seconds is None else datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
 
 
 class _Given:
@@ -226,18 +233,31 @@ class Builder(_Given):
     def __init__(self, given, host):
         super().__init__(given, host)
         self.name = given.get("name")
-        self.building = given.get("building", [])
+        self.building = [decode(build, host) for build in given.get("building", ())]
+        self.old_building = {}
         self.workers = [decode(worker, host) for worker in given.get("workers", ())]
         self.master = Master(given, host)
 
     def getBuilderId(self):
-        return self._given.get("builderid")
+        return answered(self._given.get("builderid"))
 
     def getOldestRequestTime(self):
-        return self._given.get("oldest_request_time")
+        return answered(time_of(self._told("oldest_request_time", "getOldestRequestTime")))
+
+    def getNewestCompleteTime(self):
+        return answered(time_of(self._told("newest_complete_time", "getNewestCompleteTime")))
 
     def get_highest_priority(self):
-        return self._given.get("highest_priority")
+        return answered(self._told("highest_priority", "get_highest_priority"))
+
+    def _told(self, key, method):
+        if key not in self._given:
+            raise AttributeError(f"Builder.{method} is not supported by Muster yet in this function")
+        return self._given[key]
+
+
+class RunningBuild(_Given):
+    """A build that runs; that it does is all that is known."""
 
 
 class BuildRequest(_Given):
@@ -261,6 +281,31 @@ class Master(_Given):
     def __init__(self, given, host):
         super().__init__({"$a": "master", "id": None}, host)
         self.config = _Config(given.get("buildbot_url", ""))
+        if "resources" in given:
+            self.data = _Data(given["resources"])
+
+
+class _Data:
+    """The data API, as far as a function needs it: what it may look up came along with the question."""
+
+    def __init__(self, resources):
+        self._resources = resources
+
+    def get(self, path, **options):
+        wanted = "/".join(str(part) for part in path)
+        if wanted not in self._resources or any(value is not None for value in options.values()):
+            raise NotImplementedError(f"master.data.get({tuple(path)!r}) is not supported by Muster yet in this function")
+        return answered(resource(self._resources[wanted]))
+
+
+def resource(value):
+    """A resource with times as Buildbot's data API gives them."""
+    if isinstance(value, list):
+        return [resource(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    is_time = lambda key, item: key.endswith("_at") and type(item) is int
+    return {key: time_of(item) if is_time(key, item) else resource(item) for key, item in value.items()}
 
 
 class _Config:
@@ -281,7 +326,9 @@ _KINDS = {
     "worker": Worker,
     "worker_for_builder": WorkerForBuilder,
     "builder": Builder,
+    "running_build": RunningBuild,
     "request": BuildRequest,
     "master": Master,
     "match": _match,
+    "resource": lambda given, host: resource(given["value"]),
 }

@@ -2,11 +2,35 @@
 
 import asyncio
 import inspect
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 
 class NotReady(Exception):
     """A Deferred that nobody will fire: there is no reactor here."""
+
+
+class _Answered:
+    """Something to be awaited that is there already."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __await__(self):
+        return self._value
+        yield
+
+
+def answered(value):
+    """What methods return that answer later in Buildbot: a Deferred where Twisted is in use, else an awaitable."""
+    defer = sys.modules.get("twisted.internet.defer")
+    return _Answered(value) if defer is None else defer.succeed(value)
+
+
+def awaited(coroutine):
+    """What asynchronous functions of Buildbot return: a Deferred where Twisted is in use."""
+    defer = sys.modules.get("twisted.internet.defer")
+    return coroutine if defer is None else defer.ensureDeferred(coroutine)
 
 
 def result_of(value):

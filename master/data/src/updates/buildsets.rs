@@ -16,7 +16,10 @@ use muster_store::{
 };
 use serde_json::Value;
 
-use super::owned::fence;
+use super::{
+    owned::fence,
+    questions::{Collapse, CollapseQuestion, MAX_COMPARED},
+};
 use crate::{Data, limits, now, resources};
 
 /// A version of the sources: one that is known, or one to be found or made.
@@ -58,6 +61,14 @@ pub struct NewBuildset {
 pub struct AddedBuildset {
     pub id: BuildsetId,
     pub requests: Vec<(BuilderId, RequestId)>,
+    /// What a function has to be asked now.
+    pub(super) questions: Vec<CollapseQuestion>,
+}
+
+impl AddedBuildset {
+    pub(super) fn itself(&self) -> Option<&AddedBuildset> {
+        Some(self)
+    }
 }
 
 /// Which builders collapse older requests into new ones; the others keep all.
@@ -65,8 +76,8 @@ pub struct AddedBuildset {
 pub struct CollapsePolicy {
     /// Who completes the collapsed ones; `None` collapses nothing.
     pub master: Option<MasterId>,
-    /// Builders of this master, and whether they collapse.
-    pub builders: BTreeMap<BuilderId, bool>,
+    /// Builders of this master, and how they collapse.
+    pub builders: BTreeMap<BuilderId, Collapse>,
 }
 
 impl Data {
@@ -81,7 +92,7 @@ impl Data {
             insert(&tx, set, policy).await
         });
         let added = added.await?;
-        Ok(self.tell(added.map(|(added, events)| (added, events))))
+        Ok(self.tell_set(added, AddedBuildset::itself))
     }
 
     /// Makes requests pending again that Buildbot's housekeeping has left claimed by a master that is gone; answers how
@@ -127,9 +138,14 @@ pub(crate) async fn insert(
     let requests =
         buildsets::insert_requests(tx, id, &set.builders, set.priority, set.waited_for, now).await?;
     let requests: Vec<(BuilderId, RequestId)> = set.builders.iter().copied().zip(requests).collect();
+    let mut questions = Vec::new();
     for (builder, request) in &requests {
-        if let Some(master) = policy.master.filter(|_| policy.builders.get(builder) == Some(&true)) {
-            events.extend(collapse_into(tx, *builder, *request, master, now).await?);
+        match (policy.master, policy.builders.get(builder)) {
+            (Some(master), Some(Collapse::ByRule)) => {
+                events.extend(collapse_into(tx, *builder, *request, master, now).await?);
+            }
+            (Some(_), Some(Collapse::Ask)) => questions.extend(question(tx, *builder, *request).await?),
+            _ => {}
         }
         let new = BuildRequest {
             id: *request,
@@ -148,7 +164,7 @@ pub(crate) async fn insert(
     if requests.is_empty() && buildsets::complete_if_done(tx, id, now).await? {
         events.push(complete_buildset_event(tx, id).await?);
     }
-    Ok((AddedBuildset { id, requests }, events))
+    Ok((AddedBuildset { id, requests, questions }, events))
 }
 
 /// The versions of the sources that a set is about; those that nobody knew are made.
@@ -169,6 +185,13 @@ async fn sources_of(tx: &Tx, set: &NewBuildset, now: Timestamp) -> Result<Vec<So
         });
     }
     Ok(sources)
+}
+
+/// What has to be asked about a new request.
+async fn question(tx: &Tx, builder: BuilderId, new: RequestId) -> Result<Option<CollapseQuestion>> {
+    let older = buildsets::pending_of_builder(tx, builder, new).await?;
+    let older: Vec<RequestId> = older.into_iter().map(|(request, _)| request).take(MAX_COMPARED).collect();
+    Ok((!older.is_empty()).then_some(CollapseQuestion { builder, new, older }))
 }
 
 /// Completes older pending requests of a builder that the new one stands for.

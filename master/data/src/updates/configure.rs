@@ -11,7 +11,7 @@ use muster_store::{
 };
 use serde_json::{Value, json};
 
-use crate::{CollapsePolicy, Data, now, resources};
+use crate::{Collapse, CollapsePolicy, Data, now, resources};
 
 /// What a configuration says that other masters and pages need to know.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,8 @@ pub struct Setup {
 pub struct BuilderSetup {
     pub info: BuilderInfo,
     pub workers: Vec<String>,
-    /// Whether older compatible requests collapse into new ones.
-    pub collapses: bool,
+    /// Whether older requests collapse into new ones.
+    pub collapses: Collapse,
 }
 
 /// The ids that a configuration got.

@@ -121,7 +121,7 @@ impl Data {
             let (added, events) = insert(&tx, &set, policy).await?;
             Ok::<_, Error>((Some(added), events))
         });
-        Ok(self.tell(committed.await?))
+        Ok(self.tell_set(committed.await?, Option::as_ref))
     }
 
     /// Pauses, unpauses, stops or kills a worker. Flags are kept; the engine with its session does the rest.

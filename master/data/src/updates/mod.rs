@@ -5,6 +5,7 @@ mod absences;
 mod buildsets;
 mod changes;
 mod cluster;
+mod collapse;
 mod commit;
 mod configure;
 mod control;
@@ -13,6 +14,8 @@ mod foreign;
 mod locks;
 mod mending;
 mod owned;
+mod questions;
+mod reasons;
 mod runs;
 mod schedulers;
 mod stock;
@@ -21,6 +24,7 @@ pub use absences::MissingWorker;
 pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
 pub use changes::NewChange;
 pub use cluster::{Renewal, Start};
+pub use collapse::CollapseViews;
 pub use commit::{RunPart, RunsCommitted};
 pub use configure::{BuilderSetup, Configured, Setup};
 pub use control::{MasterOrder, WorkerOrder};
@@ -28,6 +32,7 @@ pub use dials::{Dialled, WorkerDial};
 pub use foreign::ForeignOrder;
 pub use locks::LockWish;
 pub use mending::ClusterStatus;
+pub use questions::{Collapse, CollapseQuestion, CollapseQuestions};
 pub use runs::{NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 pub use stock::{StockArrival, StockStanding};
@@ -35,6 +40,7 @@ pub use stock::{StockArrival, StockStanding};
 pub use muster_store::{
     absences::{Absence, Told},
     masters::{EngineAddress, Lease, Life},
+    reasons::Reason,
     schedulers::{Ownership, Singleton},
     sourcestamps::{NewPatch, NewSourceStamp},
     state::StateKey,

@@ -56,7 +56,7 @@ impl Data {
             changes::raise_mark(&tx, scheduler).await?;
             Ok::<_, Error>(added)
         });
-        Ok(self.tell(committed.await?))
+        Ok(self.tell_set(committed.await?, Option::as_ref))
     }
 
     /// Makes a buildset of kept changes, which are kept no longer.
@@ -75,7 +75,7 @@ impl Data {
             changes::drop_kept(&tx, scheduler, kept).await?;
             buildsets::insert(&tx, set, policy).await
         });
-        Ok(self.tell(committed.await?))
+        Ok(self.tell_set(committed.await?, AddedBuildset::itself))
     }
 
     /// The changes a scheduler keeps, oldest first, and whether they are important.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::{BuilderId, WorkerId};
-use muster_store::{Result, Tx, views};
+use muster_store::{Result, Tx, reasons, views};
 use serde::Serialize;
 
 use super::{MAX_PENDING, MAX_RUNNING, MAX_WORKERS, PendingLine, PendingSummary, RunningBuild, WorkerLine};
@@ -82,6 +82,8 @@ struct Floor {
     workers: BTreeMap<WorkerId, WorkerLine>,
     of_builder: BTreeMap<BuilderId, BTreeSet<WorkerId>>,
     running: Vec<RunningBuild>,
+    /// What the masters say, which know more than the rows show.
+    said: BTreeMap<Option<BuilderId>, String>,
 }
 
 impl Floor {
@@ -95,6 +97,7 @@ impl Floor {
             workers: workers.into_iter().map(|worker| (worker.id, worker)).collect(),
             of_builder,
             running: views::running(tx, MAX_RUNNING).await?,
+            said: reasons::of_masters(tx).await?.into_iter().collect(),
         })
     }
 
@@ -111,6 +114,9 @@ impl Floor {
             connected.iter().copied().filter(|worker| !worker.paused && !worker.graceful).collect();
         if usable.is_empty() {
             return paused(&connected);
+        }
+        if let Some(said) = self.said.get(&Some(builder)).or_else(|| self.said.get(&None)) {
+            return said.clone();
         }
         let busy: Vec<String> = usable.iter().filter_map(|worker| self.busy(worker)).collect();
         match busy.len() < usable.len() {

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use muster_config::{
@@ -22,6 +25,7 @@ use super::{Look, Match, pause_after, queue};
 use crate::{
     Engine,
     effects::Callables,
+    reasons::From,
     run::properties::{self, Asked},
     sessions::Slot,
 };
@@ -96,6 +100,16 @@ pub(super) fn look_after(
     });
 }
 
+/// Why a builder waits whose locks are held.
+pub(super) const LOCKED: &str = "a lock of the builder, or of its workers, is held";
+
+/// What asking came to.
+enum Outcome {
+    Found(Box<Match>),
+    /// Nothing is built now; why, unless that was told already.
+    None(Option<String>),
+}
+
 /// A request, and what Python sees of it as soon as it was read.
 struct Candidate {
     pending: Pending,
@@ -109,13 +123,30 @@ impl Look<'_> {
         while !self.leaving.is_cancelled() {
             let ready = self.ready_workers().await?;
             let Some(builder) = self.builder(id) else { break };
+            if self.engine.data().collapse_questions().is_open(id) {
+                // The answer wakes the distributor.
+                break;
+            }
             let candidates = self.candidates(id, &ready);
             let mut pending = queue::pending(self.engine.data(), id).await?;
             pending.retain(|request| self.engine.takes(request));
             if candidates.is_empty() || pending.is_empty() {
                 break;
             }
-            let Some(found) = self.ask(id, builder, pending, candidates).await? else { break };
+            let asked = self.ask(id, builder, pending, candidates).await?;
+            let reasons = &self.engine.0.reasons;
+            let found = match asked {
+                Outcome::Found(found) => {
+                    reasons.unsay(Some(id), From::Choice);
+                    *found
+                }
+                Outcome::None(reason) => {
+                    if let Some(reason) = reason {
+                        reasons.say(Some(id), From::Choice, reason);
+                    }
+                    break;
+                }
+            };
             in_vain = if self.start(vec![found]).await?.is_empty() { in_vain + 1 } else { 0 };
             if in_vain > 0 {
                 tokio::time::sleep(pause_after(in_vain)).await;
@@ -132,14 +163,16 @@ impl Look<'_> {
         builder: &BuilderConfig,
         pending: Vec<Pending>,
         mut candidates: Vec<Slot>,
-    ) -> muster_store::Result<Option<Match>> {
+    ) -> muster_store::Result<Outcome> {
         let free = self.with_free_locks(builder, &candidates).await?;
         if free.is_empty() {
-            return Ok(None);
+            return Ok(Outcome::None(Some(LOCKED.to_owned())));
         }
-        let question = Question { look: self, id, builder, callables: Callables(self.active.host.clone()) };
+        let callables = Callables(self.active.host.clone());
+        let question = Question { look: self, id, builder, callables, has_failed: AtomicBool::new(false) };
         let mut requests = question.candidates(pending).await?;
         let mut preferred = VecDeque::new();
+        let mut refused_some = false;
         while let Some(mut request) = question.next_build(&mut requests).await {
             let mut refused = VecDeque::new();
             loop {
@@ -155,17 +188,25 @@ impl Look<'_> {
                     && question.can_start(&mut request, &slot).await?
                     && let Some(reservation) = self.reserve(id, &slot)
                 {
-                    return Ok(Some(Match { pending: request.pending, slot, reservation }));
+                    return Ok(Outcome::Found(Box::new(Match {
+                        pending: request.pending,
+                        slot,
+                        reservation,
+                    })));
                 }
                 refused.push_back(slot);
             }
             if refused.is_empty() {
                 // `nextWorker` wants none.
-                return Ok(None);
+                return Ok(question.nothing("nextWorker chose none of the free workers"));
             }
+            refused_some = true;
             preferred = refused;
         }
-        Ok(None)
+        Ok(question.nothing(match refused_some {
+            true => "canStartBuild refuses it on the workers that are free",
+            false => "nextBuild chose none of the waiting requests",
+        }))
     }
 
     /// Those of the workers whose locks look free, and the builder's.
@@ -190,6 +231,8 @@ struct Question<'a> {
     id: BuilderId,
     builder: &'a BuilderConfig,
     callables: Callables,
+    /// A function has failed in this look, which was told.
+    has_failed: AtomicBool,
 }
 
 impl Question<'_> {
@@ -212,7 +255,8 @@ impl Question<'_> {
         }
         let Some(callable) = &self.builder.next_build else { return Some(requests.remove(0)) };
         let views = requests.iter().map(|request| request.view.clone().unwrap_or_default()).collect();
-        let chosen = self.call(callable, vec![self.builder_view(&[]), Value::Array(views)]).await?;
+        let chosen =
+            self.call("nextBuild", callable, vec![self.builder_view(&[]), Value::Array(views)]).await?;
         let reference = Reference::from_result(&chosen)?;
         let position = requests.iter().position(|request| request.pending.id.0 == reference.id)?;
         Some(requests.remove(position))
@@ -233,7 +277,8 @@ impl Question<'_> {
         }
         let workers: Vec<Value> = candidates.iter().map(|slot| self.worker(slot)).collect();
         let args = vec![self.builder_view(candidates), Value::Array(workers), self.request(request).await?];
-        let chosen = self.call(callable, args).await.and_then(|result| Reference::from_result(&result));
+        let chosen =
+            self.call("nextWorker", callable, args).await.and_then(|result| Reference::from_result(&result));
         Ok(chosen.and_then(|reference| candidates.iter().find(|slot| slot.id().0 == reference.id).cloned()))
     }
 
@@ -242,26 +287,34 @@ impl Question<'_> {
         let Some(callable) = &self.builder.can_start_build else { return Ok(true) };
         let candidates = std::slice::from_ref(slot);
         let args = vec![self.builder_view(candidates), self.worker(slot), self.request(request).await?];
-        let answer = self.call(callable, args).await;
+        let answer = self.call("canStartBuild", callable, args).await;
         Ok(answer.is_some_and(
             |answer| matches!(&answer, Renderable::Literal(value) if crate::effects::truth(value)),
         ))
     }
 
     /// The answer, or none when it raised: then this builder waits for the next look.
-    async fn call(&self, callable: &Callable, args: Vec<Value>) -> Option<Renderable> {
-        match self.callables.call(callable, args, Map::new()).await {
+    async fn call(&self, function: &str, callable: &Callable, args: Vec<Value>) -> Option<Renderable> {
+        let reasons = &self.look.engine.0.reasons;
+        let answer = self.callables.call(callable, args, Map::new());
+        match reasons.while_asking(Some(self.id), From::Choice, function, answer).await {
             Ok(answer) => Some(answer),
-            Err(reason) => {
-                tracing::error!(
-                    builder = self.builder.name,
-                    callable = callable.handle,
-                    reason,
-                    "Python refused"
+            Err(error) => {
+                self.has_failed.store(true, Ordering::Relaxed);
+                reasons.failed(
+                    Some(self.id),
+                    From::Choice,
+                    function,
+                    &error,
+                    "nothing is built here until it answers",
                 );
                 None
             }
         }
+    }
+
+    fn nothing(&self, why: &str) -> Outcome {
+        Outcome::None((!self.has_failed.load(Ordering::Relaxed)).then(|| why.to_owned()))
     }
 
     fn worker(&self, slot: &Slot) -> Value {

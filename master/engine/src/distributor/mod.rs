@@ -4,6 +4,7 @@
 //! each, so that a slow answer delays the builder that asked and nobody else.
 
 mod asking;
+mod order;
 mod queue;
 mod waiting;
 
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use asking::Asking;
+use order::Ordering;
 use queue::Queue;
 use waiting::Waiting;
 
@@ -29,6 +31,7 @@ use crate::{
     Active, Engine,
     places::Reservation,
     plan::Plan,
+    reasons::From,
     run::{
         locks,
         properties::{self, Asked},
@@ -48,19 +51,22 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
     let mut workers = engine.slots().changes();
     let mut ends = engine.0.runs.ends();
     let mut releases = engine.0.releases.subscribe();
+    let mut collapses = engine.data().collapse_questions().changes();
     let asking = Asking::default();
     let mut queue = Queue::default();
+    let mut ordering = Ordering::default();
     let mut in_vain = 0;
     let tasks = TaskTracker::new();
     while !leaving.is_cancelled() {
         workers.mark_unchanged();
         ends.mark_unchanged();
         releases.mark_unchanged();
+        collapses.mark_unchanged();
         while let Some(received) = events.try_next() {
             queue.hear(&received);
         }
         let look = Look { engine: &engine, active: engine.active(), leaving: &leaving };
-        match look.once(&mut queue, &asking, &tasks).await {
+        match look.once(&mut queue, &mut ordering, &asking, &tasks).await {
             // There may be more than one look considers.
             Ok(Outcome::Began) => {
                 in_vain = 0;
@@ -86,6 +92,7 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
             _ = workers.changed() => {}
             _ = ends.changed() => {}
             _ = releases.changed() => {}
+            _ = collapses.changed() => {}
             () = tokio::time::sleep(pause_after(in_vain)) => {}
             () = leaving.cancelled() => {}
         }
@@ -138,11 +145,21 @@ struct Match {
     reservation: Reservation,
 }
 
+/// What a request got.
+enum Choice {
+    Found(Box<Match>),
+    /// There are workers, and locks are held.
+    Locked,
+    /// There is no room on a worker.
+    Full,
+}
+
 impl Look<'_> {
     /// Starts what can be started at once, and tasks for builders that ask Python.
     async fn once(
         &self,
         queue: &mut Queue,
+        ordering: &mut Ordering,
         asking: &Asking,
         tasks: &TaskTracker,
     ) -> muster_store::Result<Outcome> {
@@ -151,11 +168,13 @@ impl Look<'_> {
         let all = &self.active.builder_ids;
         queue.refresh(self.engine.data(), all, |builder| self.is_able(builder, &ready)).await?;
         ready.retain(|slot| !queue.barred().contains(&slot.id()));
-        let mut matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+        let order = self.order(queue, ordering, &ready).await?;
+        let mut matches = self.matches(queue.waiting(), &order, &ready, asking, tasks).await?;
         if matches.is_empty()
             && queue.read_beyond(self.engine.data(), |builder| self.is_able(builder, &ready)).await?
         {
-            matches = self.matches(queue.waiting(), &ready, asking, tasks).await?;
+            let order = self.order(queue, ordering, &ready).await?;
+            matches = self.matches(queue.waiting(), &order, &ready, asking, tasks).await?;
         }
         if matches.is_empty() {
             // Those that were tried along with others which began are not forgotten.
@@ -178,15 +197,17 @@ impl Look<'_> {
     async fn matches(
         &self,
         waiting: &Waiting,
+        order: &[BuilderId],
         ready: &[Slot],
         asking: &Asking,
         tasks: &TaskTracker,
     ) -> muster_store::Result<Vec<Match>> {
-        let name = |id| self.builder(id).map(|builder| builder.name.as_str());
         let mut matches = Vec::new();
-        for id in waiting.in_order(|builder| self.is_able(builder, ready), name) {
+        let (mut locked, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        for id in order.iter().copied() {
             let Some(builder) = self.builder(id) else { continue };
             if asking::asks(&self.active.snapshot, builder) {
+                asked.insert(id);
                 asking::look_after(self.engine, id, asking, tasks, self.leaving);
                 continue;
             }
@@ -195,9 +216,21 @@ impl Look<'_> {
                     return Ok(matches);
                 }
                 // What one request of a builder does not get, the others don't get either.
-                let Some(found) = self.choose(pending, builder, ready).await? else { break };
-                matches.push(found);
+                match self.choose(pending, builder, ready).await? {
+                    Choice::Found(found) => matches.push(*found),
+                    Choice::Locked => {
+                        locked.insert(id);
+                        break;
+                    }
+                    Choice::Full => break,
+                }
             }
+        }
+        let reasons = &self.engine.0.reasons;
+        reasons.keep(From::Locks, &locked);
+        reasons.keep(From::Choice, &asked);
+        for id in locked {
+            reasons.say(Some(id), From::Locks, asking::LOCKED);
         }
         Ok(matches)
     }
@@ -247,18 +280,20 @@ impl Look<'_> {
         pending: &Pending,
         builder: &BuilderConfig,
         ready: &[Slot],
-    ) -> muster_store::Result<Option<Match>> {
+    ) -> muster_store::Result<Choice> {
         let mut candidates = self.candidates(pending.builder, ready);
         fastrand::shuffle(&mut candidates);
+        let mut choice = Choice::Full;
         for slot in candidates {
             if !self.locks_look_free(builder, &slot).await? {
+                choice = Choice::Locked;
                 continue;
             }
             if let Some(reservation) = self.reserve(pending.builder, &slot) {
-                return Ok(Some(Match { pending: pending.clone(), slot, reservation }));
+                return Ok(Choice::Found(Box::new(Match { pending: pending.clone(), slot, reservation })));
             }
         }
-        Ok(None)
+        Ok(choice)
     }
 
     fn reserve(&self, builder: BuilderId, slot: &Slot) -> Option<Reservation> {

@@ -51,6 +51,8 @@ pub(super) struct Queue {
     news: BTreeSet<RequestId>,
     /// Some worker has been paused, or may go on.
     workers_changed: bool,
+    /// Builders of which a request was completed since that was asked for.
+    completed: BTreeSet<BuilderId>,
     /// Requests that were tried and did not get a build: somebody else has them, or their worker was gone.
     in_vain: Vec<RequestId>,
     /// Anything may have changed since it was read.
@@ -96,6 +98,7 @@ impl Queue {
             }
             Some(What::MayBePending(_)) => self.stale = true,
             Some(What::Gone(request)) => {
+                self.completed.extend(completed_builder(event));
                 self.waiting.remove(request);
                 return false;
             }
@@ -239,6 +242,11 @@ impl Queue {
         }
     }
 
+    /// Builders of which requests were completed since the last call.
+    pub(super) fn take_completed(&mut self) -> BTreeSet<BuilderId> {
+        std::mem::take(&mut self.completed)
+    }
+
     pub(super) fn barred(&self) -> &BTreeSet<WorkerId> {
         &self.barred
     }
@@ -303,6 +311,12 @@ impl What {
             }
         })
     }
+}
+
+/// The builder of the request that an event tells to be complete.
+fn completed_builder(event: &Event) -> Option<BuilderId> {
+    event.payload.get("complete").and_then(Value::as_bool).filter(|complete| *complete)?;
+    event.payload.get("builderid").and_then(Value::as_i64).map(BuilderId)
 }
 
 /// The request that an event shows. `None`: it isn't shown whole, or isn't pending any more.

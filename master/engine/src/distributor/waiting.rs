@@ -62,6 +62,11 @@ impl Waiting {
         self.builders.get(&builder).into_iter().flat_map(|queue| queue.requests.values())
     }
 
+    /// When the oldest request of a builder was made.
+    pub(super) fn oldest(&self, builder: BuilderId) -> Option<Timestamp> {
+        self.builders.get(&builder)?.ages.first().map(|(at, _)| *at)
+    }
+
     /// Builders that have something to do and are able to: by their best request's priority, then by the age of their oldest
     /// one, then by name (`docs/compat/behaviour-2-builds.md` 2.2).
     pub(super) fn in_order<'a>(

@@ -9,7 +9,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use muster_config::Host;
 use muster_core::{MasterId, Role};
 use muster_data::{Data, Life, Trust};
-use muster_engine::{Active, Engine, activate, watch_peers};
+use muster_engine::{Active, Engine, activate, answer_collapses, watch_peers};
 use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
@@ -154,6 +154,11 @@ impl Ready {
         let watching = (data.clone(), engine.clone());
         services.spawn("the watch over other masters", |stop| async move {
             watch_peers(watching.0, id, watching.1, stop).await;
+            Ok(())
+        });
+        let asking = (data.clone(), in_force.clone(), engine.clone());
+        services.spawn("the questions of collapseRequests", |stop| async move {
+            answer_collapses(asking.0, asking.1, asking.2, stop).await;
             Ok(())
         });
         let around = gateway::Around {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::{BuildRequest, BuilderId, BuildsetId, Claim, MasterId, RequestId};
+use muster_core::{BuildRequest, BuilderId, BuildsetId, Claim, MasterId, RequestId, Timestamp};
 
 use super::{Column, Select, Table, rows};
 use crate::{Result, Row, Tx, params};
@@ -66,4 +66,16 @@ pub async fn by_ids(tx: &Tx, ids: &[RequestId]) -> Result<BTreeMap<RequestId, Bu
     }
     let select = Select::all().only_among("br.id IN (??)", ids.iter().map(|id| (*id).into()).collect());
     Ok(list(tx, &select).await?.into_iter().map(|request| (request.id, request)).collect())
+}
+
+/// Requests of a builder, newest first, among which the one that was completed last is looked for: no index tells it, and
+/// requests are completed about in their order.
+const LATEST: i64 = 100;
+
+/// When a request of a builder was completed last.
+pub async fn newest_completion(tx: &Tx, builder: BuilderId) -> Result<Option<Timestamp>> {
+    let query = "SELECT max(r.complete_at) FROM (SELECT complete_at FROM buildrequests \
+                 WHERE builderid = ? AND complete = 1 ORDER BY id DESC LIMIT ?) r";
+    let row = tx.query_opt(query, params![builder, LATEST]).await?;
+    row.map_or(Ok(None), |row| row.opt_time(0))
 }
