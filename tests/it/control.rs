@@ -167,7 +167,7 @@ fn a_worker_stops_gracefully_after_its_build() {
     let running = rest.force("gated", json!({}));
     let build = rest.running_build(running);
     rest.wait_for_line(build, "wait", "begun");
-    rest.call("workers/w1", "stop", json!({"reason": "maintenance"})).unwrap();
+    master.order("stop-worker", &["w1"]);
     let waiting = rest.force("gated", json!({"reason": "for the next life"}));
     assert!(worker.process().is_running(), "its build still runs");
     site.write("gate", "");

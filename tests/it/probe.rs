@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use muster_tests::{Master, Results, Site, http};
+use muster_tests::{Master, Rest, Results, Site, http};
 use serde_json::json;
 
 const ONE_BUILDER: &str = r#"
@@ -44,6 +44,42 @@ fn a_probe_answers_on_a_port_of_its_own() {
     assert_eq!(sample(&figures, "muster_build_requests_pending"), 0.0);
     assert!(sample(&figures, "muster_transaction_seconds_count{transaction=\"start_runs\"}") >= 1.0);
     assert!(master.stop().success());
+}
+
+/// Nobody logs in at the pages, so what ends a process is ordered where no page comes to.
+#[test]
+fn what_ends_processes_is_ordered_at_the_probe_only() {
+    let site = Site::new();
+    let probe = SocketAddr::from((Site::address(), Site::free_port()));
+    let port = format!("tcp:{}:interface={}", probe.port(), probe.ip());
+    let mut master = Master::new(&site, ONE_BUILDER).with_arguments(&["--probe", &port]);
+    let rest = master.start();
+    let mut worker = master.start_worker(&site);
+    let id = rest.one("masters")["masterid"].clone();
+    let orders = [
+        (format!("masters/{id}"), "stop", json!({})),
+        (format!("masters/{id}"), "stop", json!({"graceful": true})),
+        ("workers/w1".to_owned(), "stop", json!({})),
+        ("workers/w1".to_owned(), "kill", json!({})),
+        (format!("masters/{id}/workers/w1"), "kill", json!({})),
+        ("builders/1/workers/w1".to_owned(), "kill", json!({})),
+    ];
+    for (path, method, params) in &orders {
+        let refused = rest.call(path, method, params.clone()).unwrap_err();
+        let text = refused["error"]["message"].as_str().unwrap();
+        assert!(text.contains("on the command line") && text.contains("--probe"), "{path}: {text}");
+    }
+    // Nothing was written down for later either.
+    assert_eq!(master.database().number("SELECT count(*) FROM muster_control"), 0);
+    rest.call("workers/w1", "pause", json!({})).unwrap();
+    rest.call("workers/w1", "unpause", json!({})).unwrap();
+    assert!(worker.process().is_running());
+
+    let operators = Rest(probe);
+    operators.call("workers/w1", "kill", json!({"reason": "it is mad"})).unwrap();
+    assert!(worker.process().wait().success());
+    operators.call(&format!("masters/{id}"), "stop", json!({})).unwrap();
+    assert!(master.process().wait().success());
 }
 
 #[test]

@@ -53,6 +53,14 @@ def builder(name, *given, workers=("w1",), **more):
 
 "#;
 
+/// Gives an order by `muster cluster ORDER DIR …`, in the directory of any master.
+#[track_caller]
+pub fn order_in(dir: &str, order: &str, words: &[&str]) {
+    let command = [&["cluster", order, dir], words].concat();
+    let done = process::run(&mut binary::command(&command), &Path::new(dir).join(format!("{order}.log")));
+    assert!(done.status.success(), "{}", done.said);
+}
+
 impl Master {
     /// A master's directory with an empty database and a configuration that ends with `config`; not started yet.
     pub fn new(site: &Site, config: &str) -> Master {
@@ -119,6 +127,12 @@ impl Master {
             &mut binary::command(&[command, self.dir()]),
             &self.site().join(format!("{command}.log")),
         )
+    }
+
+    /// Gives an order by `muster cluster ORDER DIR …`.
+    #[track_caller]
+    pub fn order(&self, order: &str, words: &[&str]) {
+        order_in(self.dir(), order, words);
     }
 
     /// Starts it and waits until it runs.

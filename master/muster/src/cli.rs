@@ -256,6 +256,34 @@ pub enum ClusterCommand {
     Status(DatabaseOf),
     /// Make a database that was restored from a backup fit for use; all masters must be stopped
     Restore(DatabaseOf),
+    /// Stop a master on whichever machine it is: what others can go on with is handed over first
+    Stop(StopMember),
+    /// End a worker's process when its builds are done
+    StopWorker(StopWorker),
+}
+
+/// Options of `cluster stop`.
+#[derive(Args)]
+pub struct StopMember {
+    /// The directory of any master of the cluster
+    pub dir: PathBuf,
+    /// The master's number or name, as `muster cluster status` shows them
+    pub master: String,
+    /// Let it finish the builds that run, however long they take; it begins no others
+    #[arg(long)]
+    pub graceful: bool,
+}
+
+/// Options of `cluster stop-worker`.
+#[derive(Args)]
+pub struct StopWorker {
+    /// The directory of any master of the cluster
+    pub dir: PathBuf,
+    /// The worker's name
+    pub worker: String,
+    /// At once; its builds are tried again
+    #[arg(long)]
+    pub kill: bool,
 }
 
 /// A master's directory, whose configuration names the database.

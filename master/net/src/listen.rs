@@ -66,6 +66,12 @@ impl Listener {
         }
     }
 
+    /// Whether only processes of this machine can connect over the network's protocols. A socket in the file system has
+    /// somebody before it who may let others in.
+    pub fn takes_this_machine_only(&self) -> bool {
+        self.tcp_address().is_some_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Whether connections begin with TLS.
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()

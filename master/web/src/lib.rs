@@ -9,6 +9,7 @@ mod frontend;
 mod health;
 mod hooks;
 mod pages;
+mod site;
 mod sse;
 mod state;
 mod streams;
@@ -17,7 +18,7 @@ mod ws;
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router, middleware,
     routing::{any, get},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,38 +32,54 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
+    let guard = middleware::from_fn_with_state(state.clone(), site::guard);
     Router::new()
         .merge(api::router())
         .merge(sse::router())
         .merge(hooks::router())
         .route("/ws", any(ws::upgrade))
         .route("/config", get(frontend::config))
-        .merge(health::router())
         .merge(pages::router())
+        .layer(guard)
+        // Probes and Prometheus ask by whatever name they know.
+        .merge(health::router())
         .with_state(state)
 }
 
 /// Serves everything on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
 pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
     let ending = state.ending.clone();
-    serve_app(listeners, router(state), ending, shutdown).await;
+    let app = router(state);
+    let served = listeners.into_iter().map(|listener| {
+        let app = match listener.takes_this_machine_only() {
+            true => app.clone().layer(Extension(site::ThisMachineOnly)),
+            false => app.clone(),
+        };
+        (listener, app)
+    });
+    serve_apps(served.collect(), ending, shutdown).await;
 }
 
 /// Serves only the probes, for masters without pages and for ports that nobody else reaches. They answer until
 /// `shutdown` is cancelled: a master that ends can be asked how far it is.
 pub async fn serve_probe(listeners: Vec<Listener>, probe: Probe, shutdown: CancellationToken) {
-    let app = health::router().with_state(probe);
-    serve_app(listeners, app, CancellationToken::new(), shutdown).await;
+    let app: Router = health::router().with_state(probe);
+    serve_on_all(listeners, app, shutdown).await;
 }
 
-async fn serve_app(
-    listeners: Vec<Listener>,
-    app: Router,
-    ending: CancellationToken,
-    shutdown: CancellationToken,
-) {
-    let served =
-        listeners.into_iter().map(|listener| connections::serve(listener, app.clone(), ending.clone()));
+/// Serves a master's operators: the probes, and the orders that end processes, which browsers can't give there.
+pub async fn serve_operators(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
+    let app = health::router().merge(api::operators()).with_state(state);
+    serve_on_all(listeners, app, shutdown).await;
+}
+
+async fn serve_on_all(listeners: Vec<Listener>, app: Router, shutdown: CancellationToken) {
+    let served = listeners.into_iter().map(|listener| (listener, app.clone()));
+    serve_apps(served.collect(), CancellationToken::new(), shutdown).await;
+}
+
+async fn serve_apps(apps: Vec<(Listener, Router)>, ending: CancellationToken, shutdown: CancellationToken) {
+    let served = apps.into_iter().map(|(listener, app)| connections::serve(listener, app, ending.clone()));
     let served = futures_util::future::join_all(served);
     tokio::pin!(served);
     tokio::select! {

@@ -170,6 +170,12 @@ impl Member {
         self.process.as_mut().unwrap()
     }
 
+    /// Gives an order by `muster cluster ORDER DIR …`.
+    #[track_caller]
+    pub fn order(&self, order: &str, words: &[&str]) {
+        muster_tests::master::order_in(self.dir.to_str().unwrap(), order, words);
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process.take().unwrap().kill();

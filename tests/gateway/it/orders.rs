@@ -19,7 +19,7 @@ fn a_worker_of_another_master_is_killed_and_its_build_tried_again() {
     let request = two.rest.force("count", json!({}));
     let build = two.rest.running_build(request);
     two.rest.wait_for_line(build, "count", "line 2");
-    two.rest.call("workers/w1", "kill", json!({"reason": "it is mad"})).unwrap();
+    two.order("stop-worker", &["w1", "--kill"]);
     assert!(worker.process().wait().success());
     let lost = |build: &serde_json::Value| build["results"] == json!(Results::Retry as i64);
     two.rest.wait_for("the lost build's end", &format!("builds/{build}"), lost);
@@ -40,7 +40,7 @@ fn a_worker_of_another_master_ends_when_its_build_is_over() {
     let two = cluster.member("two", ALL, "");
     let request = two.rest.force("count", json!({}));
     let build = two.rest.running_build(request);
-    two.rest.call("workers/w1", "stop", json!({"reason": "maintenance"})).unwrap();
+    two.order("stop-worker", &["w1"]);
     let waiting = two.rest.force("quick", json!({}));
     two.rest.wait_for_line(build, "count", "line 2");
     assert_eq!(two.rest.one("workers/w1")["graceful"], json!(true));

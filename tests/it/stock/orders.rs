@@ -58,7 +58,7 @@ fn is_killed(release: Release, protocol: Protocol) {
     let mut worker = ground.worker(release, protocol);
     let (request, build) = ground.begin();
     let command = std::fs::read_to_string(ground.site.path("pids")).unwrap();
-    ground.rest.call("workers/w1", "kill", json!({"reason": "it is mad"})).unwrap();
+    ground.master.order("stop-worker", &["w1", "--kill"]);
     assert!(worker.process().wait().success());
     let lost = format!("builds/{build}");
     ground.rest.wait_for("the build's end", &lost, |build| build["results"] == json!(Results::Retry as i64));
@@ -86,7 +86,7 @@ fn stops(release: Release, protocol: Protocol) {
     let mut second = Worker::new(&ground.site, "w2", ground.master.sessions);
     second.start();
     let (request, build) = ground.begin();
-    ground.rest.call("workers/w1", "stop", json!({"reason": "maintenance"})).unwrap();
+    ground.master.order("stop-worker", &["w1"]);
     assert_eq!(ground.rest.one("workers/w1")["graceful"], json!(true));
     let waiting = ground.rest.force("quick", json!({}));
     ground.is_left_waiting(waiting);

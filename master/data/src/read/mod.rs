@@ -194,6 +194,14 @@ impl Data {
         Ok(worker.map(|worker| worker.id))
     }
 
+    /// The worker of this name.
+    pub async fn worker_named(&self, name: &str) -> Result<Option<WorkerId>, Error> {
+        let worker = self
+            .db()
+            .read("worker_named", |tx| async move { muster_store::query::workers::by_name(&tx, name).await });
+        Ok(worker.await?.map(|worker| worker.id))
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
         Ok(self.db().read("ping", |tx| async move { muster_store::query::ping(&tx).await }).await?)

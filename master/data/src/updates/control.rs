@@ -124,8 +124,9 @@ impl Data {
         Ok(self.tell_set(committed.await?, Option::as_ref))
     }
 
-    /// Pauses, unpauses, stops or kills a worker. Flags are kept; the engine with its session does the rest.
-    pub async fn control_worker(&self, worker: WorkerId, order: WorkerOrder, reason: &str) -> Result<()> {
+    /// Pauses, unpauses, stops or kills a worker. Flags are kept; the engine with its session does the rest. `false`: only
+    /// masters of Buildbot have the worker, and they know of the order only if the router tells them.
+    pub async fn control_worker(&self, worker: WorkerId, order: WorkerOrder, reason: &str) -> Result<bool> {
         let committed = self.db().tx("control_worker", |tx| async move {
             match order {
                 WorkerOrder::Pause => workers::set_paused(&tx, worker, true, Some(reason)).await?,
@@ -134,17 +135,17 @@ impl Data {
                 WorkerOrder::Kill => {}
             }
             let leaves = matches!(order, WorkerOrder::Stop | WorkerOrder::Kill);
-            if leaves && !is_theirs(&tx, worker).await? {
+            let theirs = leaves && is_theirs(&tx, worker).await?;
+            if leaves && !theirs {
                 control::insert(&tx, "worker", worker.0, order.name(), reason, now()).await?;
             }
             let mut events = vec![kept_order(format!("control/worker/{worker}/{}", order.name()), reason)];
             if order != WorkerOrder::Kill {
                 events.push(worker_event(&tx, worker, "state_updated").await?);
             }
-            Ok::<_, Error>(((), events))
+            Ok::<_, Error>((!theirs, events))
         });
-        self.tell(committed.await?);
-        Ok(())
+        Ok(self.tell(committed.await?))
     }
 
     /// Changes the priority of an open request. `false`: there is no such open request.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use anyhow::{Result, bail};
 use muster_bus::Bus;
 use muster_core::{BuildId, MasterId};
 use muster_data::views::PendingPage;
-use muster_data::{ClusterStatus, Data, now};
+use muster_data::{ClusterStatus, Data, MasterOrder, WorkerOrder, now};
 use muster_store::Db;
 use muster_store::views::ClusterMaster;
 
-use crate::cli::{Cluster, ClusterCommand, DatabaseOf, Run, RunCommand, RunOf};
+use crate::cli::{Cluster, ClusterCommand, DatabaseOf, Run, RunCommand, RunOf, StopMember, StopWorker};
 use crate::master_dir::MasterDir;
 use crate::{commands, config, logging};
 
@@ -36,8 +37,52 @@ pub fn run(options: &Cluster) -> Result<ExitCode> {
             );
             Ok(())
         }),
+        ClusterCommand::Stop(stop) => {
+            with_data(&in_directory(&stop.dir), async |data| stop_master(&data, stop).await)
+        }
+        ClusterCommand::StopWorker(stop) => {
+            with_data(&in_directory(&stop.dir), async |data| stop_worker(&data, stop).await)
+        }
     }
 }
+
+fn in_directory(dir: &Path) -> DatabaseOf {
+    DatabaseOf { dir: dir.to_owned() }
+}
+
+/// The order is a row; there is no bus here, so the master finds it at its next look.
+async fn stop_master(data: &Data, stop: &StopMember) -> Result<()> {
+    let masters = data.cluster_status().await?.masters;
+    let wanted = |master: &&ClusterMaster| master.id.to_string() == stop.master || master.name == stop.master;
+    let Some(master) = masters.iter().find(wanted) else {
+        bail!("there is no master {}; `muster cluster status` shows those that are there", stop.master);
+    };
+    let order = if stop.graceful { MasterOrder::Finish } else { MasterOrder::HandOver };
+    if !data.control_master(master.id, order, REASON).await? {
+        bail!("{} doesn't run, or is a master of Buildbot: those are stopped on their machine", master.name);
+    }
+    println!("{} stops; `muster cluster status` shows how far it is", master.name);
+    Ok(())
+}
+
+async fn stop_worker(data: &Data, stop: &StopWorker) -> Result<()> {
+    let Some(worker) = data.worker_named(&stop.worker).await? else {
+        bail!("there is no worker named {}", stop.worker);
+    };
+    let order = if stop.kill { WorkerOrder::Kill } else { WorkerOrder::Stop };
+    if !data.control_worker(worker, order, REASON).await? {
+        bail!("{} is connected to masters of Buildbot only; stop it on a page of theirs", stop.worker);
+    }
+    println!(
+        "{} was told to end{}",
+        stop.worker,
+        if stop.kill { " at once" } else { " when its builds are done" }
+    );
+    Ok(())
+}
+
+/// What is kept as the reason of these orders.
+const REASON: &str = "ordered on the command line";
 
 /// `muster run`.
 pub fn mend(options: &Run) -> Result<ExitCode> {

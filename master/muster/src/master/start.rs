@@ -223,9 +223,9 @@ fn spawn_web(web: Vec<Listener>, probe: Vec<Listener>, state: AppState, services
         Ok(())
     });
     if !probe.is_empty() {
-        let answers = state.probe();
+        let operators = state.clone();
         lease.spawn("the probe", |stop| async move {
-            muster_web::serve_probe(probe, answers, stop).await;
+            muster_web::serve_operators(probe, operators, stop).await;
             Ok(())
         });
     }

@@ -12,9 +12,32 @@ use crate::AppState;
 
 type Params = Map<String, Value>;
 
+/// The port at which a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// That of the pages: there is no log-in, so whoever reaches it is anybody.
+    Web,
+    /// That of the probes, which no browser gives orders to.
+    Operators,
+}
+
+impl Door {
+    /// Orders that end processes are taken from operators only, until people log in.
+    fn may_end_processes(self, what: &str) -> Result<(), Failure> {
+        match self {
+            Door::Operators => Ok(()),
+            Door::Web => Err(Failure::forbidden(format!(
+                "this port takes no orders that end processes, because nobody logs in here: {what}, or send the same call \
+                 to a master's probe port (--probe)"
+            ))),
+        }
+    }
+}
+
 /// Carries out `method` on what stands at the endpoint.
 pub(super) async fn carry_out(
     state: &AppState,
+    door: Door,
     endpoint: &Endpoint,
     args: &Args,
     method: &str,
@@ -22,6 +45,11 @@ pub(super) async fn carry_out(
 ) -> Result<Value, Failure> {
     if endpoint.kind != Kind::Single {
         return Err(Failure::unsupported(method));
+    }
+    if door == Door::Operators && !matches!(endpoint.resource, Resource::Worker | Resource::Master) {
+        return Err(Failure::forbidden(
+            "this port takes orders for masters and workers only; the others go to the web port",
+        ));
     }
     match endpoint.resource {
         Resource::ForceScheduler => match method {
@@ -36,8 +64,8 @@ pub(super) async fn carry_out(
         Resource::Build => build(state, args, method, &params).await,
         Resource::BuildRequest => request(state, args, method, &params).await,
         Resource::Scheduler => scheduler(state, args, method, &params).await,
-        Resource::Worker => worker(state, args, method, &params).await,
-        Resource::Master => master(state, args, method, &params).await,
+        Resource::Worker => worker(state, door, args, method, &params).await,
+        Resource::Master => master(state, door, args, method, &params).await,
         _ => Err(Failure::unsupported(method)),
     }
 }
@@ -91,7 +119,13 @@ async fn scheduler(state: &AppState, args: &Args, method: &str, params: &Params)
     Ok(Value::Null)
 }
 
-async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+async fn worker(
+    state: &AppState,
+    door: Door,
+    args: &Args,
+    method: &str,
+    params: &Params,
+) -> Result<Value, Failure> {
     let order = match method {
         "stop" => WorkerOrder::Stop,
         "kill" => WorkerOrder::Kill,
@@ -99,6 +133,9 @@ async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) ->
         "unpause" => WorkerOrder::Unpause,
         _ => return Err(Failure::unsupported(method)),
     };
+    if matches!(order, WorkerOrder::Stop | WorkerOrder::Kill) {
+        door.may_end_processes("use `muster cluster stop-worker` on the command line")?;
+    }
     let Some(worker) = state.data.worker_at(args).await? else {
         return Err(Failure::not_found("there is no such worker"));
     };
@@ -107,7 +144,13 @@ async fn worker(state: &AppState, args: &Args, method: &str, params: &Params) ->
 }
 
 /// Muster's own: Buildbot's masters take no orders here.
-async fn master(state: &AppState, args: &Args, method: &str, params: &Params) -> Result<Value, Failure> {
+async fn master(
+    state: &AppState,
+    door: Door,
+    args: &Args,
+    method: &str,
+    params: &Params,
+) -> Result<Value, Failure> {
     let order = match method {
         "stop" => match params.get("graceful").and_then(Value::as_bool) {
             Some(true) => MasterOrder::Finish,
@@ -115,6 +158,7 @@ async fn master(state: &AppState, args: &Args, method: &str, params: &Params) ->
         },
         _ => return Err(Failure::unsupported(method)),
     };
+    door.may_end_processes("use `muster stop` or `muster cluster stop` on the command line")?;
     let id = MasterId(args.int("masterid").unwrap_or(0));
     if stored(state.data.control_master(id, order, reason(params)).await)? {
         return Ok(Value::Null);

@@ -1,13 +1,15 @@
 //! Which web pages of other servers may use the API.
 
 use axum::http::{
-    HeaderMap, HeaderValue, Uri,
+    HeaderMap, HeaderValue,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
         ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
     },
 };
 use muster_config::snapshot::Snapshot;
+
+use crate::site::is_allowed_origin;
 
 /// The origin of a request, when it has an allowed one.
 pub(crate) struct Origin(Option<HeaderValue>);
@@ -18,7 +20,7 @@ impl Origin {
         let Some(origin) = headers.get(ORIGIN) else { return Ok(Origin(None)) };
         const REFUSED: &str = "invalid origin";
         let origin = origin.to_str().map_err(|_| REFUSED)?.to_lowercase();
-        if !allowed_origins(config).iter().any(|pattern| matches(pattern, &origin)) {
+        if !is_allowed_origin(config, &origin) {
             return Err(REFUSED);
         }
         HeaderValue::from_str(&origin).map(|origin| Origin(Some(origin))).map_err(|_| REFUSED)
@@ -45,19 +47,4 @@ pub(super) fn preflight(headers: &HeaderMap) -> Result<(), &'static str> {
         Some("GET" | "POST" | "HEAD") => Ok(()),
         _ => Err("invalid method"),
     }
-}
-
-fn allowed_origins(config: &Snapshot) -> Vec<String> {
-    if let Some(origins) = &config.www.allowed_origins {
-        return origins.iter().map(|origin| origin.to_lowercase()).collect();
-    }
-    let url: Option<Uri> = config.buildbot_url.parse().ok();
-    let own =
-        url.and_then(|url| Some(format!("{}://{}", url.scheme_str()?, url.authority()?).to_lowercase()));
-    own.into_iter().collect()
-}
-
-/// A glob as in a shell: `*`, `?`, `[…]`. A pattern that is none matches only itself.
-fn matches(pattern: &str, origin: &str) -> bool {
-    glob::Pattern::new(pattern).map_or(pattern == origin, |pattern| pattern.matches(origin))
 }

@@ -41,6 +41,11 @@ impl Failure {
         Failure { status: StatusCode::NOT_FOUND, code: INVALID_REQUEST, message: message.into() }
     }
 
+    /// Nobody may do that here.
+    pub(super) fn forbidden(message: impl Into<Value>) -> Failure {
+        Failure { status: StatusCode::FORBIDDEN, code: INVALID_REQUEST, message: message.into() }
+    }
+
     /// The thing at the path doesn't know the method.
     pub(super) fn unsupported(method: &str) -> Failure {
         let message = format!("action: {method} is not supported").into();

@@ -13,11 +13,11 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE},
+        header::{ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN},
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, post},
 };
 use futures_util::StreamExt;
 use json::Layout;
@@ -27,6 +27,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
+use control::Door;
 pub(crate) use cors::Origin;
 
 use crate::AppState;
@@ -45,6 +46,24 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/api/latest/", any(endpoint))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(uncompressed_head))
+}
+
+/// What a master's operators may ask for on a port of their own: orders that end processes.
+pub(crate) fn operators() -> Router<AppState> {
+    Router::new().route("/api/v2/masters/{*path}", post(order)).route("/api/v2/workers/{*path}", post(order))
+}
+
+/// Browsers name the page that a post comes from; no page is to reach this port.
+async fn order(State(state): State<AppState>, request: Request) -> Response {
+    let from_a_page =
+        [ORIGIN.as_str(), "sec-fetch-site"].iter().any(|name| request.headers().contains_key(*name));
+    if from_a_page {
+        return plain_error(
+            StatusCode::FORBIDDEN,
+            json!({"error": {"message": "this port takes no orders of web pages"}}),
+        );
+    }
+    post_reply(&state, request, Door::Operators).await
 }
 
 /// A HEAD tells the length of the uncompressed answer.
@@ -68,7 +87,7 @@ async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
     };
     let mut response = match *request.method() {
         Method::GET | Method::HEAD => get(&state, request.uri(), request.headers()).await,
-        Method::POST => post_reply(&state, request).await,
+        Method::POST => post_reply(&state, request, Door::Web).await,
         Method::OPTIONS if origin.is_given() => match cors::preflight(request.headers()) {
             Ok(()) => StatusCode::OK.into_response(),
             Err(refusal) => refused(false, refusal),
@@ -79,10 +98,10 @@ async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
     response
 }
 
-async fn post_reply(state: &AppState, request: Request) -> Response {
+async fn post_reply(state: &AppState, request: Request, door: Door) -> Response {
     let (parts, body) = request.into_parts();
     match axum::body::to_bytes(body, MAX_BODY).await {
-        Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body).await,
+        Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body, door).await,
         Err(_) => {
             error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes"))
         }

@@ -9,7 +9,7 @@ use muster_data::read::find;
 use serde_json::{Map, Value, json};
 
 use super::{
-    control::carry_out,
+    control::{Door, carry_out},
     failure::{Failure, MEDIA_TYPE},
     json::{Layout, text},
 };
@@ -24,7 +24,13 @@ struct Call {
 }
 
 /// Carries out the call in `body` on what stands at `path`.
-pub(super) async fn call(state: &AppState, path: &[String], headers: &HeaderMap, body: Bytes) -> Response {
+pub(super) async fn call(
+    state: &AppState,
+    path: &[String],
+    headers: &HeaderMap,
+    body: Bytes,
+    door: Door,
+) -> Response {
     let call = match parse(headers, &body) {
         Ok(call) => call,
         Err(failure) => return failure.reply(None),
@@ -32,7 +38,7 @@ pub(super) async fn call(state: &AppState, path: &[String], headers: &HeaderMap,
     let Some((endpoint, args)) = find(path) else {
         return Failure::not_found(format!("Invalid path: {}", path.join("/"))).reply(Some(call.id));
     };
-    match carry_out(state, endpoint, &args, &call.method, call.params).await {
+    match carry_out(state, door, endpoint, &args, &call.method, call.params).await {
         Ok(result) => {
             let reply = json!({"id": call.id, "jsonrpc": "2.0", "result": result});
             (MEDIA_TYPE, text(reply, Layout::Compact)).into_response()

@@ -87,6 +87,9 @@ fn requests(body: &str) -> Vec<RequestId> {
 }
 
 pub(super) async fn theme(page: PageRequest, body: String) -> Response {
+    if let Err(refused) = page.check_same_site() {
+        return page.error(refused);
+    }
     let fields = Fields::parse(&body);
     let theme = fields.text("theme").filter(|theme| ["light", "dark"].contains(theme));
     let cookie = match theme {

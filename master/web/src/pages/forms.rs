@@ -1,7 +1,5 @@
-//! Forms: reading them, and refusing those that another site sends.
+//! Forms, and the queries of addresses.
 
-use axum::http::{HeaderMap, header};
-use muster_config::snapshot::Snapshot;
 use percent_encoding::percent_decode_str;
 
 /// The fields of a form or a query, in their order.
@@ -46,25 +44,6 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Whether a post may come from a page of this site. Browsers say where a post comes from; what says nothing is no
-/// browser and carries nobody's rights.
-pub(super) fn is_same_site(headers: &HeaderMap, snapshot: &Snapshot) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(site) = text("sec-fetch-site") {
-        return matches!(site, "same-origin" | "none");
-    }
-    let Some(origin) = text(header::ORIGIN.as_str()) else { return true };
-    let Some((_, authority)) = origin.split_once("://") else { return false };
-    text(header::HOST.as_str()) == Some(authority) || origin_of(&snapshot.buildbot_url) == Some(origin)
-}
-
-/// `https://host:port` of an address.
-fn origin_of(url: &str) -> Option<&str> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find('/').map_or(url.len(), |slash| start + slash);
-    Some(&url[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,11 +56,5 @@ mod tests {
             (fields.get("b"), fields.text("b"), fields.get("c"), fields.get("d")),
             (Some(""), None, Some(""), None)
         );
-    }
-
-    #[test]
-    fn the_origin_ends_before_the_path() {
-        assert_eq!(origin_of("https://ci.example.org/bb/"), Some("https://ci.example.org"));
-        assert_eq!(origin_of("http://localhost:8010"), Some("http://localhost:8010"));
     }
 }

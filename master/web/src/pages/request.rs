@@ -11,11 +11,11 @@ use minijinja::{Value, context};
 use muster_config::snapshot::Snapshot;
 use muster_data::views::BuilderLine;
 
-use super::{
-    forms::{Fields, is_same_site},
-    render::Templates,
+use super::{forms::Fields, render::Templates};
+use crate::{
+    site::{OF_ANOTHER_SITE, is_same_site},
+    state::AppState,
 };
-use crate::state::AppState;
 
 /// One request for a page.
 pub(super) struct PageRequest {
@@ -143,11 +143,7 @@ impl PageRequest {
     pub(super) fn check_same_site(&self) -> Result<(), PageError> {
         match self.same_site {
             true => Ok(()),
-            false => Err(PageError::Refused(
-                "This request came from a page of another site. If a proxy stands in front of this server, it must pass \
-                 the Host header on, or c['buildbotURL'] must be the address that browsers see."
-                    .to_owned(),
-            )),
+            false => Err(PageError::Refused(OF_ANOTHER_SITE.to_owned())),
         }
     }
 

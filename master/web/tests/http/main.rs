@@ -9,4 +9,5 @@ mod events;
 mod fixture;
 mod golden;
 mod one_build;
+mod site;
 mod transport;
