@@ -24,8 +24,8 @@ pub use schedule::{
     Priority, SchedulerConfig, SchedulerKind, SourceStampSchedulerConfig,
 };
 pub use site::{
-    DbConfig, EmbeddedRouter, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, WampAuthMethod,
-    WampConfig, WorkerConfig, WwwConfig,
+    DbConfig, EmbeddedRouter, LogEncoding, MqConfig, ProjectConfig, ProtocolConfig, ValidationConfig,
+    WampAuthMethod, WampConfig, WorkerConfig, WwwConfig,
 };
 
 /// A named set of values, in the order in which they are configured.
@@ -54,6 +54,9 @@ pub struct Snapshot {
     pub log_compression_method: String,
     /// How bytes of logs become text.
     pub log_encoding: LogEncoding,
+    /// What people may enter.
+    #[serde(default)]
+    pub validation: ValidationConfig,
     /// Which pending requests become one build, unless the builder says otherwise.
     pub collapse_requests: CollapseSetting,
     /// Orders the builders that look for work.
@@ -105,6 +108,7 @@ impl Snapshot {
             mq: MqConfig::Simple,
             log_compression_method: "zstd".to_owned(),
             log_encoding: LogEncoding::Name("utf-8".to_owned()),
+            validation: ValidationConfig::default(),
             collapse_requests: CollapseSetting::Default,
             prioritize_builders: None,
             select_next_worker: None,

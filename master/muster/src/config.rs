@@ -37,6 +37,7 @@ pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
 /// and a bus that can't work.
 fn accept(loaded: Loaded, dir: &MasterDir) -> Result<Loaded, HostError> {
     let mut problems = loaded.snapshot.unsupported_steps(muster_engine::STEP_KINDS);
+    problems.extend(muster_schedule::unusable_patterns(&loaded.snapshot));
     if let MqConfig::Wamp(config) = &loaded.snapshot.mq
         && let Err(error) = Mq::read(config, dir.path())
     {

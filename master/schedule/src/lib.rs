@@ -30,7 +30,7 @@ mod timed;
 mod triggerable;
 
 pub use buildset::ComposeError;
-pub use force::{ForceError, force, force_spec};
+pub use force::{ForceError, force, force_spec, unusable_patterns};
 pub use revlinks::link as revlink;
 pub use sent::{NotKept, add_sent_change};
 pub use service::Schedulers;

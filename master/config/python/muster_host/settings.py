@@ -1,6 +1,7 @@
 """Keys of `BuildmasterConfig` that hold plain settings."""
 
 import datetime
+import re
 from types import SimpleNamespace
 
 from buildbot.config.errors import error, warn
@@ -18,6 +19,10 @@ _FUNCTIONS = {
     "prioritizeBuilders": "",
     "select_next_worker": "",
 }
+
+#: What people enter and patterns restrict.
+_VALIDATED = ("branch", "revision", "property_name", "property_value")
+_FLAGS = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"), (re.VERBOSE, "x"))
 
 #: Protocols that workers may speak. `session` is Muster's own.
 _PROTOCOLS = ("session", "pb", "msgpack_experimental_v7", "null")
@@ -55,7 +60,7 @@ def read_global(values):
         read.functions[name] = function
     read.protocols, read.protocols_refused = read_protocols(values)
     read.multi_master = bool(values.get("multiMaster"))
-    _read_validation(values)
+    read.validation = _read_validation(values)
     return read
 
 
@@ -75,15 +80,31 @@ def _address(values, name, default):
 
 
 def _read_validation(values):
+    """The patterns as texts, with their flags."""
+    read = dict.fromkeys(_VALIDATED)
     validation = values.get("validation")
     if validation is None:
-        return
+        return read
     if not isinstance(validation, dict):
         error("c['validation'] must be a dictionary")
-        return
-    unknown = sorted(set(validation) - {"branch", "revision", "property_name", "property_value"})
+        return read
+    unknown = sorted(str(key) for key in set(validation) - set(_VALIDATED))
     if unknown:
         error(f"unrecognized validation key(s): {', '.join(unknown)}")
+    for name in sorted(set(validation) & set(_VALIDATED)):
+        pattern = validation[name]
+        if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
+            error(f"c['validation']['{name}'] must be a compiled pattern of text, re.compile(r'...')")
+        else:
+            read[name] = pattern_text(pattern)
+    return read
+
+
+def pattern_text(pattern):
+    """A compiled pattern as text that says its flags, too."""
+    flags = "".join(letter for flag, letter in _FLAGS if pattern.flags & flag)
+    ascii_only = "-u" if pattern.flags & re.ASCII else ""
+    return f"(?{flags}{ascii_only}:{pattern.pattern})" if flags or ascii_only else pattern.pattern
 
 
 def read_protocols(values):
@@ -274,6 +295,7 @@ def global_data(read, encode):
         "multi_master": read.multi_master,
         "log_compression_method": read.log_compression_method,
         "log_encoding": as_text or {"callable": encode.at("logEncoding").callable(encoding)},
+        "validation": read.validation,
         "collapse_requests": collapse_data(read.collapse, encode.at("collapseRequests")),
         "prioritize_builders": functions["prioritizeBuilders"],
         "select_next_worker": functions["select_next_worker"],

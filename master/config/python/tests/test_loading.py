@@ -11,6 +11,16 @@ from tests.support import ConfigTestCase
 
 
 class Good(ConfigTestCase):
+    def test_validation_says_what_people_may_enter(self):
+        self.assertEqual(set(self.load()["validation"].values()), {None})
+        given = "{'branch': re.compile('^x$', re.I | re.S), 'property_name': re.compile('a', re.A)}"
+        read = self.load(f"import re\nc['validation'] = {given}")["validation"]
+        self.assertEqual(read["branch"], "(?is:^x$)")
+        self.assertEqual(read["property_name"], "(?-u:a)")
+        errors = self.errors("c['validation'] = {'branch': 'x', 'nonsense': 1}")
+        self.assertIn("unrecognized validation key(s): nonsense", errors)
+        self.assertIn("c['validation']['branch'] must be a compiled pattern of text, re.compile(r'...')", errors)
+
     def test_defaults(self):
         snapshot = self.load()
         self.assertEqual(snapshot["title"], "Buildbot")

@@ -79,6 +79,19 @@ pub struct EmbeddedRouter {
     pub file: Option<String>,
 }
 
+/// Patterns, as Python's `re.match` reads them, that what people enter has to match; `None` where none was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationConfig {
+    /// Branches.
+    pub branch: Option<String>,
+    /// Revisions.
+    pub revision: Option<String>,
+    /// Names of properties that people make up.
+    pub property_name: Option<String>,
+    /// Values of them.
+    pub property_value: Option<String>,
+}
+
 /// How bytes of logs become text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

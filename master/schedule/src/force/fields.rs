@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use muster_config::snapshot::{FieldKind, ForceField};
+use muster_config::snapshot::{FieldKind, ForceField, ValidationConfig};
 use muster_core::render::{py_repr, py_str};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use crate::pattern::match_at_start;
+use crate::pattern::{PatternError, match_at_start};
 
 /// The choice of a WorkerChoiceParameter that leaves the worker open.
 const ANY_WORKER: &str = "-any-";
@@ -15,8 +15,8 @@ const ANY_WORKER: &str = "-any-";
 /// Something with a mail address in it.
 static MAIL_ADDRESS: LazyLock<Regex> =
     LazyLock::new(|| constant(r"\S+@[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+\.?"));
-/// Names and values of properties that a person may make up; the defaults of `c['validation']`.
-static FREE_PROPERTY: LazyLock<Regex> = LazyLock::new(|| constant(r"^[\w\.\-/~:]*$"));
+/// Names and values of properties that a person may make up, where `c['validation']` doesn't say it.
+const FREE_PROPERTY: &str = r"^[\w\.\-/~:]*$";
 
 fn constant(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a constant pattern is well-formed")
@@ -33,22 +33,46 @@ pub(super) struct Outcome {
     pub(super) codebases: BTreeMap<String, Map<String, Value>>,
 }
 
+/// `c['validation']`, ready to use. Branches and revisions are as free as the form makes them unless it says something.
+#[derive(Debug)]
+pub(super) struct Validation {
+    branch: Option<Regex>,
+    revision: Option<Regex>,
+    property_name: Regex,
+    property_value: Regex,
+}
+
+impl Validation {
+    /// Prepares the patterns.
+    pub(super) fn new(config: &ValidationConfig) -> Result<Validation, PatternError> {
+        let given = |pattern: &Option<String>| pattern.as_deref().map(match_at_start).transpose();
+        let free = |pattern: &Option<String>| match_at_start(pattern.as_deref().unwrap_or(FREE_PROPERTY));
+        Ok(Validation {
+            branch: given(&config.branch)?,
+            revision: given(&config.revision)?,
+            property_name: free(&config.property_name)?,
+            property_value: free(&config.property_value)?,
+        })
+    }
+}
+
 /// Values as they came in, and what is wrong with them.
-pub(super) struct Form {
+pub(super) struct Form<'a> {
+    validation: &'a Validation,
     values: BTreeMap<String, Vec<Value>>,
     codebases: BTreeMap<String, Map<String, Value>>,
     errors: BTreeMap<String, String>,
 }
 
-impl Form {
+impl<'a> Form<'a> {
     /// Single values count as lists of one.
-    pub(super) fn new(params: Map<String, Value>) -> Form {
+    pub(super) fn new(params: Map<String, Value>, validation: &'a Validation) -> Form<'a> {
         let list = |value| match value {
             Value::Array(items) => items,
             single => vec![single],
         };
         let values = params.into_iter().map(|(name, value)| (name, list(value))).collect();
-        Form { values, codebases: BTreeMap::new(), errors: BTreeMap::new() }
+        Form { validation, values, codebases: BTreeMap::new(), errors: BTreeMap::new() }
     }
 
     /// Reads all fields: first the group of user name, reason and priority, then the others.
@@ -92,6 +116,7 @@ impl Form {
             }
             FieldKind::Codebase => {
                 let values = self.group(field);
+                self.check_codebase(field, &values);
                 self.codebases.insert(field.codebase.clone().unwrap_or_default(), values);
             }
             FieldKind::AnyProperty => self.free_property(field, properties),
@@ -104,6 +129,19 @@ impl Form {
                 if let Some(value) = self.checked(Some(field)) {
                     properties.insert(field.name.clone(), value);
                 }
+            }
+        }
+    }
+
+    /// Branches and revisions get into command lines.
+    fn check_codebase(&mut self, field: &ForceField, values: &Map<String, Value>) {
+        let patterns = [("branch", &self.validation.branch), ("revision", &self.validation.revision)];
+        for (name, pattern) in patterns {
+            let (Some(pattern), Some(value)) = (pattern, values.get(name)) else { continue };
+            let text = py_str(value);
+            if !value.is_null() && !pattern.is_match(&text) {
+                let inner = field.fields.iter().find(|inner| inner.name == name).unwrap_or(field);
+                self.refuse(inner, format!("bad {name} '{text}'"));
             }
         }
     }
@@ -124,7 +162,8 @@ impl Form {
         if name.is_empty() {
             return;
         }
-        if FREE_PROPERTY.is_match(&name) && FREE_PROPERTY.is_match(&value) {
+        let Validation { property_name, property_value, .. } = self.validation;
+        if property_name.is_match(&name) && property_value.is_match(&value) {
             properties.insert(name, value.into());
         } else {
             self.refuse(field, format!("bad property name='{name}', value='{value}'"));

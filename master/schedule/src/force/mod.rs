@@ -15,7 +15,7 @@ use crate::{
     callables::Callables,
     reason,
 };
-use fields::{Form, Outcome};
+use fields::{Form, Outcome, Validation};
 
 /// The source of properties that come from the form.
 const FORM: &str = "Force Build Form";
@@ -67,9 +67,17 @@ pub async fn force(
     if builder_names.is_empty() {
         return Err(ForceError::NoBuilders);
     }
-    let outcome = Form::new(params).read(&form.fields, owner).map_err(ForceError::Fields)?;
+    let validation = Validation::new(&snapshot.validation)
+        .map_err(|error| ForceError::Configuration(error.to_string()))?;
+    let outcome = Form::new(params, &validation).read(&form.fields, owner).map_err(ForceError::Fields)?;
     let set = compose(data, config, form, builder_names, outcome).await?;
     Ok(data.add_buildset(set).await?)
+}
+
+/// What is wrong with the patterns that hold for all schedulers, for the load to say.
+pub fn unusable_patterns(snapshot: &Snapshot) -> Vec<String> {
+    let validation = Validation::new(&snapshot.validation);
+    validation.err().map(|error| format!("c['validation']: {error}")).into_iter().collect()
 }
 
 /// The REST resource `forcescheduler`; `None` for other kinds of schedulers. `enabled` is the scheduler's switch.

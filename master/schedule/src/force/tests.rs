@@ -107,6 +107,47 @@ async fn force_with(world: &World, owner: Option<&str>, params: Value) -> Result
     force(&world.data, &snapshot, "force", owner, params).await
 }
 
+#[tokio::test]
+async fn the_patterns_of_the_configuration_hold_for_what_people_enter() {
+    use muster_config::snapshot::ValidationConfig;
+
+    let world = World::new().await;
+    let pattern = |text: &str| Some(text.to_owned());
+    let mut snapshot = Snapshot::clone(&snapshot(vec![golden_scheduler()], Vec::new()));
+    snapshot.validation = ValidationConfig {
+        branch: pattern("^dev$"),
+        revision: pattern("^[0-9]+$"),
+        property_name: pattern("(?i:ok_[a-z]+$)"),
+        property_value: pattern("^[0-9]+\\Z"),
+    };
+    let refused = async |params: Value| {
+        let Value::Object(mut params) = params else { panic!("parameters are an object") };
+        params.insert("username".to_owned(), "a@b.c".into());
+        params.insert("reason".to_owned(), "r".into());
+        match force(&world.data, &snapshot, "force", None, params).await {
+            Ok(_) => BTreeMap::new(),
+            Err(ForceError::Fields(errors)) => errors,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let good = json!({"branch": "dev", "revision": "12", "extra_name": "OK_a", "extra_value": "7"});
+    assert_eq!(refused(good.clone()).await, BTreeMap::new());
+    for (field, value, told) in [
+        ("branch", "main", "bad branch 'main'"),
+        ("revision", "1a", "bad revision '1a'"),
+        ("extra_name", "bad", "bad property name='bad', value='7'"),
+        ("extra_value", "x", "bad property name='OK_a', value='x'"),
+        ("extra_value", "7\n", "bad property name='OK_a', value='7\n'"),
+    ] {
+        let mut params = good.clone();
+        params[field] = value.into();
+        let errors = refused(params).await;
+        assert_eq!(errors.values().map(String::as_str).collect::<Vec<_>>(), [told], "{field}");
+    }
+    snapshot.validation.branch = pattern("(?=x)");
+    assert_eq!(unusable_patterns(&snapshot).len(), 1);
+}
+
 async fn errors_of(params: Value) -> BTreeMap<String, String> {
     match force_with(&World::new().await, None, params).await {
         Err(ForceError::Fields(errors)) => errors,

@@ -19,6 +19,7 @@ pub(crate) fn empty() -> Snapshot {
         mq: MqConfig::Simple,
         log_compression_method: "gz".into(),
         log_encoding: LogEncoding::Name("utf-8".into()),
+        validation: Default::default(),
         collapse_requests: CollapseSetting::Default,
         prioritize_builders: None,
         select_next_worker: None,
