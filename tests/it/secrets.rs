@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use muster_tests::{Master, Postgres, Results, Site};
+use muster_tests::{Master, Postgres, Results, Site, until};
 use serde_json::json;
 
 /// A server that asks one of its users for a password.
@@ -105,5 +105,84 @@ fn a_secret_of_an_earlier_step_stays_concealed_when_the_build_is_gone_on_with() 
     site.write("gate", "");
     assert_eq!(rest.built(request, Results::Success), build);
     assert_eq!(rest.lines(build, "show", 'o'), ["begun", "<key>", "over"]);
+    assert!(master.stop().success());
+}
+
+/// Everything that a build can show its secret by.
+const LEAKS: &str = "
+from buildbot.plugins import secrets
+c['secretsProviders'] = [secrets.SecretInAFile(SITE + '/secrets')]
+c['logCompressionMethod'] = 'raw'
+TOKEN = util.Secret('token')
+SAID = util.Interpolate('it is %(secret:token)s')
+
+
+@util.renderer
+def raises(props):
+    with open(SITE + '/secrets/token') as file:
+        raise ValueError('bad: ' + file.read())
+
+
+@util.renderer
+def answers(props):
+    with open(SITE + '/secrets/token') as file:
+        return 'say ' + file.read()
+
+
+builder('leaks',
+    steps.SetPropertyFromCommand(name='plain', command=['sh', '-c', 'printf \"in $0\"', TOKEN], property='a'),
+    steps.SetPropertyFromCommand(
+        name='extract', command='echo $T; echo $T >&2', env={'T': TOKEN},
+        extract_fn=lambda rc, out, err: {'b': out.strip(), 'nested': [{err.strip(): err.strip()}]}),
+    steps.SetProperty(property='c', value=TOKEN),
+    steps.SetProperties(properties={'d': SAID}),
+    sh('printf tok-47; sleep 0.2; printf 11-tok; echo; ' + 'head -c 4090 /dev/zero | tr \"\\\\0\" x; echo $T', name=SAID, env={'T': TOKEN},
+       description=SAID, descriptionDone=SAID, descriptionSuffix=SAID),
+    steps.ShellCommand(command=['echo', answers], name='answered', logEnviron=False),
+    steps.ShellCommand(command=['echo', raises], name='raised', haltOnFailure=False, alwaysRun=True),
+    sh(gate('go'), name='gate', alwaysRun=True, description=SAID))
+";
+
+#[test]
+fn no_secret_is_shown_on_any_way() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("secrets")).unwrap();
+    let token = site.write("secrets/token", "tok-4711-tok");
+    std::fs::set_permissions(token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut master = Master::new(&site, LEAKS);
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let request = rest.force("leaks", json!({}));
+    let build = rest.running_build(request);
+    until("the last step runs", || {
+        rest.steps(build).last().is_some_and(|step| step["name"] == "gate").then_some(())
+    });
+    let nothing_shows = |when: &str, master: &mut Master| {
+        let files = std::fs::read_dir(master.dir()).unwrap().flatten().map(|entry| entry.path());
+        for file in files.filter(|file| file.is_file() && !file.ends_with("master.cfg")) {
+            let bytes = std::fs::read(&file).unwrap();
+            let shows = bytes.windows(12).any(|part| part == b"tok-4711-tok");
+            assert!(!shows, "{when}: {}", file.display());
+        }
+        assert!(!master.process().said().contains("tok-4711-tok"), "{when}");
+    };
+    nothing_shows("while it runs", &mut master);
+    site.write("go", "");
+    rest.built(request, Results::Exception);
+    nothing_shows("in the end", &mut master);
+    let property = |name: &str| rest.property(build, name);
+    assert_eq!(
+        (property("a"), property("b"), property("c")),
+        (json!("in <token>"), json!("<token>"), json!("<token>"))
+    );
+    assert_eq!(
+        (property("d"), property("nested")),
+        (json!("it is <token>"), json!([{"<token>": "<token>"}]))
+    );
+    let said = rest.step(build, "it is <token>");
+    assert!(said["state_string"].as_str().unwrap().starts_with("it is <token>"), "{said}");
+    assert_eq!(rest.lines(build, "it is <token>", 'o')[0], "<token>");
+    let raised = rest.step(build, "raised");
+    assert_eq!(raised["results"], json!(4), "{raised}");
     assert!(master.stop().success());
 }

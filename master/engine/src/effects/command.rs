@@ -12,7 +12,10 @@ use muster_session::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::logs::{LogRef, Tails};
+use super::{
+    logs::{LogRef, Tails},
+    secrets::Secrets,
+};
 
 /// Characters of a stream that a step may collect; what follows is only in the log. Collected text is journalled with
 /// each commit, and nothing that a property holds is as long.
@@ -146,10 +149,17 @@ impl CommandState {
     }
 
     /// Folds an update into the state; answers the text that is ready for logs.
-    pub(crate) fn fold(&mut self, number: u64, body: &UpdateBody, request: &CommandRequest) -> Vec<Output> {
+    /// Secrets show neither there nor in what is collected, which is journalled and becomes properties.
+    pub(crate) fn fold(
+        &mut self,
+        number: u64,
+        body: &UpdateBody,
+        request: &CommandRequest,
+        secrets: &Secrets,
+    ) -> Vec<Output> {
         self.see(number);
         match body {
-            UpdateBody::Output(outputs) => return self.fold_output(outputs, request),
+            UpdateBody::Output(outputs) => return self.fold_output(outputs, request, secrets),
             UpdateBody::Rc(rc) => {
                 self.result.rc = Some(*rc);
                 return vec![header(format!("program finished with exit code {rc}\n"))];
@@ -165,26 +175,38 @@ impl CommandState {
                 // What this side found wrong is the cause of what the worker says then.
                 self.result.error = self.result.error.take().or_else(|| error.clone());
                 let left = self.tails.finish();
+                for (stream, text) in &left {
+                    self.collect(request, stream, text);
+                }
                 return left.into_iter().map(|(stream, text)| Output { stream, text: text + "\n" }).collect();
             }
         }
         Vec::new()
     }
 
-    fn fold_output(&mut self, outputs: &[Output], request: &CommandRequest) -> Vec<Output> {
+    fn fold_output(
+        &mut self,
+        outputs: &[Output],
+        request: &CommandRequest,
+        secrets: &Secrets,
+    ) -> Vec<Output> {
         let mut ready = Vec::new();
         for Output { stream, text } in outputs {
-            match stream {
-                Stream::Stdout if request.collect_stdout => collect(&mut self.result.stdout, text),
-                Stream::Stderr if request.collect_stderr => collect(&mut self.result.stderr, text),
-                _ => {}
-            }
-            let lines = self.tails.push(stream, text);
+            let lines = self.tails.push(stream, text, secrets);
             if !lines.is_empty() {
+                self.collect(request, stream, &lines);
                 ready.push(Output { stream: stream.clone(), text: lines });
             }
         }
         ready
+    }
+
+    fn collect(&mut self, request: &CommandRequest, stream: &Stream, text: &str) {
+        match stream {
+            Stream::Stdout if request.collect_stdout => collect(&mut self.result.stdout, text),
+            Stream::Stderr if request.collect_stderr => collect(&mut self.result.stderr, text),
+            _ => {}
+        }
     }
 }
 

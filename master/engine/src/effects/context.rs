@@ -155,7 +155,10 @@ impl<'a> StepContext<'a> {
     ///
     /// # Errors
     /// When the database can't hold it, or the step's replay asks for something else than before.
-    pub fn set_property(&mut self, name: &str, value: Value, source: &str) -> Result<(), StepEnd> {
+    pub fn set_property(&mut self, name: &str, mut value: Value, source: &str) -> Result<(), StepEnd> {
+        let secrets = self.core.recorder.secrets();
+        secrets.conceal_value(&mut value);
+        let name = &*secrets.concealed(name).into_owned();
         let property = Property(value, source.to_owned());
         if let Some(reason) = self.core.data.refuses_property(name, &property) {
             return Err(StepEnd::Exception(reason));
@@ -194,10 +197,11 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn add_log(&mut self, name: &str, kind: LogKind) -> Result<LogRef, StepEnd> {
-        let candidate = self.free_slug(name);
+        let shown = self.core.recorder.concealed(name).into_owned();
+        let candidate = self.free_slug(&shown);
         if let Effect::Live(row) = self.journal.effect("log", &(name, kind))? {
             self.record(row, &())?;
-            let (step, slug, name) = (self.number, candidate.clone(), name.to_owned());
+            let (step, slug, name) = (self.number, candidate.clone(), shown);
             self.core.recorder.write(RunWrite::LogAdded { step, slug, name, kind });
         }
         Ok(LogRef { slug: candidate, kind })
@@ -364,7 +368,7 @@ impl<'a> StepContext<'a> {
             answered = core.callables.ask_about_step(callable, results, &about) => answered,
             () = core.leaving.cancelled() => return Err(self.leave()),
         };
-        self.record(row, &answered)?;
+        self.record_answer(row, &answered)?;
         answered.map_err(StepEnd::Exception)
     }
 
@@ -385,7 +389,7 @@ impl<'a> StepContext<'a> {
             answered = self.core.callables.ask_plainly(callable, args) => answered,
             () = self.core.leaving.cancelled() => return Err(self.leave()),
         };
-        self.record(row, &answered)?;
+        self.record_answer(row, &answered)?;
         answered.map_err(StepEnd::Exception)
     }
 
@@ -446,7 +450,7 @@ impl<'a> StepContext<'a> {
                 }
                 self.record(row, &())?;
             }
-            None => self.record(row, &answered)?,
+            None => self.record_answer(row, &answered)?,
         }
         Ok(answered.map_or_else(Answer::Failed, Answer::Value))
     }
@@ -488,6 +492,15 @@ impl<'a> StepContext<'a> {
     /// The end of a step that this master, which goes, leaves to the next one. What it did last is not recorded.
     pub(crate) fn leave(&self) -> StepEnd {
         Halt::Leaving.into()
+    }
+
+    /// Records what Python answered, without secrets. Whoever goes on with the step and gets another answer by that gives the
+    /// step up: what it orders then is not what it ordered before.
+    fn record_answer(&mut self, row: JournalRow, answered: &impl Serialize) -> Result<(), StepEnd> {
+        let mut outcome = serde_json::to_value(answered)
+            .map_err(|error| StepEnd::Exception(format!("an answer can't be recorded: {error}")))?;
+        self.core.recorder.secrets().conceal_value(&mut outcome);
+        self.record(row, &outcome)
     }
 
     /// Completes a row and hands it to the recorder.

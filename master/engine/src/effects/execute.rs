@@ -289,7 +289,8 @@ impl StepContext<'_> {
         request: &CommandRequest,
         observer: &mut Option<&mut dyn LineObserver>,
     ) -> Result<(), StepEnd> {
-        for Output { stream, text } in running.state.fold(number, body, request) {
+        for Output { stream, text } in running.state.fold(number, body, request, self.core.recorder.secrets())
+        {
             if let Some(observer) = observer {
                 text.split_terminator('\n').for_each(|line| observer.line(&stream, line));
             }
@@ -316,11 +317,12 @@ impl StepContext<'_> {
         if let Some(slug) = running.state.lazy_logs.get(name) {
             return Some(LogRef { slug: slug.clone(), kind: LogKind::Stdio });
         }
-        let slug = self.free_slug(name);
+        let shown = self.core.recorder.concealed(name).into_owned();
+        let slug = self.free_slug(&shown);
         self.core.recorder.write(RunWrite::LogAdded {
             step: self.number,
             slug: slug.clone(),
-            name: name.clone(),
+            name: shown,
             kind: LogKind::Stdio,
         });
         running.state.lazy_logs.insert(name.clone(), slug.clone());

@@ -15,6 +15,7 @@ mod halt;
 mod journal;
 mod logs;
 mod recorder;
+mod secrets;
 pub(crate) mod summary;
 mod transfer;
 mod writer;

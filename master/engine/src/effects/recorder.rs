@@ -15,13 +15,10 @@ use super::{
     gathered::Gathered,
     halt::Halt,
     logs::{LogRef, marked},
+    secrets::Secrets,
     writer::{Account, Writer},
 };
 use crate::sessions::Slot;
-
-/// Bytes of a line of a secret that is concealed by itself: output comes in pieces that end anywhere. In a shorter line, like
-/// a lone bracket, there is little of the secret, and it would be taken out of everything else.
-const MIN_SECRET_LINE: usize = 8;
 
 /// Gathers the writes of one run.
 pub(crate) struct Recorder {
@@ -29,8 +26,7 @@ pub(crate) struct Recorder {
     leaving: CancellationToken,
     /// What is not handed over yet.
     gathered: Gathered,
-    /// Values that must not show up in logs, longest first, and what stands for them.
-    secrets: Vec<(String, String)>,
+    secrets: Secrets,
 }
 
 impl Recorder {
@@ -45,7 +41,7 @@ impl Recorder {
             account: writer.open(key, request, compression),
             leaving,
             gathered: Gathered::default(),
-            secrets: Vec::new(),
+            secrets: Secrets::default(),
         }
     }
 
@@ -56,7 +52,22 @@ impl Recorder {
         | RunWrite::StepFinished { state, .. }
         | RunWrite::BuildFinished { state, .. } = &mut write
         {
+            self.secrets.conceal(state);
             *state = shortened(std::mem::take(state));
+        }
+        match &mut write {
+            RunWrite::StepStarted { name, .. } | RunWrite::LogAdded { name, .. } => {
+                self.secrets.conceal(name)
+            }
+            RunWrite::StepUrl { url, .. } => {
+                self.secrets.conceal(&mut url.name);
+                self.secrets.conceal(&mut url.url);
+            }
+            RunWrite::Property { name, property } => {
+                self.secrets.conceal(name);
+                self.secrets.conceal_value(&mut property.0);
+            }
+            _ => {}
         }
         self.gathered.write(write);
     }
@@ -64,26 +75,23 @@ impl Recorder {
     /// Adds lines to a log, with this marker in one of stdio. A last line without a newline gets one.
     pub(crate) fn append(&mut self, step: u32, log: &LogRef, marker: char, text: &str) {
         // Before the markers, which would stand between the lines of a secret.
-        let concealed = concealed(&self.secrets, text);
+        let concealed = self.secrets.concealed(text);
         self.gathered.append(step, &log.slug, &marked(log.kind, marker, &concealed));
     }
 
-    /// From now on `<name>` stands for this value in logs and summaries, and for each line of it. A blank value is no secret.
+    /// The secrets that the run has used.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// From now on `<name>` stands for this value in everything that is written.
     pub(crate) fn conceal(&mut self, value: &str, name: &str) {
-        let value = value.trim();
-        let lines = value.lines().map(str::trim).filter(|line| line.len() >= MIN_SECRET_LINE);
-        for secret in [value].into_iter().chain(lines) {
-            let known = self.secrets.iter().any(|(known, _)| known == secret);
-            if !secret.is_empty() && !known {
-                self.secrets.push((secret.to_owned(), format!("<{name}>")));
-            }
-        }
-        self.secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+        self.secrets.add(value, name);
     }
 
     /// Text as people may see it.
     pub(crate) fn concealed<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        concealed(&self.secrets, text)
+        self.secrets.concealed(text)
     }
 
     /// Acknowledges a worker's update with the next commit.
@@ -118,11 +126,4 @@ impl Recorder {
             () = leaving.cancelled() => self.account.durable_if_accepted().await,
         }
     }
-}
-
-fn concealed<'t>(secrets: &[(String, String)], text: &'t str) -> Cow<'t, str> {
-    secrets.iter().fold(Cow::Borrowed(text), |text, (secret, stand_in)| match text.contains(secret) {
-        true => Cow::Owned(text.replace(secret, stand_in)),
-        false => text,
-    })
 }

@@ -132,7 +132,7 @@ fn harmless_name(config: &StepConfig) -> &str {
 async fn name_of(context: &mut StepContext<'_>, names: &[String]) -> Result<String, StepEnd> {
     let config = context.config;
     let name = match context.render(&config.name).await? {
-        Value::String(name) if !name.is_empty() => name,
+        Value::String(name) if !name.is_empty() => context.core.recorder.concealed(&name).into_owned(),
         _ => config.kind.clone(),
     };
     let name: String = name.chars().take(MAX_IDENTIFIER).collect();
