@@ -1,6 +1,7 @@
 //! The router: sessions, publish and subscribe, calls. It does no I/O: messages in, frames for peers out.
 
 mod admission;
+mod audience;
 mod broker;
 mod config;
 mod dealer;
@@ -17,6 +18,7 @@ use crate::message::{Dict, Id, MAX_ID, Message, Payload, kind};
 use crate::uri::Match;
 
 use admission::{Admission, Pending};
+use audience::Audience;
 use broker::{Broker, Publication};
 pub use config::{Action, ConfigProblem, Limits, Principal, Proof, Realm, Role, RouterConfig, Rule};
 use dealer::Dealer;
@@ -298,6 +300,7 @@ impl Router {
         let Some(rule) = rule.filter(|rule| rule.publish && !topic.starts_with("wamp.")) else {
             return Err(not_authorized(joined, "publish", &topic));
         };
+        let audience = Audience::read(options)?;
         let disclosed = rule.disclose || options.get("disclose_me") == Some(&Value::Bool(true));
         let publication = Publication {
             id: fastrand::u64(1..=MAX_ID),
@@ -309,8 +312,14 @@ impl Router {
         self.metrics.publications.increment();
         if let Some(realm) = self.realms.get(&joined.realm) {
             let peers = &self.peers;
+            let meant = |to: PeerId| {
+                let joined = peers.get(&to).map(|peer| &peer.stage);
+                audience.is_everybody()
+                    || matches!(joined, Some(Stage::Open(joined)) if audience.includes(joined))
+            };
             let sent = realm.broker.publish(
                 &publication,
+                meant,
                 |peer| peers.get(&peer).map_or(Serialisation::Json, |peer| peer.serialisation),
                 out,
             );

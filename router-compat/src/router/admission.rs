@@ -176,6 +176,7 @@ fn welcome(joined: &Joined, method: Method) -> Dict {
                 "publisher_identification": true,
                 "pattern_based_subscription": true,
                 "publisher_exclusion": true,
+                "subscriber_blackwhite_listing": true,
             }},
             "dealer": {"features": {"caller_identification": true}},
         },

@@ -56,10 +56,11 @@ impl Broker {
         self.subscriptions.len()
     }
 
-    /// Hands a publication to everybody who wants it; to how many.
+    /// Hands a publication to everybody who wants it and is meant; to how many.
     pub fn publish(
         &self,
         publication: &Publication,
+        is_meant: impl Fn(PeerId) -> bool,
         serialisation_of: impl Fn(PeerId) -> Serialisation,
         out: &mut Vec<Output>,
     ) -> u64 {
@@ -67,7 +68,8 @@ impl Broker {
         let mut sent = 0;
         for subscription in self.subscriptions.matching(&publication.topic) {
             let mut frames: [Option<Frame>; 2] = [None, None];
-            for &to in subscription.subscribers.iter().filter(|to| publication.excluded != Some(**to)) {
+            let meant = |to: &&PeerId| publication.excluded != Some(**to) && is_meant(**to);
+            for &to in subscription.subscribers.iter().filter(meant) {
                 let serialisation = serialisation_of(to);
                 let frame = frames[serialisation as usize]
                     .get_or_insert_with(|| bodies.event(serialisation, subscription, publication));

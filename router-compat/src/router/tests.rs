@@ -133,6 +133,62 @@ fn a_publisher_is_left_out_unless_it_wants_its_own_events() {
 }
 
 #[test]
+fn a_publisher_chooses_who_hears_it() {
+    let mut config = RouterConfig::closed(REALM, "m1", crate::router::Proof::Ticket(Secret::new("right")));
+    let realm = config.realms.get_mut(REALM).unwrap();
+    let m1 = realm.principals["m1"].clone();
+    let other = realm.roles[&m1.role].clone();
+    realm.roles.insert("page".to_owned(), other);
+    realm.principals.insert("m2".to_owned(), m1.clone());
+    realm.principals.insert("p1".to_owned(), Principal { role: "page".to_owned(), ..m1.clone() });
+    let role = m1.role.clone();
+    let mut bench = Bench::new(config);
+    let mut sessions = Vec::new();
+    for (peer, authid) in [(1, "m1"), (2, "m2"), (3, "p1")] {
+        bench.connect(peer, Serialisation::Json);
+        bench.say(peer, hello(json!({"authmethods": ["ticket"], "authid": authid})));
+        let answer = Message::Authenticate { signature: "right".to_owned(), extra: Dict::new() };
+        match &bench.say(peer, answer)[..] {
+            [Message::Welcome { session, .. }] => sessions.push(*session),
+            other => panic!("{other:?}"),
+        }
+        bench.subscribe(peer, "exact", "a.b");
+    }
+    for (mut options, heard) in [
+        (json!({}), vec![1, 2, 3]),
+        (json!({"exclude": [sessions[1]]}), vec![1, 3]),
+        (json!({"eligible": [sessions[1]]}), vec![2]),
+        (json!({"eligible": [sessions[1], 17]}), vec![2]),
+        (json!({"eligible": [17]}), vec![]),
+        (json!({"exclude_authid": ["m1", "nobody"]}), vec![2, 3]),
+        (json!({"eligible_authid": ["m1", "p1"]}), vec![1, 3]),
+        (json!({"exclude_authrole": ["page"]}), vec![1, 2]),
+        (json!({"eligible_authrole": ["page"]}), vec![3]),
+        (json!({"eligible_authrole": [role], "exclude_authid": ["m1"]}), vec![2]),
+        (json!({"eligible": sessions, "eligible_authid": ["m2", "p1"], "exclude": [sessions[2]]}), vec![2]),
+        (json!({"eligible": [], "exclude_authid": []}), vec![1, 2, 3]),
+    ] {
+        options["exclude_me"] = json!(false);
+        let own = bench.publish(1, options.clone(), "a.b").len();
+        let told = [own, bench.heard(2).len(), bench.heard(3).len()];
+        let told: Vec<usize> = (1..=3).filter(|peer| told[peer - 1] > 0).collect();
+        assert_eq!(told, heard, "{options}");
+    }
+    // Nobody hears what can't be understood.
+    for options in [
+        json!({"eligible": 5}),
+        json!({"eligible": ["m1"]}),
+        json!({"exclude_authid": [5]}),
+        json!({"eligible_authrole": "page"}),
+    ] {
+        let mut asked = options.clone();
+        asked["acknowledge"] = json!(true);
+        assert_eq!(error_of(&bench.publish(1, asked, "a.b")), errors::OPTION_NOT_ALLOWED, "{options}");
+        assert_eq!((bench.heard(2), bench.heard(3)), (vec![], vec![]), "{options}");
+    }
+}
+
+#[test]
 fn acknowledgements_come_when_they_are_asked_for() {
     let mut bench = Bench::open();
     bench.join(1);

@@ -12,6 +12,38 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import EventDetails, PublishOptions, SubscribeOptions
 
 
+async def chosen(session, details):
+    """Which publications reach their own publisher, of some that choose among subscribers."""
+    heard = asyncio.Queue()
+    await session.subscribe(heard.put_nowait, "org.test.chosen")
+    me, stranger = details.session, 17
+    for choice in (
+        {"exclude": [stranger]},
+        {"exclude": [me]},
+        {"eligible": [me, stranger]},
+        {"eligible": [stranger]},
+        {"exclude_authid": ["nobody"]},
+        {"exclude_authid": [details.authid]},
+        {"eligible_authid": [details.authid]},
+        {"eligible_authid": ["nobody"]},
+        {"exclude_authrole": ["nobody"]},
+        {"exclude_authrole": [details.authrole]},
+        {"eligible_authrole": [details.authrole]},
+        {"eligible_authrole": ["nobody"]},
+        {"eligible": [me], "exclude_authid": [details.authid]},
+        {"eligible": [me], "eligible_authid": ["nobody"]},
+        {"eligible": [], "exclude": []},
+    ):
+        name = " ".join(f"{key}:{'+'.join('me' if v in (me, details.authid, details.authrole) else 'other' for v in values)}"
+                        for key, values in choice.items())
+        await session.publish("org.test.chosen", name, options=PublishOptions(exclude_me=False, acknowledge=True, **choice))
+    await session.publish("org.test.chosen", "end", options=PublishOptions(exclude_me=False, acknowledge=True))
+    names = []
+    while (name := await heard.get()) != "end":
+        names.append(name)
+    return names
+
+
 def component(url, serializer, method=None, authid=None, secret=None):
     made = Component(
         transports=[{"type": "websocket", "url": url, "serializers": [serializer], "max_retries": 0}],
@@ -38,6 +70,8 @@ def component(url, serializer, method=None, authid=None, secret=None):
             await session.publish(topic, payload, options=options)
         session.publish("org.buildbot.other", payload, options=PublishOptions(exclude_me=False))
         seen["events"] = [await events.get(), await events.get()]
+
+        seen["chosen"] = await chosen(session, details)
 
         async def add(one, two):
             return one + two

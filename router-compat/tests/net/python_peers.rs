@@ -15,11 +15,11 @@ use tokio::process::Command;
 use crate::support::{PATIENCE, REALM, TestRouter, identity, talk};
 
 /// What an autobahn client sees that does everything once.
-async fn autobahn(router: &TestRouter, arguments: &[&str]) -> Value {
+async fn autobahn(url: String, arguments: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/net/autobahn_peer.py");
     let python = tokio::task::spawn_blocking(|| crossbar::program("python")).await.unwrap();
     let mut peer = Command::new(python);
-    peer.arg(script).arg(router.url().to_string()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    peer.arg(script).arg(url).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, peer.output()).await.expect("the peer hangs").unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let last = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -31,6 +31,11 @@ fn everything(role: &str) -> Value {
     json!({
         "role": role,
         "events": [["org.buildbot.mq.control.worker.3.stop", payload], ["org.buildbot.other", payload]],
+        // As Crossbar does it.
+        "chosen": [
+            "exclude:other", "eligible:me+other", "exclude_authid:other", "eligible_authid:me",
+            "exclude_authrole:other", "eligible_authrole:me", "eligible: exclude:",
+        ],
         "sum": 5,
         "error": "wamp.error.no_such_procedure",
     })
@@ -40,7 +45,7 @@ fn everything(role: &str) -> Value {
 async fn autobahn_is_served_in_both_serialisations() {
     let router = TestRouter::start(RouterConfig::open(REALM)).await;
     for serializer in ["json", "msgpack"] {
-        assert_eq!(autobahn(&router, &[serializer]).await, everything("anonymous"));
+        assert_eq!(autobahn(router.url().to_string(), &[serializer]).await, everything("anonymous"));
     }
     router.stop().await;
 }
@@ -55,8 +60,11 @@ async fn autobahn_proves_who_it_is() {
         ("wampcra", Proof::WampCra { secret: derived, salting: Some(salting) }),
     ] {
         let router = TestRouter::start(RouterConfig::closed(REALM, "m1", proof)).await;
-        assert_eq!(autobahn(&router, &["json", method, "m1", "right"]).await, everything("master"));
-        let refused = autobahn(&router, &["json", method, "m1", "wrong"]).await;
+        assert_eq!(
+            autobahn(router.url().to_string(), &["json", method, "m1", "right"]).await,
+            everything("master")
+        );
+        let refused = autobahn(router.url().to_string(), &["json", method, "m1", "wrong"]).await;
         assert!(refused.get("role").is_none(), "{refused}");
         assert_eq!(router.count("sessions_refused"), 1);
         router.stop().await;
@@ -162,6 +170,8 @@ async fn our_client_is_served_by_crossbar() {
             talk(&options, &options).await;
         }
     }
+    let url = format!("ws://127.0.0.1:{}/ws", crossbar.tcp[0]);
+    assert_eq!(autobahn(url, &["json"]).await, everything("anonymous"), "what our router is compared with");
     let ticket = |text: &str| {
         let (authid, ticket) = ("m1".to_owned(), Secret::new(text));
         crossbar.options("ticket", Credentials::Ticket { authid, ticket })
