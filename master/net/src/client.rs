@@ -3,14 +3,16 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::listen::AnyStream;
+use crate::trust::server_verifier;
 
 /// Speaks TLS to a server that can prove that it is `host`. The authorities are those of the system; the variables
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, as they do for OpenSSL.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, as they do for OpenSSL; also the certificate
+/// of the server itself.
 ///
 /// # Errors
 /// When the server has no such certificate, or does not speak TLS.
@@ -25,18 +27,16 @@ fn connector() -> io::Result<TlsConnector> {
     if let Some(known) = CONNECTOR.get() {
         return Ok(known.clone());
     }
-    let mut roots = RootCertStore::empty();
-    // Single certificates that can't be read are the system's affair.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
+    let verifier = server_verifier(rustls_native_certs::load_native_certs().certs).map_err(|_| {
+        io::Error::other(
             "no certificate authority is known here; install ca-certificates, or name a file in SSL_CERT_FILE",
-        ));
-    }
+        )
+    })?;
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(CONNECTOR.get_or_init(|| TlsConnector::from(Arc::new(config))).clone())
 }

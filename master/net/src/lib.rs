@@ -5,7 +5,9 @@ mod client;
 mod listen;
 mod strangers;
 mod tls;
+mod trust;
 
 pub use client::connect_tls;
 pub use listen::{AnyStream, DEFAULT_BACKLOG, Incoming, ListenError, Listener, Stream, listen};
 pub use strangers::{Place, Strangers};
+pub use trust::server_verifier;

@@ -56,6 +56,9 @@ pub enum TlsError {
     /// Certificates or key can't be used.
     #[error("the certificates can't be used: {0}")]
     Unusable(#[from] rustls::Error),
+    /// The authorities for servers can't be used.
+    #[error("the authorities can't be used: {0}")]
+    Authorities(rustls::server::VerifierBuilderError),
     /// The authorities for clients can't be used.
     #[error("the authorities for clients can't be used: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
@@ -67,13 +70,22 @@ impl ClientTls {
     /// # Errors
     /// When one of them can't be read or used.
     pub fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        let roots = match &self.ca {
-            Some(path) => authorities(path)?,
-            None => system_authorities()?,
+        let trusted = match &self.ca {
+            Some(path) => {
+                // What somebody names is all good, or refused; the system may have odd ones.
+                authorities(path)?;
+                certificates(path)?
+            }
+            None => rustls_native_certs::load_native_certs().certs,
         };
+        let verifier = muster_net::server_verifier(trusted).map_err(|error| match &self.ca {
+            Some(_) => TlsError::Authorities(error),
+            None => TlsError::NoSystemRoots,
+        })?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let config = match &self.identity {
             Some(identity) => {
                 builder.with_client_auth_cert(certificates(&identity.certificate)?, identity.key()?)?
@@ -130,11 +142,4 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
         roots.add(certificate)?;
     }
     Ok(roots)
-}
-
-fn system_authorities() -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    // Those that can't be read are left out: a system may have odd ones that nobody uses.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
 }

@@ -3,7 +3,7 @@
 use muster_router_compat::Serialisation;
 use muster_router_compat::auth::{Credentials, Salting, Secret};
 use muster_router_compat::client::SessionError;
-use muster_router_compat::net::tls::{ClientTls, ServerTls};
+use muster_router_compat::net::tls::{ClientTls, Identity, ServerTls};
 use muster_router_compat::net::{
     ConnectError, ConnectOptions, Connection, ConnectionError, Listener, address::RouterUrl,
 };
@@ -84,6 +84,48 @@ async fn tls_with_an_own_authority_and_client_certificates() {
     assert!(Connection::open(&foreign).await.is_err(), "with one of another authority");
     let distrusting = options(&theirs, Some(identity(&ours, "m2")));
     assert!(matches!(Connection::open(&distrusting).await, Err(ConnectError::Unreachable(_))));
+    router.stop().await;
+}
+
+/// As people make them: `openssl req -x509` says that it is an authority, unless it is told otherwise.
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_believed_when_it_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(file("key.pem"))
+        .arg("-out")
+        .arg(file("cert.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let identity = Identity { certificate: file("cert.pem"), key: file("key.pem") };
+    let tls = ServerTls { identity, client_ca: None };
+    let listener = Listener::tcp("localhost:0", Some(tls.load().unwrap())).await.unwrap();
+    let router = TestRouter::on(RouterConfig::open(REALM), listener);
+    let options = |host: &str, ca| ConnectOptions {
+        tls: ClientTls { ca: Some(ca), identity: None },
+        ..ConnectOptions::new(format!("wss://{host}:{}/ws", router.port.unwrap()).parse().unwrap(), REALM)
+    };
+    let good = options("localhost", file("cert.pem"));
+    talk(&good, &good).await;
+    let other_name = options("127.0.0.1", file("cert.pem"));
+    assert!(matches!(Connection::open(&other_name).await, Err(ConnectError::Unreachable(_))));
+    let another = Authority::new();
+    let unnamed = options("localhost", another.file());
+    assert!(matches!(Connection::open(&unnamed).await, Err(ConnectError::Unreachable(_))));
     router.stop().await;
 }
 

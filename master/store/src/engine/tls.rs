@@ -4,10 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
@@ -21,10 +18,10 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let verifier: Arc<dyn ServerCertVerifier> = match (tls.mode, &tls.root) {
-        (TlsMode::VerifyFull, _) => authorities(tls, provider)?,
-        (TlsMode::VerifyCa, _) => Arc::new(AnyName(authorities(tls, provider)?)),
+        (TlsMode::VerifyFull, _) => authorities(tls)?,
+        (TlsMode::VerifyCa, _) => Arc::new(AnyName(authorities(tls)?)),
         // libpq also checks the authority as soon as it is told one.
-        (TlsMode::Require, Some(_)) => Arc::new(AnyName(authorities(tls, provider)?)),
+        (TlsMode::Require, Some(_)) => Arc::new(AnyName(authorities(tls)?)),
         _ => Arc::new(AnyCertificate(provider)),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -34,21 +31,19 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
     builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
 }
 
-fn authorities(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    match &tls.root {
+fn authorities(tls: &Tls) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let trusted = match &tls.root {
         Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+            let named = certificates(path)?;
+            for certificate in &named {
+                let readable = RootCertStore::empty().add(certificate.clone());
+                readable.map_err(|error| format!("{}: {error}", path.display()))?;
             }
+            named
         }
-        None => {
-            // Single certificates that can't be read are the system's affair; none at all is refused below.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    verifier.map_err(|error| {
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    muster_net::server_verifier(trusted).map_err(|error| {
         format!("no authority is known ({error}); name a file of certificates with sslrootcert")
     })
 }
@@ -109,7 +104,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// Asks for a known authority, not for the host's name.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct AnyName(Arc<dyn ServerCertVerifier>);
 
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
