@@ -1,18 +1,24 @@
 //! A directory as a tar stream of bounded blocks.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use flate2::write::GzEncoder;
 use muster_session::command::Compression;
 use tokio::sync::mpsc;
 
+use crate::files::open_regular;
+
 /// Directories that may lie in each other; deeper trees are refused instead of exhausting the stack.
 const MAX_DEPTH: usize = 256;
 
-/// Packs `dir` and sends the stream in blocks of `block_bytes`. Blocks; meant for a thread that may.
+/// Files that were left out and are named; the others are counted.
+const MAX_NAMED: usize = 20;
+
+/// Packs `dir` and sends the stream in blocks of `block_bytes`. Blocks; meant for a thread that may. Answers what was left
+/// out because it is nothing elsewhere: FIFOs, devices, sockets.
 ///
 /// # Errors
 /// When something can't be read, or nobody takes the blocks any more.
@@ -21,12 +27,14 @@ pub(crate) fn pack(
     compress: Option<Compression>,
     block_bytes: usize,
     blocks: &mpsc::Sender<Vec<u8>>,
-) -> io::Result<()> {
+) -> io::Result<Vec<String>> {
+    let mut left_out = LeftOut::default();
     let writer = BlockWriter { blocks, block_bytes, pending: Vec::with_capacity(block_bytes) };
     let writer = match compress {
-        None => pack_into(dir, writer)?,
+        None => pack_into(dir, writer, &mut left_out)?,
         Some(Compression::Gz) => {
-            pack_into(dir, GzEncoder::new(writer, flate2::Compression::default()))?.finish()?
+            let packer = GzEncoder::new(writer, flate2::Compression::default());
+            pack_into(dir, packer, &mut left_out)?.finish()?
         }
         Some(Compression::Bz2) => {
             return Err(io::Error::new(
@@ -35,21 +43,45 @@ pub(crate) fn pack(
             ));
         }
     };
-    writer.finish()
+    writer.finish()?;
+    Ok(left_out.into_words())
 }
 
-fn pack_into<W: Write>(dir: &Path, writer: W) -> io::Result<W> {
+#[derive(Default)]
+struct LeftOut {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl LeftOut {
+    fn note(&mut self, path: &Path, kind: &str) {
+        if self.named.len() < MAX_NAMED {
+            self.named.push(format!("{} is left out: it is {kind}", path.display()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn into_words(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.named.push(format!("{} more are left out", self.more));
+        }
+        self.named
+    }
+}
+
+fn pack_into<W: Write>(dir: &Path, writer: W, left_out: &mut LeftOut) -> io::Result<W> {
     let mut archive = tar::Builder::new(writer);
     archive.follow_symlinks(false);
-    append_dir(&mut archive, dir, Path::new(""), 0)?;
+    append_dir(&mut archive, (dir, Path::new("")), 0, left_out)?;
     archive.into_inner()
 }
 
 fn append_dir<W: Write>(
     archive: &mut tar::Builder<W>,
-    dir: &Path,
-    name: &Path,
+    (dir, name): (&Path, &Path),
     depth: usize,
+    left_out: &mut LeftOut,
 ) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(io::Error::other(format!("{} lies deeper than {MAX_DEPTH} directories", dir.display())));
@@ -61,12 +93,13 @@ fn append_dir<W: Write>(
         let kind = entry.file_type()?;
         if kind.is_dir() {
             archive.append_dir(&name, &path)?;
-            append_dir(archive, &path, &name, depth + 1)?;
+            append_dir(archive, (&path, &name), depth + 1, left_out)?;
         } else if kind.is_file() {
             append_file(archive, &path, &name)?;
-        } else if !kind.is_socket() {
-            // Sockets mean nothing elsewhere; links and devices are packed as what they are.
+        } else if kind.is_symlink() {
             archive.append_path_with_name(&path, &name)?;
+        } else {
+            left_out.note(&path, muster_core::files::kind_of(entry.metadata()?.mode()));
         }
     }
     Ok(())
@@ -74,7 +107,7 @@ fn append_dir<W: Write>(
 
 /// Exactly as many bytes as the header says, even while somebody writes to the file.
 fn append_file<W: Write>(archive: &mut tar::Builder<W>, path: &Path, name: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let found = file.metadata()?;
     let mut header = tar::Header::new_gnu();
     header.set_metadata(&found);
@@ -121,7 +154,9 @@ mod tests {
 
     fn packed(dir: &Path, compress: Option<Compression>, block_bytes: usize) -> Vec<Vec<u8>> {
         let (sender, mut receiver) = mpsc::channel(1000);
-        pack(dir, compress, block_bytes, &sender).unwrap();
+        let left_out = pack(dir, compress, block_bytes, &sender).unwrap();
+        assert_eq!(left_out.len(), 2, "{left_out:?}");
+        assert!(left_out[0].ends_with("fifo is left out: it is a FIFO"), "{left_out:?}");
         drop(sender);
         std::iter::from_fn(|| receiver.blocking_recv()).collect()
     }
@@ -133,6 +168,7 @@ mod tests {
         fs::write(dir.path().join("a/file"), vec![7; 3000]).unwrap();
         std::os::unix::fs::symlink("file", dir.path().join("a/link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::Mode::RUSR).unwrap();
         let long = "n".repeat(200);
         fs::write(dir.path().join(&long), "x").unwrap();
 

@@ -1,8 +1,9 @@
 //! The quick commands on files: mkdir, stat, glob, listdir, rmfile. Failures are the system's error numbers, told in a
 //! header line.
 
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use muster_session::command::UpdateBody;
@@ -36,6 +37,30 @@ pub(crate) fn describe(error: &io::Error) -> String {
         Some(end) => text[..end].to_owned(),
         None => text,
     }
+}
+
+/// `open` doesn't wait for the other end of a FIFO.
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
+/// Opens a file that is to be sent. What is no regular file is refused without waiting for it: a FIFO has no end before
+/// somebody writes, and a device has none at all.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    // Some devices act when they are opened.
+    refuse_special(&std::fs::metadata(path)?)?;
+    let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    refuse_special(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Anything but a regular file is an error that says what it is.
+pub(crate) fn refuse_special(found: &Metadata) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    if found.is_dir() {
+        return Err(rustix::io::Errno::ISDIR.into());
+    }
+    Err(io::Error::other(format!("it is {}, not a regular file", muster_core::files::kind_of(found.mode()))))
 }
 
 /// `~` and `~/…` stand for the home directory; anything else is left alone.
@@ -161,6 +186,23 @@ mod tests {
         assert_eq!((error.rc, error.header), (2, format!("rmfile: No such file or directory: {shown}/no\n")));
         rmfile(&base.join("file")).unwrap();
         assert!(!base.join("file").exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("fifo", path("to-fifo")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        assert!(open_regular(&path("file")).is_ok() && open_regular(&path("link")).is_ok());
+        let refused = |path: PathBuf| open_regular(&path).unwrap_err().to_string();
+        assert!(refused(path("fifo")).contains("a FIFO") && refused(path("to-fifo")).contains("a FIFO"));
+        assert!(refused(path("socket")).contains("a socket"));
+        assert!(refused("/dev/zero".into()).contains("a character device"));
+        assert!(refused(dir.path().to_owned()).contains("directory"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files between worker and master: uploads as numbered chunks, downloads written beside and renamed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::archive;
 use crate::context::{CommandIo, Outcome};
-use crate::files::{describe, expand_home};
+use crate::files::{describe, expand_home, open_regular, refuse_special};
 
 /// Blocks of a directory that may wait between the packing thread and the spool.
 const PACKED_BLOCKS: usize = 4;
@@ -26,7 +26,7 @@ pub(crate) async fn upload_file(base: &Path, args: UploadFile, io: &CommandIo) -
     let path = base.join(&args.workdir).join(expand_home(&args.source));
     io.outbox.header(&format!("sending {}\n", path.display()));
     let mut file = match open_regular(&path) {
-        Ok(file) => file,
+        Ok(file) => tokio::fs::File::from_std(file),
         Err(error) => return fail(io, &format!("Cannot open file '{}' for upload", path.display()), &error),
     };
     let mut cut = Cut::new(args.max_size);
@@ -91,7 +91,10 @@ pub(crate) async fn upload_directory(base: &Path, args: UploadDirectory, io: &Co
         }
     }
     match packing.await {
-        Ok(Ok(())) => Outcome::rc(0),
+        Ok(Ok(left_out)) => {
+            left_out.into_iter().for_each(|said| io.outbox.text(Stream::Stderr, &format!("{said}\n")));
+            Outcome::rc(0)
+        }
         Ok(Err(error)) => fail(io, &what, &error),
         Err(error) => Outcome::broken(format!("packing {} broke: {error}", path.display())),
     }
@@ -174,15 +177,6 @@ async fn send_chunk(io: &CommandIo, bytes: Vec<u8>) -> bool {
     true
 }
 
-/// A directory opens like a file and fails only when it is read; say it at once.
-fn open_regular(path: &Path) -> io::Result<tokio::fs::File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(rustix::io::Errno::ISDIR.into());
-    }
-    Ok(tokio::fs::File::from_std(file))
-}
-
 fn fail(io: &CommandIo, what: &str, error: &io::Error) -> Outcome {
     io.outbox.text(Stream::Stderr, &format!("{what}: {}\n", describe(error)));
     Outcome::rc(FAILED)
@@ -207,8 +201,11 @@ impl Target {
     fn create(path: &Path, mode: Option<u32>) -> io::Result<Self> {
         // Through symbolic links, as if the file itself were opened.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if path.is_dir() {
-            return Err(rustix::io::Errno::ISDIR.into());
+        match fs::metadata(&path) {
+            // It would be replaced by a file, whatever it is.
+            Ok(found) => refuse_special(&found)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(rustix::io::Errno::INVAL.into());

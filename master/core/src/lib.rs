@@ -2,6 +2,7 @@
 
 pub mod collapse;
 pub mod entities;
+pub mod files;
 pub mod git;
 pub mod hash;
 pub mod identifier;

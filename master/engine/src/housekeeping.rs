@@ -4,15 +4,21 @@
 use std::time::Duration;
 
 use muster_store::{Error, chunks::Compression, regroup, runs};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
+use crate::{Engine, steps};
 
 /// How often logs are looked for that another master, or an earlier life of this one, has left undone.
 const LOOK_FOR_LOGS: Duration = Duration::from_secs(60);
 /// How often orphans are looked for; Buildbot's housekeeping, which makes them, runs as often.
 const LOOK_FOR_ORPHANS: Duration = Duration::from_secs(60);
+
+/// How often the rests of uploads are looked for: they cost space only.
+const LOOK_FOR_UPLOADS: Duration = Duration::from_secs(60);
 
 /// How long a database that refuses is left alone, and a run that is still there is waited for: whoever owns it goes on
 /// with it or ends it soon.
@@ -70,6 +76,38 @@ pub(crate) async fn free_orphans(engine: Engine, leaving: CancellationToken) {
             Err(error) => tracing::warn!(%error, "can't look for orphaned requests; trying again"),
         }
     }
+}
+
+/// Removes what is left of uploads whose builds are over, until `leaving`: of builds that went on elsewhere, or were given up
+/// with a master that was killed.
+pub(crate) async fn clear_uploads(engine: Engine, leaving: CancellationToken) {
+    let mut ticks = interval(LOOK_FOR_UPLOADS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = leaving.cancelled() => return,
+        }
+        match clear_those_over(&engine).await {
+            Ok(0) => {}
+            Ok(cleared) => tracing::info!(cleared, "removed what was left of uploads"),
+            Err(error) => tracing::warn!(%error, "can't ask about builds with uploads; trying again"),
+        }
+    }
+}
+
+async fn clear_those_over(engine: &Engine) -> muster_store::Result<usize> {
+    let basedir = engine.0.basedir.clone();
+    let broke = |error| Error::Data(format!("looking at files broke: {error}"));
+    let there = basedir.clone();
+    let noted = spawn_blocking(move || steps::noted_uploads(&there)).await.map_err(broke)?;
+    if noted.is_empty() {
+        return Ok(0);
+    }
+    let asked = &noted;
+    let over = engine.data().db().look("over_among", |tx| async move { runs::over_among(&tx, asked).await });
+    let over = over.await?;
+    spawn_blocking(move || steps::clear_uploads(&basedir, &over)).await.map_err(broke)
 }
 
 /// Tells workers to forget commands whose runs are over, until `leaving`. A worker that has just come may hold commands of

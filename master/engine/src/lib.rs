@@ -136,6 +136,7 @@ impl Engine {
                 housekeeping::group_logs(self.clone(), leaving.clone()),
                 housekeeping::free_orphans(self.clone(), leaving.clone()),
                 housekeeping::forget_strangers(self.clone(), leaving.clone()),
+                housekeeping::clear_uploads(self.clone(), leaving.clone()),
                 self.follow_configuration(leaving.clone()),
             );
             self.0.runs.wait().await;

@@ -192,6 +192,19 @@ impl<'a> StepContext<'a> {
         self.outcome = Some(outcome.into());
     }
 
+    /// Whether a test has killed this master.
+    pub(crate) fn is_killed(&self) -> bool {
+        #[cfg(test)]
+        return self.journal.is_dead();
+        #[cfg(not(test))]
+        false
+    }
+
+    /// Whether nothing was said yet about what the step does.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.summary.is_none() && self.outcome.is_none()
+    }
+
     /// A new log. The name may be taken in this step: then the slug counts up.
     ///
     /// # Errors
@@ -398,9 +411,21 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When it can't be rendered to text.
     pub async fn workdir(&mut self) -> Result<String, StepEnd> {
+        self.own_workdir(|own| own.is_null()).await
+    }
+
+    /// The same for a step that runs programs: an empty one is none, as in Buildbot.
+    ///
+    /// # Errors
+    /// As [`workdir`](StepContext::workdir).
+    pub async fn program_workdir(&mut self) -> Result<String, StepEnd> {
+        self.own_workdir(|own| own.is_null() || own == "").await
+    }
+
+    async fn own_workdir(&mut self, is_none: fn(&Value) -> bool) -> Result<String, StepEnd> {
         let own = self.config.workdir.clone();
         let rendered = match self.render(&own).await? {
-            Value::Null => {
+            own if is_none(&own) => {
                 let factory = self.core.facts.plan.workdir.clone();
                 self.render(&factory).await?
             }

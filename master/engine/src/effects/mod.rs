@@ -31,4 +31,5 @@ pub(crate) use halt::Halt;
 pub use logs::LogRef;
 pub(crate) use recorder::Recorder;
 pub use transfer::Transfer;
+pub(crate) use transfer::open_to_send;
 pub(crate) use writer::Writer;

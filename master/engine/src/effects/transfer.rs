@@ -1,8 +1,9 @@
 //! The file that moves along with a command: what the worker sends is written, what it asks for is read.
 
 use std::{
-    io::{Cursor, Read},
-    path::PathBuf,
+    io::{self, Cursor, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 use muster_core::CommandId;
@@ -11,6 +12,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::command::{CommandResult, MAX_COLLECTED};
 use crate::sessions::Slot;
+
+/// `open` doesn't wait for the other end of a FIFO.
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// What moves along with a command. Files are opened when the command is ordered, so a replay that finds it ended
 /// touches none.
@@ -54,8 +58,8 @@ impl Transfer {
             Transfer::None => Ok((Sink::None, None)),
             Transfer::Collect => Ok((Sink::Memory(Vec::new()), None)),
             Transfer::DownloadText(text) => Ok((Sink::None, Some(Box::new(Cursor::new(text.into_bytes()))))),
-            Transfer::DownloadFile(path) => match tokio::fs::File::open(&path).await {
-                Ok(file) => Ok((Sink::None, Some(Box::new(file.into_std().await)))),
+            Transfer::DownloadFile(path) => match open_to_send(&path).await {
+                Ok(file) => Ok((Sink::None, Some(Box::new(file)))),
                 Err(error) => Err(format!("can't read {} on the master: {error}", path.display())),
             },
             Transfer::Upload { path, max_size } => {
@@ -68,6 +72,31 @@ impl Transfer {
             }
         }
     }
+}
+
+/// The device that is always empty: a file of the master like others.
+const NULL: &str = "/dev/null";
+
+/// Opens a file of the master that is to be sent. Whatever may never end, or end only when somebody else writes, is
+/// refused without waiting for it.
+pub(crate) async fn open_to_send(path: &Path) -> io::Result<std::fs::File> {
+    let path = path.to_owned();
+    let opening = tokio::task::spawn_blocking(move || {
+        // Some devices act when they are opened.
+        refuse_special(&path, &std::fs::metadata(&path)?)?;
+        let file = std::fs::File::options().read(true).custom_flags(O_NONBLOCK).open(&path)?;
+        refuse_special(&path, &file.metadata()?)?;
+        Ok(file)
+    });
+    opening.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+fn refuse_special(path: &Path, found: &std::fs::Metadata) -> io::Result<()> {
+    if found.is_file() || path == Path::new(NULL) {
+        return Ok(());
+    }
+    let kind = muster_core::files::kind_of(found.mode());
+    Err(io::Error::other(format!("it is {kind}, not a regular file")))
 }
 
 impl Sink {

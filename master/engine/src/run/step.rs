@@ -76,7 +76,7 @@ pub(super) async fn run(
     };
     let results = match ended {
         Ok(results) => results,
-        Err(end) => context.settle(end)?,
+        Err(end) => steps::settle(&mut context, end).await?,
     };
     conclude(context, results).await
 }

@@ -5,7 +5,7 @@ use muster_session::{Command, command::DownloadFile};
 use serde_json::{Map, Value, json};
 
 use super::{arguments::base_name, upload::transferred};
-use crate::effects::{CommandRequest, StepContext, StepEnd, Transfer};
+use crate::effects::{CommandRequest, StepContext, StepEnd, Transfer, open_to_send};
 
 /// `FileDownload`
 pub(super) async fn file_download(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
@@ -13,7 +13,7 @@ pub(super) async fn file_download(context: &mut StepContext<'_>) -> Result<Resul
     let destination = destination(context).await?;
     let path = context.master_path(&source);
     let readable: bool =
-        context.once("look_at_file", &source, async || tokio::fs::File::open(&path).await.is_ok()).await?;
+        context.once("look_at_file", &source, async || open_to_send(&path).await.is_ok()).await?;
     if !readable {
         let missing = format!("File {} not available at master", py_repr(&source.into()));
         context.add_complete_log("stderr", LogKind::Text, &missing)?;

@@ -17,7 +17,8 @@ const DIRECTORY: i64 = 0o040_000;
 pub(super) enum FileKind {
     Regular,
     Directory,
-    Other,
+    /// A FIFO, a device or a socket, by its name.
+    Other(&'static str),
 }
 
 impl FileKind {
@@ -27,7 +28,7 @@ impl FileKind {
         Some(match mode & KIND_OF_FILE {
             REGULAR_FILE => FileKind::Regular,
             DIRECTORY => FileKind::Directory,
-            _ => FileKind::Other,
+            _ => FileKind::Other(muster_core::files::kind_of(u32::try_from(mode).unwrap_or_default())),
         })
     }
 }

@@ -16,7 +16,8 @@ mod warnings;
 
 use muster_core::Results;
 
-use crate::effects::{StepContext, StepEnd};
+pub(crate) use self::upload::{clear_uploads, noted_uploads};
+use crate::effects::{Halt, StepContext, StepEnd};
 
 /// The kinds of steps that this engine runs; a configuration with others is refused.
 pub const STEP_KINDS: &[&str] = &[
@@ -65,6 +66,28 @@ pub(crate) async fn skip(context: &mut StepContext<'_>) -> Result<Results, StepE
         shell::announce(context, &command);
     }
     Ok(Results::Skipped)
+}
+
+/// Turns a step's early end into its result. What it would have run is said all the same.
+pub(crate) async fn settle(context: &mut StepContext<'_>, end: StepEnd) -> Result<Results, Halt> {
+    if !matches!(end, StepEnd::Halt(_)) {
+        speak(context).await?;
+    }
+    context.settle(end)
+}
+
+async fn speak(context: &mut StepContext<'_>) -> Result<(), Halt> {
+    if !context.is_silent() || !SPEAK_BY_COMMAND.contains(&context.config().kind.as_str()) {
+        return Ok(());
+    }
+    let command = match context.arg("command").await {
+        Ok(command) => command,
+        Err(StepEnd::Halt(halt)) => return Err(halt.0),
+        // What can't be rendered can't be said, but what stands before it.
+        Err(_) => shell::words_before(context.config().arg("command")),
+    };
+    shell::announce(context, &command);
+    Ok(())
 }
 
 /// Runs a step by its kind.

@@ -35,7 +35,7 @@ pub(in crate::steps) struct Collect {
 impl ShellArguments {
     /// Reads the step's arguments, but its command.
     pub(in crate::steps) async fn read(context: &mut StepContext<'_>) -> Result<ShellArguments, StepEnd> {
-        let workdir = context.workdir().await?;
+        let workdir = context.program_workdir().await?;
         let mut env = BTreeMap::new();
         let builders = context.builder_env().await?;
         read_env(&builders, &mut env)

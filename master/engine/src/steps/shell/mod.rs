@@ -6,7 +6,7 @@ mod command_line;
 mod property;
 mod sequence;
 
-use muster_core::{LogKind, Results};
+use muster_core::{LogKind, Results, render::Renderable};
 use serde_json::Value;
 
 use crate::effects::{StepContext, StepEnd};
@@ -23,6 +23,21 @@ pub(super) fn announce(context: &mut StepContext<'_>, command: &Value) {
     if let Some(summary) = text.and_then(|text| text.summary()) {
         context.set_summary(summary);
     }
+}
+
+/// The words of a command up to the first that has to be rendered; it stands for itself.
+pub(super) fn words_before(command: &Renderable) -> Value {
+    let Renderable::List(words) = command else { return Value::Null };
+    let literal = words.iter().map_while(|word| match word {
+        Renderable::Literal(value) => Some(value.clone()),
+        _ => None,
+    });
+    let mut known: Vec<Value> = literal.collect();
+    if known.is_empty() {
+        return Value::Null;
+    }
+    known.push("...".into());
+    known.into()
 }
 
 /// `ShellCommand`, and those that are nothing but a default command.

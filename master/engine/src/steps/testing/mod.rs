@@ -268,7 +268,7 @@ impl World {
         }
         let settled = match ended {
             Ok(results) => Ok(results),
-            Err(end) => context.settle(end),
+            Err(end) => super::settle(&mut context, end).await,
         };
         let Ok(results) = settled else { return Life::Over };
         let summary = context.outcome.take().or_else(|| context.summary.take());

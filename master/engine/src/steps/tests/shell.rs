@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use muster_core::Results;
+use muster_core::{Results, render::Renderable};
 use muster_session::{
     UpdateBody,
     command::{EnvValue, Output, Stream},
@@ -224,4 +224,50 @@ async fn a_sequence_goes_on_as_its_flags_say() {
     assert_eq!(halts, (Results::Warnings, "bad".to_owned(), 1));
     assert_eq!(run(json!(["no ShellArg"])).await.0, Results::Exception);
     assert_eq!(run(json!([{"command": "x", "haltOnFailure": 1}])).await.0, Results::Exception);
+}
+
+#[tokio::test]
+async fn a_step_that_ends_before_its_command_shows_it() {
+    for (kind, args, summary) in [
+        ("ShellCommand", json!({"command": ["echo", "a", "b"], "env": 7}), Some("'echo a ...'")),
+        ("ShellCommand", json!({"command": "echo a b", "env": 7}), Some("'echo a ...'")),
+        ("SetPropertyFromCommand", json!({"command": ["echo", "a"], "timeout": "x"}), Some("'echo a'")),
+        ("ShellCommand", json!({"command": 7}), None),
+        ("ShellSequence", json!({"commands": ["x"], "env": 7}), None),
+    ] {
+        let world = World::new(always(vec![])).await;
+        let shown = format!("{kind} {args}");
+        let ended = world.run(&step(kind, args)).await;
+        assert_eq!((ended.results, ended.summary.as_deref()), (Results::Exception, summary), "{shown}");
+        assert!(world.worker.orders().is_empty(), "{shown}");
+    }
+}
+
+#[test]
+fn what_stands_before_something_to_be_rendered_can_be_shown() {
+    let before = |command| crate::steps::shell::words_before(&Renderable::try_from(command).unwrap());
+    let property = json!({"$r": "property", "name": "x"});
+    assert_eq!(before(json!(["echo", property, "y"])), json!(["echo", "..."]));
+    assert_eq!(before(json!([property, "y"])), json!(null));
+    assert_eq!(before(property), json!(null));
+}
+
+#[tokio::test]
+async fn an_empty_workdir_is_none_for_programs_alone() {
+    for (kind, args, workdir) in [
+        ("ShellCommand", json!({"command": "true"}), "build"),
+        ("Test", json!({"command": "true"}), "build"),
+        ("StringDownload", json!({"s": "x", "workerdest": "y"}), ""),
+    ] {
+        let world = World::new(always(says("", 0))).await;
+        let config = muster_config::snapshot::StepConfig { workdir: "".into(), ..step(kind, args) };
+        world.run(&config).await;
+        let order = world.worker.orders().remove(0);
+        let seen = match &order {
+            muster_session::Command::Shell(shell) => &shell.workdir,
+            muster_session::Command::DownloadFile(download) => &download.workdir,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seen, workdir, "{kind}");
+    }
 }

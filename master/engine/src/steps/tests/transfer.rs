@@ -47,6 +47,70 @@ async fn a_failed_upload_leaves_what_was_there() {
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{names:?}");
 }
 
+/// Names below the master's directory that uploads made and that nobody wants.
+fn rests(world: &World) -> Vec<String> {
+    let names = |dir: &str| fs::read_dir(world.path(dir)).into_iter().flatten();
+    let names = names(".").chain(names("uploads")).map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names
+        .filter(|name| !name.starts_with("state"))
+        .filter(|name| name.contains(".part") || name.contains('-'))
+        .collect()
+}
+
+#[tokio::test]
+async fn no_failed_upload_leaves_anything_behind() {
+    let broken = || chunk("this is no archive, however long one looks at it".repeat(100).as_str());
+    let lost = UpdateBody::Complete { error: Some("the worker broke".to_owned()) };
+    let cases: [(&str, serde_json::Value, Vec<UpdateBody>); 6] = [
+        ("FileUpload", json!({"maxsize": 5}), vec![chunk("123"), chunk("456"), UpdateBody::Rc(0)]),
+        ("FileUpload", json!({}), vec![chunk("half"), UpdateBody::Rc(1)]),
+        ("FileUpload", json!({}), vec![chunk("half"), lost]),
+        ("DirectoryUpload", json!({}), vec![broken(), UpdateBody::Rc(0)]),
+        ("DirectoryUpload", json!({"compress": "gz"}), vec![broken(), UpdateBody::Rc(0)]),
+        ("DirectoryUpload", json!({"maxsize": 5}), vec![broken(), UpdateBody::Rc(0)]),
+    ];
+    for (kind, more, updates) in cases {
+        let world = World::new(always(updates)).await;
+        let mut args = json!({"workersrc": "a", "masterdest": "up"});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let shown = format!("{kind} {args}");
+        let ended = world.run(&step(kind, args)).await;
+        assert_ne!(ended.results, Results::Success, "{shown}");
+        assert_eq!(rests(&world), Vec::<String>::new(), "{shown}");
+        assert!(!world.path("up").exists(), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_kept_without_what_can_not_be_kept() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, name: &str, link: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_path(name).unwrap();
+        if !link.is_empty() {
+            header.set_link_name(link).unwrap();
+        }
+        header.set_cksum();
+        archive.append(&header, std::io::empty()).unwrap();
+    };
+    add(tar::EntryType::Regular, "file", "");
+    add(tar::EntryType::Symlink, "link", "/etc/passwd");
+    add(tar::EntryType::Fifo, "pipe", "");
+    let bytes = archive.into_inner().unwrap();
+    let world = World::new(always(vec![UpdateBody::Chunk(bytes), UpdateBody::Rc(0)])).await;
+    let ended = world.run(&step("DirectoryUpload", json!({"workersrc": "d", "masterdest": "out"}))).await;
+    assert_eq!(ended.results, Results::Success, "{ended:?}");
+    let said = ended.log("stdio");
+    assert!(said.contains("link is left out: it is a link out of the directory, to /etc/passwd"), "{said}");
+    assert!(said.contains("pipe is left out: it is a FIFO"), "{said}");
+    assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 1);
+    assert_eq!(rests(&world), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_worker_can_not_send_more_than_the_step_allows() {
     let world = World::new(always(vec![chunk("123"), chunk("456"), UpdateBody::Rc(0)])).await;
@@ -136,6 +200,19 @@ async fn a_file_that_is_not_on_the_master_is_a_failure() {
         (Results::Failure, "File 'none' not available at master\n")
     );
     assert!(world.worker.orders().is_empty());
+    let fifo = world.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    for special in [world.path("."), fifo, "/dev/zero".into()] {
+        let world = World::new(always(vec![])).await;
+        let args = json!({"mastersrc": special.to_str().unwrap(), "workerdest": "t"});
+        let ended = world.run(&step("FileDownload", args)).await;
+        assert_eq!(ended.results, Results::Failure, "{special:?}: {ended:?}");
+        assert!(ended.log("stderr").contains("not available at master"), "{ended:?}");
+        assert!(world.worker.orders().is_empty(), "{special:?}");
+    }
+    let world = World::new(always(vec![UpdateBody::Rc(0)])).await;
+    let args = json!({"mastersrc": "/dev/null", "workerdest": "t"});
+    assert_eq!(world.run(&step("FileDownload", args)).await.results, Results::Success);
 }
 
 #[tokio::test]

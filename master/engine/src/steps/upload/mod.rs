@@ -2,17 +2,22 @@
 //! takes its place when it is whole.
 
 mod place;
+mod rests;
 mod unpack;
 
 use muster_core::{LogKind, Results};
 use muster_session::{
     Command,
     command::{Compression, UploadDirectory, UploadFile},
-    wire::MAX_BLOCK,
+    wire::{GATEWAY, MAX_BLOCK},
 };
 use serde_json::Value;
 
-use self::place::{Placed, Target};
+pub(crate) use self::rests::{clear_uploads, noted_uploads};
+use self::{
+    place::{Placed, Target, Unpacked},
+    unpack::Skipped,
+};
 use super::{
     arguments::{base_name, join},
     files::FileKind,
@@ -73,6 +78,9 @@ pub(super) async fn file_upload(context: &mut StepContext<'_>) -> Result<Results
     announce(context, &source).await?;
     let stdio = context.add_log("stdio", LogKind::Stdio)?;
     arguments.link(context);
+    if !may_be_sent(context, &arguments, &source, FileKind::Regular, &stdio).await? {
+        return Ok(Results::Failure);
+    }
     upload_file(context, &arguments, &source, &arguments.master_dest, &stdio).await
 }
 
@@ -83,6 +91,9 @@ pub(super) async fn directory_upload(context: &mut StepContext<'_>) -> Result<Re
     context.set_outcome(format!("uploading {}", base_name(&source)));
     let stdio = context.add_log("stdio", LogKind::Stdio)?;
     arguments.link(context);
+    if !may_be_sent(context, &arguments, &source, FileKind::Directory, &stdio).await? {
+        return Ok(Results::Failure);
+    }
     upload_directory(context, &arguments, &source, &arguments.master_dest, &stdio).await
 }
 
@@ -157,11 +168,37 @@ async fn upload_any(
         Some(FileKind::Directory) => {
             return upload_directory(context, arguments, source, &target, stdio).await;
         }
-        Some(FileKind::Other) => format!("{source} is neither a regular file, nor a directory"),
+        Some(FileKind::Other(_)) => format!("{source} is neither a regular file, nor a directory"),
         None => format!("File {}/{source} not available at worker", arguments.workdir),
     };
     context.add_complete_log("stderr", LogKind::Text, &trouble)?;
     Ok(Results::Failure)
+}
+
+/// Asks a stock worker what a source is: it stands still, for all its builds, when it opens a FIFO. Muster's own worker
+/// looks by itself.
+async fn may_be_sent(
+    context: &mut StepContext<'_>,
+    arguments: &UploadArguments,
+    source: &str,
+    wanted: FileKind,
+    stdio: &LogRef,
+) -> Result<bool, StepEnd> {
+    if context.worker_info(GATEWAY).is_none() {
+        return Ok(true);
+    }
+    let stat = Command::Stat { file: source.to_owned(), workdir: Some(arguments.workdir.clone()) };
+    let found = not_cancelled(context.command(CommandRequest::new(stat, None)).await?)?;
+    // What isn't there, or is something else that is harmless, the worker tells in its own words.
+    let kind = match FileKind::of(&found) {
+        Some(FileKind::Other(kind)) => kind,
+        Some(FileKind::Directory) if wanted == FileKind::Regular => "a directory",
+        _ => return Ok(true),
+    };
+    let what = if wanted == FileKind::Regular { "file" } else { "directory" };
+    let path = join(&arguments.workdir, source);
+    context.write_stderr(stdio, &format!("Cannot open {what} '{path}' for upload: it is {kind}\n"))?;
+    Ok(false)
 }
 
 async fn upload_file(
@@ -179,11 +216,36 @@ async fn upload_file(
         keep_stamp: arguments.keep_stamp,
     });
     let target = Target::new(context, master_dest)?;
+    let ended =
+        place_file(context, arguments, &target, master_dest, CommandRequest::new(command, Some(stdio))).await;
+    tidied(context, target, ended).await
+}
+
+/// Removes what is left of an upload, however it ended. Only who goes on with the run still needs it; where nobody does,
+/// it is removed later.
+async fn tidied(
+    context: &StepContext<'_>,
+    target: Target,
+    ended: Result<Results, StepEnd>,
+) -> Result<Results, StepEnd> {
+    if !matches!(ended, Err(StepEnd::Halt(_))) && !context.is_killed() {
+        target.discard().await;
+    }
+    ended
+}
+
+async fn place_file(
+    context: &mut StepContext<'_>,
+    arguments: &UploadArguments,
+    target: &Target,
+    master_dest: &str,
+    request: CommandRequest,
+) -> Result<Results, StepEnd> {
+    target.begin().await?;
     let transfer = Transfer::Upload { path: target.part(), max_size: arguments.max_size };
-    let result = context.transfer_command(CommandRequest::new(command, Some(stdio)), transfer).await?;
+    let result = context.transfer_command(request, transfer).await?;
     let results = transferred(&result);
     if results != Results::Success {
-        target.discard().await;
         return Ok(results);
     }
     let stamp = result.times.filter(|_| arguments.keep_stamp);
@@ -208,16 +270,45 @@ async fn upload_directory(
         compress: arguments.compress,
     });
     let target = Target::new(context, master_dest)?;
+    let ended = place_directory(context, arguments, &target, master_dest, command, stdio).await;
+    tidied(context, target, ended).await
+}
+
+async fn place_directory(
+    context: &mut StepContext<'_>,
+    arguments: &UploadArguments,
+    target: &Target,
+    master_dest: &str,
+    command: Command,
+    stdio: &LogRef,
+) -> Result<Results, StepEnd> {
+    target.begin().await?;
     let transfer = Transfer::Upload { path: target.part(), max_size: arguments.max_size };
     let result = context.transfer_command(CommandRequest::new(command, Some(stdio)), transfer).await?;
     let results = transferred(&result);
-    if results == Results::Success {
-        let gz = arguments.compress.is_some();
-        let unpacked: Placed = context.once("unpack", &master_dest, async || target.unpack(gz).await).await?;
-        unpacked.map_err(StepEnd::Exception)?;
+    if results != Results::Success {
+        return Ok(results);
     }
-    target.discard().await;
-    Ok(results)
+    let (gz, max_size) = (arguments.compress.is_some(), arguments.max_size);
+    let unpacked: Unpacked =
+        context.once("unpack", &master_dest, async || target.unpack(gz, max_size).await).await?;
+    match unpacked {
+        Unpacked::Ok(skipped) => {
+            let Skipped { named, more } = skipped.unwrap_or_default();
+            for said in named {
+                context.write_stderr(stdio, &format!("{said}\n"))?;
+            }
+            if more > 0 {
+                context.write_stderr(stdio, &format!("{more} more are left out\n"))?;
+            }
+            Ok(results)
+        }
+        Unpacked::TooLarge(reason) => {
+            context.write_stderr(stdio, &format!("Maximum size reached when unpacked: {reason}\n"))?;
+            Ok(Results::Failure)
+        }
+        Unpacked::Err(reason) => Err(StepEnd::Exception(reason)),
+    }
 }
 
 /// A transfer without an exit code is a success, too.
