@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_core::CommandId;
-use muster_session::command::{Command, Output, StartCommand, Stream, UpdateBody};
+use muster_session::command::{Argument, Command, CommandLine, Output, StartCommand, Stream, UpdateBody};
 use muster_session::wire::{self, Order, Settings};
 use muster_session::{BootId, WorkerLink};
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,13 +16,12 @@ use crate::context::{Chunk, CommandIo, Stop, StopRequest, Surroundings};
 use crate::execute::execute;
 use crate::outbox::Outbox;
 use crate::records::{RecordDir, Records};
-use crate::shell;
 use crate::spool::{Spool, SpoolBudget, SpoolError};
 
 /// How long to wait before a disk that refused is tried again; the command holds back meanwhile.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
-/// Characters of a command line in the log and the record; people recognise it by its beginning.
+/// Characters of a program's name in the log and the record.
 const MAX_SHOWN: usize = 200;
 
 /// One command, as the session sees it.
@@ -302,14 +301,36 @@ async fn spool(bytes: Vec<u8>, held: &Held, budget: &SpoolBudget) -> Option<u64>
     }
 }
 
-/// What a command does, in one short line without secrets.
+/// What a command is, in one short line for the log and for files of this worker. Nothing of its arguments is in it: only the
+/// master knows which of them are secret, and its log of the step has them all.
 fn shown(command: &Command) -> String {
     let Command::Shell(shell) = command else { return command.name().to_owned() };
-    let whole = shell::shown_line(&shell.command);
-    let line = whole.lines().next().unwrap_or_default();
-    let mut short: String = line.chars().take(MAX_SHOWN).collect();
-    if short.len() < whole.trim_end().len() {
-        short.push('…');
+    let words = match &shell.command {
+        CommandLine::Script(script) => return format!("a shell script of {} bytes", script.real().len()),
+        CommandLine::Argv(words) => words,
+    };
+    let program = words.first().map(Argument::shown).unwrap_or_default();
+    let name: String = program.rsplit('/').next().unwrap_or_default().chars().take(MAX_SHOWN).collect();
+    match words.len() {
+        0 | 1 => name,
+        2 => format!("{name} with 1 argument"),
+        more => format!("{name} with {} arguments", more - 1),
     }
-    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_session::command::Shell;
+
+    #[test]
+    fn nothing_of_a_commands_arguments_is_shown() {
+        let shell = |command| shown(&Command::Shell(Shell { command, ..Shell::default() }));
+        let argv = |words: &[&str]| CommandLine::Argv(words.iter().map(|word| (*word).into()).collect());
+        assert_eq!(shell(argv(&["/usr/bin/curl", "-H", "Token: s3cret"])), "curl with 2 arguments");
+        assert_eq!(shell(argv(&["make", "s3cret"])), "make with 1 argument");
+        assert_eq!(shell(argv(&["true"])), "true");
+        assert_eq!(shell(argv(&[])), "");
+        assert_eq!(shell(CommandLine::Script("echo s3cret".into())), "a shell script of 11 bytes");
+    }
 }
