@@ -70,6 +70,7 @@ c["services"] = [
     reporters.MailNotifier(
         fromaddr="ci@example.org", relayhost="{}", smtpPort={},
         smtpUser="ci", smtpPassword=util.Secret("smtp"),
+        sendToInterestedUsers=False, extraRecipients=["all@example.org"],
         generators=[reporters.WorkerMissingGenerator(workers=["w1"])],
     )
 ]
@@ -98,6 +99,7 @@ builder("b", sh("true", name="true"))
         ] {
             assert!(mail.contains(part), "{part}: {mail}");
         }
+        assert_eq!(mail.matches("RCPT TO").count(), 1, "exactly those whom the worker names: {mail}");
     }
     let mut told = String::new();
     let mut buffer = [0; 4096];

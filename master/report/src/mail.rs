@@ -25,7 +25,7 @@ const SECRET_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Mail {
     pub(crate) subject: String,
     pub(crate) body: String,
-    /// Whom the event concerns.
+    /// Who gets it, and nobody else.
     pub(crate) users: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl MailError {
 }
 
 /// What is said about a missing worker.
-pub(crate) fn about_missing(snapshot: &Snapshot, config: &MailConfig, missing: &MissingWorker) -> Mail {
+pub(crate) fn about_missing(snapshot: &Snapshot, missing: &MissingWorker) -> Mail {
     let MissingWorker { worker, last_connection, notify } = missing;
     let admin = worker.info.get("admin").and_then(|admin| admin.as_str()).map(str::trim).unwrap_or("unknown");
     let body = format!(
@@ -70,8 +70,9 @@ pub(crate) fn about_missing(snapshot: &Snapshot, config: &MailConfig, missing: &
         url = snapshot.buildbot_url,
         id = worker.id,
     );
-    let users = if config.send_to_interested_users { notify.clone() } else { Vec::new() };
-    Mail { subject: format!("Buildbot {} worker {} missing", snapshot.title, worker.name), body, users }
+    // Exactly those whom the worker names, whatever the reporter says about other mails: as in Buildbot.
+    let subject = format!("Buildbot {} worker {} missing", snapshot.title, worker.name);
+    Mail { subject, body, users: notify.clone() }
 }
 
 /// Sends a mail; answers how many get it. Nobody is a good answer: who has no address gets no mail.
@@ -79,24 +80,24 @@ pub(crate) async fn send(host: &Host, config: &MailConfig, mail: Mail) -> Result
     if config.dump_mails_to_log {
         tracing::info!("a mail: {}\n{}", mail.subject, mail.body);
     }
-    let (to, copies) = recipients(config, &mail.users);
+    let to = recipients(config, &mail.users);
     if to.is_empty() {
         return Ok(0);
     }
-    let message = message(config, &mail, &to, &copies)?;
+    let message = message(config, &mail, &to)?;
     let server = server(config, credentials(host, config).await?)?;
     server.send(message).await.map_err(|error| smtp(config, error))?;
-    Ok(to.len() + copies.len())
+    Ok(to.len())
 }
 
-/// Who is written to, and who gets a copy.
-fn recipients(config: &MailConfig, users: &[String]) -> (Vec<String>, Vec<String>) {
+/// Who is written to. One whose address can't be one keeps it from nobody else.
+fn recipients(config: &MailConfig, users: &[String]) -> Vec<Mailbox> {
     let mut to: Vec<String> = users.iter().filter_map(|user| address(config, user)).collect();
     to.sort();
     to.dedup();
-    let extra: Vec<String> =
-        config.extra_recipients.iter().filter(|address| !to.contains(address)).cloned().collect();
-    if to.is_empty() { (extra, Vec::new()) } else { (to, extra) }
+    let read =
+        |text: String| mailbox(&text).map_err(|error| tracing::error!("a mail goes on without {error}")).ok();
+    to.into_iter().filter_map(read).collect()
 }
 
 /// A user's address; names get the configured domain, and have no mail without one.
@@ -108,16 +109,13 @@ fn address(config: &MailConfig, user: &str) -> Option<String> {
     }
 }
 
-fn message(config: &MailConfig, mail: &Mail, to: &[String], copies: &[String]) -> Result<Message, MailError> {
+fn message(config: &MailConfig, mail: &Mail, to: &[Mailbox]) -> Result<Message, MailError> {
     let mut builder = Message::builder()
         .from(mailbox(&config.from_address)?)
         .subject(mail.subject.clone())
         .header(header::ContentType::TEXT_PLAIN);
     for address in to {
-        builder = builder.to(mailbox(address)?);
-    }
-    for address in copies {
-        builder = builder.cc(mailbox(address)?);
+        builder = builder.to(address.clone());
     }
     for (name, value) in &config.extra_headers {
         let header = HeaderName::new_from_ascii(name.clone()).map_err(|_| MailError::Header(name.clone()))?;
@@ -197,9 +195,7 @@ mod tests {
             smtp_user: None,
             smtp_password: None,
             domain: Some("example.org".into()),
-            extra_recipients: vec!["all@example.org".into()],
             extra_headers: [("X-Site".to_owned(), "one".to_owned())].into(),
-            send_to_interested_users: true,
             dump_mails_to_log: false,
         }
     }
@@ -248,28 +244,27 @@ mod tests {
         let mail = Mail {
             subject: "a w\u{f6}rker".into(),
             body: "It is gone.\n".into(),
-            users: vec!["joe".into(), "ann@else.org".into(), "joe@example.org".into()],
+            users: vec!["joe".into(), "ann@else.org".into(), "no @ address".into(), "joe@example.org".into()],
         };
         let host = host();
         let (said, sent) = tokio::join!(sink(listener), send(&host, &config, mail));
-        assert_eq!(sent.unwrap(), 3);
+        assert_eq!(sent.unwrap(), 2);
         let said = said.join("\n");
         for part in [
             "MAIL FROM:<ci@example.org>",
             "RCPT TO:<ann@else.org>",
             "RCPT TO:<joe@example.org>",
-            "RCPT TO:<all@example.org>",
             "X-Site: one",
             "It is gone.",
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
-        assert_eq!(said.matches("RCPT TO").count(), 3);
+        assert_eq!(said.matches("RCPT TO").count(), 2);
     }
 
     #[tokio::test]
     async fn nobody_to_tell_is_no_error_and_a_bad_address_is() {
-        let nobody = MailConfig { extra_recipients: Vec::new(), domain: None, ..config(9) };
+        let nobody = MailConfig { domain: None, ..config(9) };
         let mail = Mail { subject: "s".into(), body: "b".into(), users: vec!["joe".into()] };
         assert_eq!(send(&host(), &nobody, mail.clone()).await.unwrap(), 0);
         let bad = MailConfig { from_address: "no address".into(), ..config(9) };

@@ -149,6 +149,11 @@ impl Reports<'_> {
                 continue;
             }
             match self.mail(reporter, missing).await {
+                Ok(0) => {
+                    let (reporter, worker) = (&reporter.name, &missing.worker.name);
+                    tracing::warn!(reporter, worker, "nobody gets the mail about a missing worker");
+                    self.sent.insert(key);
+                }
                 Ok(recipients) => {
                     metrics::counter!("muster_reports_sent_total").increment(1);
                     let reporter = &reporter.name;
@@ -181,7 +186,7 @@ impl Reports<'_> {
         missing: &MissingWorker,
     ) -> std::result::Result<usize, mail::MailError> {
         let ReporterKind::Mail(config) = &reporter.kind;
-        let mail = mail::about_missing(self.snapshot, config, missing);
+        let mail = mail::about_missing(self.snapshot, missing);
         // Another master may be about to tell instead of one that has lost its lease.
         self.data.trust().held().await;
         mail::send(self.host, config, mail).await

@@ -45,6 +45,7 @@ def check(loaded):
     _check_locks(loaded)
     _check_projects(loaded)
     _check_descriptions(loaded)
+    _check_missing_mails(loaded)
     _check_builders(loaded)
     _check_ports(loaded)
 
@@ -165,6 +166,50 @@ def _check_builders(loaded):
             loaded.settings.warnings.append(f"builder '{builder.name}': the builddir should be a relative path")
         names.add(builder.name)
         directories.add(builder.builddir)
+
+
+def _check_missing_mails(loaded):
+    """Says who would get no mail about a missing worker."""
+    covered = set()
+    for reporter in loaded.reporters:
+        reached = []
+        for generator in reporter.generators:
+            named = None if generator.workers == "all" else set(generator.workers)
+            workers = [w for w in loaded.workers if named is None or w.name in named]
+            told = [w for w in workers if w.missing_timeout and any(reporter.reaches(to) for to in w.notify_on_missing)]
+            covered |= {worker.name for worker in workers}
+            reached += told
+            silent = sorted((named or set()) - {worker.name for worker in told})
+            if silent and told:
+                shown = ", ".join(repr(name) for name in silent)
+                loaded.settings.warnings.append(
+                    f"{reporter.name}: nobody gets a mail when {shown} is missing: set notify_on_missing (and a "
+                    "missing_timeout) of the worker"
+                )
+        if reporter.generators and not reached:
+            loaded.settings.warnings.append(
+                f"{reporter.name}: nobody gets its mails about missing workers: they go to the worker's "
+                "notify_on_missing alone, and no worker that it reports has one (or its missing_timeout is 0)"
+            )
+        if reporter.extraRecipients and reporter.generators:
+            loaded.settings.warnings.append(
+                f"{reporter.name}: extraRecipients get no mails about missing workers: these go to the worker's "
+                "notify_on_missing alone, as in Buildbot"
+            )
+    for worker in loaded.workers:
+        if worker.notify_on_missing and worker.name not in covered:
+            loaded.settings.warnings.append(
+                f"worker '{worker.name}': notify_on_missing is set, but no MailNotifier with a WorkerMissingGenerator "
+                "reports this worker: nobody gets a mail"
+            )
+        unreached = [
+            to for to in worker.notify_on_missing if "@" not in to and not any(r.reaches(to) for r in loaded.reporters)
+        ]
+        for to in unreached:
+            loaded.settings.warnings.append(
+                f"worker '{worker.name}': notify_on_missing '{to}' is no mail address, and no MailNotifier has a "
+                "domain for it (lookup=): it gets no mail"
+            )
 
 
 def _check_ports(loaded):

@@ -58,12 +58,8 @@ pub struct MailConfig {
     pub smtp_password: Option<Renderable>,
     /// What is put behind the `@` of a name that is no address.
     pub domain: Option<String>,
-    /// Who gets every mail.
-    pub extra_recipients: Vec<String>,
     /// Further lines of each mail's head.
     pub extra_headers: BTreeMap<String, String>,
-    /// Whether those get a mail whom the event names.
-    pub send_to_interested_users: bool,
     /// The text of each mail goes to the log.
     pub dump_mails_to_log: bool,
 }

@@ -74,6 +74,10 @@ class MailNotifier(util.ComparableMixin):
             if value is not None and not isinstance(value, (str, Secret)):
                 error(f"MailNotifier: {what} must be a text or util.Secret, not {value!r}")
 
+    def reaches(self, recipient):
+        """Whether this has an address for somebody."""
+        return "@" in recipient or bool(self.lookup)
+
     def as_data(self, encode):
         """The reporter for the snapshot."""
         return {
@@ -88,9 +92,7 @@ class MailNotifier(util.ComparableMixin):
                 "smtp_user": encode(self.smtpUser),
                 "smtp_password": encode(self.smtpPassword),
                 "domain": self.lookup.lstrip("@") if self.lookup else None,
-                "extra_recipients": self.extraRecipients,
                 "extra_headers": self.extraHeaders,
-                "send_to_interested_users": self.sendToInterestedUsers,
                 "dump_mails_to_log": self.dumpMailsToLog,
             },
             "generators": [generator.as_data() for generator in self.generators],
