@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use muster_net::{AnyStream, Incoming, Place};
+use muster_net::{AnyStream, Crowd, Incoming, Place, Turn};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +67,8 @@ enum Rejected {
     Socket(#[from] io::Error),
     #[error("{0}")]
     WebSocket(#[from] HandshakeError),
+    #[error("it was not looked at: {0}")]
+    Crowd(#[from] Crowd),
     #[error("{name:?} is not known on this port, or its password is wrong")]
     Denied { name: String },
 }
@@ -90,7 +92,7 @@ impl Door {
                 Err(Rejected::Stopped) => None,
                 Err(rejected) => {
                     gateway.count_refusal();
-                    tracing::warn!(peer, "a connection to the port for stock workers was turned away: {rejected}");
+                    gateway.refusals().tell(&peer, &rejected);
                     None
                 }
             },
@@ -124,9 +126,9 @@ impl Door {
             },
             Err(Rejected::Denied { name }) => {
                 if let Ok(_place) = self.gateway.denied().try_acquire_owned() {
-                    let (peer, stop) = (self.peer.clone(), self.stop.clone());
+                    let stop = self.stop.clone();
+                    self.gateway.refusals().tell(&self.peer, &Rejected::Denied { name });
                     drop(self);
-                    tracing::warn!(peer, "a log-in failed: {}", Rejected::Denied { name });
                     hold(wire, stop).await;
                     return Ok(None);
                 }
@@ -146,8 +148,12 @@ impl Door {
             let bytes = wire.incoming.next().await.ok_or(Rejected::Left)??;
             match login.receive(&bytes, &account)? {
                 Outcome::Waiting => {}
-                Outcome::In(who) => return Ok(who),
+                Outcome::In(who) => {
+                    self.turn(&who.name).await?.passed();
+                    return Ok(who);
+                }
                 Outcome::Denied { name } => {
+                    self.turn(&name).await?.failed();
                     while let Some(piece) = login.output() {
                         wire.outbox.push(piece)?;
                     }
@@ -156,6 +162,12 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// The turn of a try to log in: before it nothing is told.
+    async fn turn(&self, name: &str) -> Result<Turn, Crowd> {
+        let known = self.gateway.roster().account(&self.port, name).is_some();
+        self.gateway.guesses().turn(&self.peer, known.then_some(name)).await
     }
 
     async fn attend_pb(
@@ -238,7 +250,8 @@ impl Door {
 
     async fn msgpack(self, socket: AnyStream, until: Instant) -> Result<Option<Attendance>, Rejected> {
         let account = |name: &str| self.gateway.roster().account(&self.port, name);
-        let (name, worker, socket) = self.stranger(until, handshake(socket, &account)).await?;
+        let guesses = (self.gateway.guesses(), self.peer.as_str());
+        let (name, worker, socket) = self.stranger(until, handshake(socket, &account, guesses)).await?;
         let wire = Wire::messages(socket, self.peer.clone());
         self.attend_msgpack(&name, worker, wire).await
     }

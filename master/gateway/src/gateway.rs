@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_channel::mpsc;
 use futures_util::{SinkExt, future::BoxFuture};
-use muster_net::Strangers;
+use muster_net::{Guesses, Refusals, Strangers};
 use muster_session::{Transport, TransportError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,8 @@ struct Inner {
     around: Surroundings,
     budget: Budget,
     strangers: Strangers,
+    guesses: Guesses,
+    refusals: Refusals,
     registrar: Registrar,
     denied: Arc<Semaphore>,
     attaching: Arc<Semaphore>,
@@ -142,6 +144,8 @@ impl Gateway {
             around,
             budget: Budget::default(),
             strangers: Strangers::new(MAX_STRANGERS),
+            guesses: Guesses::default(),
+            refusals: Refusals::new("the port for stock workers"),
             registrar,
             denied: Arc::new(Semaphore::new(MAX_DENIED)),
             attaching: Arc::new(Semaphore::new(MAX_ATTACHING)),
@@ -236,6 +240,14 @@ impl Gateway {
 
     pub(crate) fn strangers(&self) -> &Strangers {
         &self.0.strangers
+    }
+
+    pub(crate) fn guesses(&self) -> &Guesses {
+        &self.0.guesses
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     pub(crate) fn denied(&self) -> Arc<Semaphore> {

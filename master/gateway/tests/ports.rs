@@ -79,6 +79,53 @@ async fn a_wrong_password_is_told_so_that_the_worker_lives_on() {
     }
 }
 
+/// Says a wrong password; whether it was told so.
+async fn guess(address: std::net::SocketAddr, name: &str) -> bool {
+    let mut client = PbClient::connect(address).await;
+    client.log_in(name, "wrong", Value::Ours(1)).await;
+    // One that is turned away is told nothing.
+    matches!(client.hear().await, Some(Heard::Error { .. }))
+}
+
+#[tokio::test]
+async fn guesses_are_slow_and_keep_no_worker_out() {
+    let port = Port::open(2).await;
+    let mut worker = PbClient::connect(port.pb).await;
+    worker.attach("w0").await.unwrap();
+    let guesses: Vec<_> = (0..60).map(|_| tokio::spawn(guess(port.pb, "w1"))).collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The one that was let in there comes again at once.
+    drop(worker);
+    let again = async { PbClient::connect(port.pb).await.attach("w0").await.expect("it is let in") };
+    tokio::time::timeout(Duration::from_secs(2), again).await.expect("at once");
+    let mut told = 0;
+    for guess in guesses {
+        told += u32::from(guess.await.unwrap());
+    }
+    assert!((2..30).contains(&told), "{told} guesses were told");
+    // And the one that was meant, after a while.
+    let other = async { PbClient::connect(port.pb).await.attach("w1").await.expect("it is let in") };
+    tokio::time::timeout(Duration::from_secs(8), other).await.expect("soon");
+}
+
+#[tokio::test]
+async fn guesses_over_msgpack_are_slow() {
+    let port = Port::open(1).await;
+    let began = std::time::Instant::now();
+    for _ in 0..6 {
+        let mut socket = TcpStream::connect(port.msgpack).await.unwrap();
+        // w0:wrong
+        let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                       Authorization: Basic dzA6d3Jvbmc=\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        socket.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(750), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn many_workers_attach_at_once() {
     const WORKERS: usize = 500;

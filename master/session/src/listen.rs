@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_net::{Incoming, Listener, Place, Strangers};
+use muster_net::{Crowd, Guesses, Incoming, Listener, Place, Refusals, Strangers, Turn};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -12,7 +12,7 @@ use crate::liveness::OPENING_TIMEOUT;
 use crate::opening::{Admitted, Challenged, Turned};
 use crate::transport::{Transport, TransportError};
 use crate::websocket;
-use crate::wire::{self, BootId, CommandState, FromMaster, Refusal, WorkerInfo};
+use crate::wire::{self, BootId, CommandState, FromMaster, Refusal, RefusalCode, WorkerInfo};
 
 /// Connections that may be in their opening at once. With more of them the oldest one that is still silent leaves, so
 /// that peers which say nothing never keep workers out; each holds its place for [`OPENING_TIMEOUT`] at most.
@@ -85,16 +85,20 @@ pub enum OpeningError {
     /// It was refused; the text is for the log, and may say more than the worker was told.
     #[error("{0}")]
     Refused(String),
+    /// Somebody guesses passwords.
+    #[error("it was not looked at: {0}")]
+    Crowd(#[from] Crowd),
     /// The network, or no WebSocket at all.
     #[error(transparent)]
     Transport(#[from] TransportError),
 }
 
 /// Accepts connections for ever, and hands out those that open well. Strangers, silence and garbage are turned away
-/// here, with a line in the log. When `openings` is full, new connections wait; when its receiver is gone, this ends.
+/// here, with a line in the log; guesses of passwords are slowed. When `openings` is full, new connections wait; when its receiver is gone, this ends.
 pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings: mpsc::Sender<Opening>) {
     let listener = listener.into();
     let strangers = Strangers::new(MAX_OPENINGS);
+    let (guesses, refusals) = (Guesses::default(), Refusals::new("the session port"));
     let mut pending = JoinSet::new();
     loop {
         let accepted = async {
@@ -104,7 +108,19 @@ pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings
         tokio::select! {
             accepted = accepted => match accepted {
                 Ok((place, incoming)) => {
-                    pending.spawn(admit(incoming, place, passwords.clone(), openings.clone()));
+                    let (guesses, refusals) = (guesses.clone(), refusals.clone());
+                    let (passwords, openings) = (passwords.clone(), openings.clone());
+                    pending.spawn(async move {
+                        let peer = incoming.peer().to_owned();
+                        match admit(incoming, place, passwords, guesses).await {
+                            // A closed queue ends `serve`, and the opening with it.
+                            Ok(opening) => drop(openings.send(opening).await),
+                            Err(error) => {
+                                metrics::counter!("muster_session_openings_refused_total").increment(1);
+                                refusals.tell(&peer, &error);
+                            }
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the session port can't accept a connection");
@@ -117,38 +133,38 @@ pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings
     }
 }
 
-async fn admit(incoming: Incoming, place: Place, passwords: Passwords, openings: mpsc::Sender<Opening>) {
+async fn admit(
+    incoming: Incoming,
+    place: Place,
+    passwords: Passwords,
+    guesses: Guesses,
+) -> Result<Opening, OpeningError> {
     let peer = incoming.peer().to_owned();
     let accepted = async {
         let stream = incoming.open().await.map_err(TransportError::from)?;
-        open(websocket::accept(stream, peer.clone()).await?, &passwords).await
+        exchange(websocket::accept(stream, peer).await?, &passwords, Some(&guesses)).await
     };
-    let opened = tokio::select! {
+    tokio::select! {
         opened = tokio::time::timeout(OPENING_TIMEOUT, accepted) => opened.unwrap_or(Err(OpeningError::Silent)),
         () = place.taken() => Err(OpeningError::Crowded),
-    };
-    drop(place);
-    match opened {
-        // A closed queue ends `serve`, and the opening with it.
-        Ok(opening) => drop(openings.send(opening).await),
-        Err(error) => {
-            metrics::counter!("muster_session_openings_refused_total").increment(1);
-            tracing::warn!(peer, %error, "a connection to the session port was turned away");
-        }
     }
 }
 
-/// The same for one transport, whatever it is.
+/// The same for one transport of somebody who guesses no passwords.
 ///
 /// # Errors
 /// When the peer is not let in; it was told why where that was possible.
 pub async fn open(transport: Transport, passwords: &Passwords) -> Result<Opening, OpeningError> {
-    tokio::time::timeout(OPENING_TIMEOUT, exchange(transport, passwords))
+    tokio::time::timeout(OPENING_TIMEOUT, exchange(transport, passwords, None))
         .await
         .unwrap_or(Err(OpeningError::Silent))
 }
 
-async fn exchange(mut transport: Transport, passwords: &Passwords) -> Result<Opening, OpeningError> {
+async fn exchange(
+    mut transport: Transport,
+    passwords: &Passwords,
+    guesses: Option<&Guesses>,
+) -> Result<Opening, OpeningError> {
     let hello = transport.receive().await?.ok_or(OpeningError::Closed)?;
     let challenged = match Challenged::by_hello(&hello, Nonce::fresh(), passwords.as_ref()) {
         Ok(challenged) => challenged,
@@ -157,9 +173,20 @@ async fn exchange(mut transport: Transport, passwords: &Passwords) -> Result<Ope
     let challenge = wire::encode(&challenged.challenge()).expect("a challenge is a few dozen bytes");
     transport.send(challenge).await?;
     let claim = transport.receive().await?.ok_or(OpeningError::Closed)?;
+    // Right or wrong, it is told no sooner than when its turn comes.
+    let turn = match guesses {
+        Some(guesses) => Some(guesses.turn(transport.peer(), challenged.known_name()).await?),
+        None => None,
+    };
     match challenged.by_claim(&claim) {
-        Ok(admitted) => Ok(Opening { admitted, transport }),
-        Err(turned) => Err(send_away(transport, turned).await),
+        Ok(admitted) => {
+            turn.map(Turn::passed);
+            Ok(Opening { admitted, transport })
+        }
+        Err(turned) => {
+            turn.filter(|_| turned.refusal.code == RefusalCode::Credentials).map(Turn::failed);
+            Err(send_away(transport, turned).await)
+        }
     }
 }
 

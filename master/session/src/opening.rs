@@ -65,6 +65,11 @@ impl Challenged {
         Ok(Challenged { hello, version, nonce, password })
     }
 
+    /// Its name, if there is a worker of that name.
+    pub(crate) fn known_name(&self) -> Option<&str> {
+        self.password.is_some().then_some(self.hello.worker.as_str())
+    }
+
     /// What the worker is sent. It looks the same for a name nobody knows.
     pub(crate) fn challenge(&self) -> FromMaster {
         FromMaster::Challenge { version: self.version, nonce: self.nonce }

@@ -1,7 +1,10 @@
 //! The WebSocket's opening, with name and password in its header (`docs/compat/worker-protocol.md` 2.1).
 
+use std::sync::PoisonError;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use muster_net::Guesses;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -10,6 +13,7 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::MESSAGE_LIMIT;
+use super::held::{Held, Verdict};
 use crate::roster::{Account, StockWorker};
 
 /// Bytes that are read from a socket at once.
@@ -30,7 +34,8 @@ pub(crate) enum HandshakeError {
 pub(crate) async fn handshake<S>(
     socket: S,
     account: &(dyn Fn(&str) -> Option<Account> + Sync),
-) -> Result<(String, StockWorker, WebSocketStream<S>), HandshakeError>
+    (guesses, peer): (&Guesses, &str),
+) -> Result<(String, StockWorker, WebSocketStream<Held<S>>), HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -39,9 +44,19 @@ where
     config.max_message_size = Some(MESSAGE_LIMIT);
     config.max_frame_size = Some(MESSAGE_LIMIT);
     let mut who = Err(HandshakeError::Malformed);
+    let (socket, verdict) = Held::new(socket, guesses, peer);
     #[allow(clippy::result_large_err, reason = "the library's own type")]
     let check = |request: &Request, response: Response| {
         who = authenticate(request, account);
+        let tried = match &who {
+            Ok((name, _)) => Some((name, true)),
+            Err(HandshakeError::Denied(name)) => Some((name, false)),
+            Err(_) => None,
+        };
+        if let Some((name, passed)) = tried {
+            let name = account(name).map(|_| name.clone());
+            *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(Verdict { name, passed });
+        }
         match &who {
             Ok(_) => Ok(response),
             Err(HandshakeError::Denied(_)) => Err(turn_away(StatusCode::UNAUTHORIZED)),

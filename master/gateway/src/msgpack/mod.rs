@@ -3,6 +3,7 @@
 
 mod codec;
 mod handshake;
+mod held;
 mod paths;
 mod worker;
 
