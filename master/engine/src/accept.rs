@@ -139,13 +139,22 @@ impl Engine {
     }
 
     /// Why a worker should dial another engine.
-    fn refuses(&self, slot: &Slot, bound: bool) -> Option<&'static str> {
+    async fn refuses(&self, slot: &Slot, bound: bool) -> Option<&'static str> {
         if !self.data().trust().is_held() {
             return Some("this master can't renew its lease");
         }
         // One whose builds are here has found no other engine, or can have none: its builds are finished here.
-        let hands_off = self.going() == Going::HandingOff && !slot.is_busy();
-        (hands_off && !bound).then_some("this master goes")
+        if bound || slot.is_busy() {
+            return None;
+        }
+        match self.going() {
+            Going::No => None,
+            Going::HandingOff => Some("this master goes"),
+            Going::Finishing => {
+                let others = Box::pin(self.others()).await;
+                (!others.is_empty()).then_some("this master finishes its builds; another one takes new ones")
+            }
+        }
     }
 
     /// Makes this the connection of the worker's session, or refuses it. The session outlives it on `tracker`. `bound`: the
@@ -163,7 +172,7 @@ impl Engine {
         };
         // A renewal that takes a little longer is not worth a dial elsewhere; the trust lapses when two are late.
         let _ = tokio::time::timeout(LATE, self.data().trust().held()).await;
-        if let Some(reason) = self.refuses(&slot, bound) {
+        if let Some(reason) = self.refuses(&slot, bound).await {
             return refuse(opening, RefusalCode::Unavailable, reason).await;
         }
         let info = stored_info(&opening);

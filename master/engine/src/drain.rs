@@ -1,10 +1,12 @@
 //! An engine that goes: it takes nothing new, and hands over what others can take.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use muster_core::WorkerId;
 use muster_store::buildsets::Pending;
 use tokio::time::Instant;
 
@@ -18,7 +20,7 @@ const OTHERS_LAST: Duration = Duration::from_secs(3);
 pub enum Going {
     /// Everything: it stays.
     No,
-    /// What its running builds wait for, and nothing else: it finishes them.
+    /// What its running builds wait for, and nothing else: it finishes them. Idle workers go to other engines.
     Finishing,
     /// The same, and its workers are to go to other engines.
     HandingOff,
@@ -39,6 +41,13 @@ impl Load {
         self.movable + self.bound
     }
 }
+
+/// How long a worker that was sent away may take to leave, before it is told again.
+const SENT_AGAIN: Duration = Duration::from_secs(3);
+
+/// Idle workers that were told to leave, and when.
+#[derive(Default)]
+pub struct SentAway(HashMap<WorkerId, Instant>);
 
 /// Where other engines take workers, as far as it was read lately.
 #[derive(Default)]
@@ -90,6 +99,25 @@ impl Engine {
             slot.redirect(reason, &elsewhere);
         }
         true
+    }
+
+    /// Sends the connected workers without a build to other engines, if there are any: new builds begin there, and none here.
+    /// Without others they stay: what is finished here may wait for a build that needs them.
+    pub async fn send_idle_workers_away(&self, sent: &mut SentAway, reason: &str) {
+        let others = self.others().await;
+        sent.0.retain(|_, at| at.elapsed() < SENT_AGAIN);
+        if others.is_empty() {
+            return;
+        }
+        for slot in self.slots().all() {
+            if slot.is_busy() || !slot.is_connected() || sent.0.contains_key(&slot.id()) {
+                continue;
+            }
+            sent.0.insert(slot.id(), Instant::now());
+            let mut elsewhere = others.clone();
+            fastrand::shuffle(&mut elsewhere);
+            slot.redirect(reason, &elsewhere);
+        }
     }
 
     /// Gives up the builds whose commands end with this process: their requests are pending again.

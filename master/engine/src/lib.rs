@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use active::{Active, activate};
 pub use collapse::answer_collapses;
-pub use drain::{Going, Load};
+pub use drain::{Going, Load, SentAway};
 pub use effects::{
     CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
     Transfer,

@@ -211,6 +211,13 @@ impl Gateway {
         state.connections.keys().filter(|name| building.contains(*name)).count()
     }
 
+    /// No other gateway is there: workers may stay and come. Answers how many of those that build are here.
+    pub fn stay(&self, building: &HashSet<String>) -> usize {
+        let mut state = self.state();
+        state.goes = false;
+        state.connections.keys().filter(|name| building.contains(*name)).count()
+    }
+
     /// Workers that are connected.
     pub fn connected(&self) -> usize {
         self.state().connections.len()

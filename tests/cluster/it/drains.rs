@@ -63,6 +63,85 @@ fn a_graceful_stop_finishes_what_runs() {
     one.stop(Signal::TERM);
 }
 
+/// Waits until a worker is connected to this master.
+fn wait_for_worker_at(ground: &Ground, worker: &str, master: &str) {
+    let query = format!(
+        "SELECT string_agg(m.name, ' ') FROM connected_workers c JOIN masters m ON m.id = c.masterid \
+         JOIN workers w ON w.id = c.workerid WHERE w.name = '{worker}'"
+    );
+    ground.wait_for(&format!("{worker} at {master}"), &query, master);
+}
+
+#[test]
+fn idle_workers_leave_a_master_that_finishes() {
+    let ground = Ground::new();
+    let mut one = ground.master("one", "web,engine,gateway");
+    let mut two = ground.master("two", "web,engine,gateway");
+    let address = SocketAddr::from((Site::address(), Site::free_port()));
+    let _balancer = balancer(&ground, address, &[&one, &two], |node| node.pb);
+    let first = one.start();
+    let mut own = ["w1", "m0", "m1"].map(|name| Worker::new(&ground.site, name, one.sessions));
+    own.iter_mut().for_each(Worker::start);
+    let mut stock = crate::ground::stock_worker_at(&ground, "stock2", address);
+    stock.start();
+    for name in ["w1", "m0", "m1", "stock2"] {
+        wait_for_worker_at(&ground, name, "one");
+    }
+    let counting = Counting::begin(&ground, first, "count");
+    let other = first.force("other", json!({}));
+    first.running_build(other);
+    let second = two.start();
+    one.signal(Signal::USR1);
+    one.process().wait_for("this master is finishing now");
+
+    // Idle ones go at once, and what is new is built by them.
+    wait_for_worker_at(&ground, "m0", "two");
+    wait_for_worker_at(&ground, "stock2", "two");
+    let request = second.force("stock2", json!({}));
+    second.built(request, Results::Success);
+    // One goes when its last build is over.
+    wait_for_worker_at(&ground, "m1", "one");
+    ground.site.write("gate-other", "");
+    second.built(other, Results::Success);
+    wait_for_worker_at(&ground, "m1", "two");
+    // Its builds are finished where they are.
+    counting.wait_for_more(second);
+    wait_for_worker_at(&ground, "w1", "one");
+    counting.end(second);
+    assert!(one.process().wait().success());
+    wait_for_worker_at(&ground, "w1", "two");
+    own.iter_mut().for_each(Worker::stop);
+}
+
+#[test]
+fn idle_stock_workers_leave_a_gateway_that_finishes() {
+    let ground = Ground::new();
+    let mut engine = ground.master("engine", "web,engine");
+    let (mut one, mut two) = (ground.master("one", "web,gateway"), ground.master("two", "web,gateway"));
+    let address = SocketAddr::from((Site::address(), Site::free_port()));
+    let _balancer = balancer(&ground, address, &[&one, &two], |node| node.pb);
+    let rest = engine.start();
+    one.start();
+    let mut workers = ["stock", "stock2"].map(|name| crate::ground::stock_worker_at(&ground, name, address));
+    workers.iter_mut().for_each(|worker| worker.start());
+    rest.wait_for_worker("stock");
+    rest.wait_for_worker("stock2");
+    let counting = Counting::begin(&ground, rest, "stock");
+    one.signal(Signal::USR1);
+    one.process().wait_for("this master is finishing now");
+    // Without another gateway nobody is sent away.
+    let request = rest.force("stock2", json!({}));
+    rest.built(request, Results::Success);
+    two.start();
+    let holder = "SELECT m.name FROM muster_stock_connections s JOIN muster_masters i ON i.incarnation = s.holder \
+                  JOIN masters m ON m.id = i.masterid JOIN workers w ON w.id = s.workerid WHERE w.name = ";
+    ground.wait_for("stock2 at two", &format!("{holder}'stock2'"), "two");
+    assert_eq!(ground.sql(&format!("{holder}'stock'")), "one");
+    counting.wait_for_more(rest);
+    counting.end(rest);
+    assert!(one.process().wait().success());
+}
+
 #[test]
 fn what_cannot_be_handed_over_is_built_again_after_the_deadline() {
     let ground = Ground::new();
@@ -85,13 +164,13 @@ fn what_cannot_be_handed_over_is_built_again_after_the_deadline() {
 }
 
 /// The load balancer of the classic procedure: it asks each master whether it is ready.
-fn balancer(ground: &Ground, address: SocketAddr, nodes: &[&Node]) -> Process {
+fn balancer(ground: &Ground, address: SocketAddr, nodes: &[&Node], port: fn(&Node) -> SocketAddr) -> Process {
     let servers: String = nodes
         .iter()
         .map(|node| {
-            let (name, sessions, probe) = (&node.name, node.sessions, node.web);
+            let (name, port, probe) = (&node.name, port(node), node.web);
             let probe = format!("addr {} port {} inter 200ms fall 1 rise 1", probe.ip(), probe.port());
-            format!("    server {name} {sessions} check {probe}\n")
+            format!("    server {name} {port} check {probe}\n")
         })
         .collect();
     let config = format!(
@@ -111,7 +190,7 @@ fn masters_are_replaced_behind_a_load_balancer() {
     let [mut old, mut new] =
         ["old", "new"].map(|name| ground.master(name, "web,engine").with(&["--session-url", &url]));
     let first = old.start();
-    let _balancer = balancer(&ground, address, &[&old, &new]);
+    let _balancer = balancer(&ground, address, &[&old, &new], |node| node.sessions);
     let mut worker = Worker::new(&ground.site, "w1", address);
     worker.start();
     first.wait_for_worker("w1");

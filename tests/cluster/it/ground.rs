@@ -51,8 +51,14 @@ c["workers"] += [worker.Worker(name, "%PASSWORD%") for name in many]
 wait = f"for i in $(seq 600); do [ -e {SITE}/gate ] && break; sleep 0.5; done"
 hours = util.BuildFactory([steps.ShellCommand(name="hours", command=["sh", "-c", f"echo x >> {SITE}/starts; {wait}"])])
 c["builders"] += [util.BuilderConfig(f"many{number}", workernames=many, factory=hours) for number in range(5)]
+c["workers"] += [worker.Worker("stock2", "%PASSWORD%")]
+other = f"for i in $(seq 600); do [ -e {SITE}/gate-other ] && break; sleep 0.1; done"
+c["builders"] += [
+    util.BuilderConfig("other", workernames=["m1"], factory=util.BuildFactory([steps.ShellCommand(command=["sh", "-c", other])])),
+    util.BuilderConfig("stock2", workernames=["stock2"], factory=util.BuildFactory([after])),
+]
 c["schedulers"] = [schedulers.ForceScheduler(name="force-" + name, builderNames=[name])
-                   for name in ("count", "stock", "shared", "long", "quick", "many0", "many1", "many2", "many3", "many4")]
+                   for name in ("count", "stock", "stock2", "other", "shared", "long", "quick", "many0", "many1", "many2", "many3", "many4")]
 c["schedulers"].append(schedulers.SingleBranchScheduler(
     name="commits", change_filter=util.ChangeFilter(branch="main"), treeStableTimer=None, builderNames=["quick"]))
 "#;
@@ -305,5 +311,10 @@ pub fn send_change(ground: &Ground, node: &Node, comments: &str) -> process::End
 
 /// The stock worker `stock`, which knows one master's gateway.
 pub fn stock_worker(ground: &Ground, node: &Node) -> StockWorker {
-    StockWorker::create(&ground.site, "stock", "stock", Release::Current, Protocol::Pb, node.pb, &[])
+    stock_worker_at(ground, "stock", node.pb)
+}
+
+/// A stock worker that knows one address.
+pub fn stock_worker_at(ground: &Ground, name: &str, address: SocketAddr) -> StockWorker {
+    StockWorker::create(&ground.site, name, name, Release::Current, Protocol::Pb, address, &[])
 }

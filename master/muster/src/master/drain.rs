@@ -4,12 +4,13 @@
 //! their builds follow them. What nobody else can go on with is finished here until the deadline; then its requests are
 //! pending again. Without another engine, builds of Muster's own workers stay as they are for the next start.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use muster_core::{MasterId, TopicFilter};
+use muster_core::{MasterId, Role, TopicFilter};
 use muster_data::{Data, MasterOrder};
-use muster_engine::{Engine, Going};
+use muster_engine::{Engine, Going, SentAway};
 use muster_gateway::Gateway;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -161,18 +162,63 @@ impl Drain {
         }
     }
 
-    /// Buildbot's clean shutdown: builds that run are finished, and nothing else is begun.
+    /// Buildbot's clean shutdown: builds that run are finished, and nothing else is begun. Workers without a build go to
+    /// other masters, where new builds begin: nothing waits for the longest build here.
     async fn finish(&self) {
         self.enter(Phase::Finishing).await;
-        if let Some(engine) = &self.engine {
-            engine.go(Going::Finishing);
-        }
+        let Some(engine) = &self.engine else {
+            self.singletons.stop().await;
+            return self.let_stock_workers_finish(None).await;
+        };
+        engine.go(Going::Finishing);
         self.singletons.stop().await;
-        while self.engine.as_ref().is_some_and(|engine| engine.load().total() > 0) {
+        let (mut sent, mut looked) = (SentAway::default(), None::<Instant>);
+        while engine.load().total() > 0 {
+            if looked.is_none_or(|at| at.elapsed() >= LOOK_AT_BUILDS) {
+                looked = Some(Instant::now());
+                engine.send_idle_workers_away(&mut sent, "this master finishes its builds").await;
+                self.send_idle_stock_workers_away().await;
+            }
             tokio::time::sleep(POLL).await;
         }
-        if self.engine.is_none() {
-            self.let_stock_workers_finish(None).await;
+    }
+
+    async fn send_idle_stock_workers_away(&self) {
+        let Some(gateway) = &self.gateway else { return };
+        // When the database doesn't answer, nobody is known to be idle.
+        match self.stock_workers_building().await {
+            Some(building) if self.has_other_gateway().await => {
+                gateway.send_away(&building);
+            }
+            Some(building) => {
+                gateway.stay(&building);
+            }
+            None => {}
+        }
+    }
+
+    /// The stock workers of this gateway on which builds run, if the database tells.
+    async fn stock_workers_building(&self) -> Option<HashSet<String>> {
+        let building = self.data.stock_workers_building(&self.incarnation);
+        match tokio::time::timeout(ANSWER, building).await {
+            Ok(Ok(building)) => Some(building),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "can't look which stock workers build");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Whether stock workers can go to another master.
+    async fn has_other_gateway(&self) -> bool {
+        match tokio::time::timeout(ANSWER, self.data.live_with(Role::Gateway)).await {
+            Ok(Ok(gateways)) => gateways.iter().any(|master| *master != self.master),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "can't look which other gateways run");
+                false
+            }
+            Err(_) => false,
         }
     }
 
@@ -182,14 +228,13 @@ impl Drain {
         let Some(gateway) = &self.gateway else { return };
         loop {
             // When the database doesn't answer, nobody is known to be idle; the deadline holds all the same.
-            let building = self.data.stock_workers_building(&self.incarnation);
-            let left = match tokio::time::timeout(ANSWER, building).await {
-                Ok(Ok(building)) => gateway.send_away(&building),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "can't look which stock workers build");
-                    gateway.connected()
+            let left = match self.stock_workers_building().await {
+                // What is finished may wait for builds that need the others, and nobody else would take these.
+                Some(building) if began.is_none() && !self.has_other_gateway().await => {
+                    gateway.stay(&building)
                 }
-                Err(_) => gateway.connected(),
+                Some(building) => gateway.send_away(&building),
+                None => gateway.connected(),
             };
             if left == 0 {
                 return;
