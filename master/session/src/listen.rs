@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_net::{Crowd, Guesses, Incoming, Listener, Place, Refusals, Strangers, Turn};
+use muster_net::{Crowd, Guesses, Incoming, Listener, Place, Refusals, Strangers};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -180,11 +180,17 @@ async fn exchange(
     };
     match challenged.by_claim(&claim) {
         Ok(admitted) => {
-            turn.map(Turn::passed);
+            if let Some(turn) = turn {
+                turn.passed();
+            }
             Ok(Opening { admitted, transport })
         }
         Err(turned) => {
-            turn.filter(|_| turned.refusal.code == RefusalCode::Credentials).map(Turn::failed);
+            if let Some(turn) = turn
+                && turned.refusal.code == RefusalCode::Credentials
+            {
+                turn.failed();
+            }
             Err(send_away(transport, turned).await)
         }
     }

@@ -181,6 +181,10 @@ impl Drain {
             }
             tokio::time::sleep(POLL).await;
         }
+        // Who worked to the end may have come when no other engine was there, and know of none.
+        if tokio::time::timeout(ANSWER, engine.send_workers_away("this master goes")).await.is_err() {
+            tracing::debug!("the database doesn't tell where other engines are");
+        }
     }
 
     async fn send_idle_stock_workers_away(&self) {

@@ -86,8 +86,7 @@ fn unpack_stream(stream: impl Read, target: &Path, most: u64) -> io::Result<Skip
     let mut archive = tar::Archive::new(Metered { stream, allowed: allowed.clone() });
     let (mut bytes, mut count) = (0_u64, 0);
     let mut skipped = Skipped::default();
-    let mut entries = archive.entries()?;
-    while let Some(entry) = entries.next() {
+    for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
         bytes = bytes.saturating_add(entry.size());
