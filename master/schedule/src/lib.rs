@@ -16,6 +16,7 @@ mod force;
 mod gate;
 mod git;
 mod git_poller;
+mod horizon;
 mod pattern;
 mod poll_times;
 mod reason;
@@ -31,6 +32,7 @@ mod triggerable;
 
 pub use buildset::ComposeError;
 pub use force::{ForceError, force, force_spec, unusable_patterns};
+pub use horizon::keep_horizon;
 pub use revlinks::link as revlink;
 pub use sent::{NotKept, add_sent_change};
 pub use service::Schedulers;

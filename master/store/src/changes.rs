@@ -185,3 +185,34 @@ pub async fn forget_schedulers_except(tx: &Tx, names: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+/// The newest change behind the newest `kept` ones; `None`: there are not so many.
+pub async fn behind_newest(tx: &Tx, kept: u64) -> Result<Option<ChangeId>> {
+    let query = "SELECT changeid FROM changes ORDER BY changeid DESC LIMIT 1 OFFSET ?";
+    let kept = i64::try_from(kept).unwrap_or(i64::MAX);
+    tx.query_opt(query, params![kept]).await?.map(|row| row.int(0).map(ChangeId)).transpose()
+}
+
+/// Deletes at most `limit` of the oldest changes up to `last`, with all that hangs on them; answers how many. Those that a
+/// scheduler keeps for a build stay: it would forget them.
+pub async fn delete_oldest(tx: &Tx, last: ChangeId, limit: i64) -> Result<usize> {
+    let query = "SELECT c.changeid FROM changes c WHERE c.changeid <= ? \
+                 AND NOT EXISTS (SELECT 1 FROM scheduler_changes s WHERE s.changeid = c.changeid) \
+                 ORDER BY c.changeid LIMIT ?";
+    let rows = tx.query(query, params![last, limit]).await?;
+    let ids = rows.iter().map(|row| row.int(0)).collect::<Result<Vec<_>>>()?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let statements = [
+        "DELETE FROM muster_change_seen WHERE changeid IN (??)",
+        "DELETE FROM change_files WHERE changeid IN (??)",
+        "DELETE FROM change_properties WHERE changeid IN (??)",
+        "DELETE FROM change_users WHERE changeid IN (??)",
+        "DELETE FROM changes WHERE changeid IN (??)",
+    ];
+    for statement in statements {
+        tx.later_among(statement, ids.iter().map(|id| (*id).into()).collect()).await?;
+    }
+    Ok(ids.len())
+}

@@ -11,6 +11,7 @@ mod configure;
 mod control;
 mod dials;
 mod foreign;
+mod horizon;
 mod locks;
 mod mending;
 mod owned;

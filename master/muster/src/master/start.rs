@@ -176,6 +176,11 @@ impl Ready {
         if roles.has(Role::Scheduler) {
             let (tracker, stop) = singletons.lend();
             Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
+            let pruning = (data.clone(), snapshot.clone());
+            services.spawn("the horizon of changes", |stop| async move {
+                muster_schedule::keep_horizon(pruning.0, id, pruning.1, stop).await;
+                Ok(())
+            });
             let (data, host, snapshot) = (data.clone(), host.clone(), snapshot.clone());
             services.spawn("the reporters", |stop| async move {
                 muster_report::run(data, host, snapshot, stop).await;
