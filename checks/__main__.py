@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from . import circles, generated, lengths, licences, links, lints, metrics, outside, paths, sql
+from . import circles, effective, generated, lengths, licences, links, lints, metrics, outside, paths, sql
 from .tree import Tree
 
-MODULES = (lengths, circles, sql, lints, links, metrics, generated, paths, outside, licences)
+MODULES = (lengths, circles, sql, lints, links, metrics, effective, generated, paths, outside, licences)
 CHECKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from checks import circles, generated, lengths, licences, links, lints, metrics, outside, paths, rust, sql
+from checks import circles, effective, generated, lengths, licences, links, lints, metrics, outside, paths, rust, sql
 from checks.tree import Tree
 
 MANIFEST = "[package]\nname = '{name}'\n[lints]\nworkspace = true\n[dependencies]\n{uses}\n"
@@ -23,6 +23,16 @@ class Checks(unittest.TestCase):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
             return list(check.problems(Tree(Path(folder))))
+
+    def test_a_setting_that_nobody_reads_is_found(self) -> None:
+        files = {
+            "master/config/src/snapshot.rs": "pub struct Snapshot {\n    /// Read.\n    pub title: String,\n    pub dead: u8,\n}\n",
+            "master/web/src/page.rs": "fn show(snapshot: &Snapshot) -> &str {\n    &snapshot.title\n}\n",
+            "master/web/tests/page.rs": "fn test(snapshot: &Snapshot) -> u8 {\n    snapshot.dead\n}\n",
+        }
+        found = self.found(effective, files)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn("nobody reads Snapshot.dead", found[0])
 
     def test_pages_that_are_out_of_date(self):
         path = generated.MODULES[0]

@@ -11,6 +11,9 @@ import re
 import sys
 from typing import Any, Iterator
 
+from checks import effective
+from checks.tree import Tree
+
 from . import ground
 from .ground import ROOT
 
@@ -22,15 +25,9 @@ _END = "<!-- end -->\n"
 #: Longest default that is shown.
 _SHOWN = 40
 
-#: Keys of BuildmasterConfig that are read but change nothing, and why.
-_WITHOUT_EFFECT = {
-    "buildbotNetUsageData": "Muster sends nothing to anybody",
-    "buildCacheSize": "Muster keeps no cache of builds",
-    "caches": "Muster keeps no such caches",
-    "changeCacheSize": "Muster keeps no cache of changes",
-    "logCompressionLimit": "small logs are compressed, too",
-    "logMaxSize": "logs are not limited",
-    "logMaxTailSize": "logs are not limited",
+#: Keys of which a part is in force.
+_PARTLY = {
+    "logEncoding": "only UTF-8 is in force: other names are taken with a warning, functions are refused",
 }
 
 
@@ -44,7 +41,7 @@ def _modules() -> tuple[Any, Any, Any, Any]:
 def sections() -> dict[str, str]:
     """Each generated part by its name."""
     names, loaders, settings, mq = _modules()
-    parts = {"keys": "\n".join(_keys(loaders)), "www": "\n".join(_www(settings)), "mq": _list(mq._KEYS["wamp"])}
+    parts = {"keys": "\n".join(_keys(loaders, settings)), "www": "\n".join(_www(settings)), "mq": _list(mq._KEYS["wamp"])}
     parts["every step"] = _list(importlib.import_module("buildbot.process.buildstep").BuildStep.parms)
     parts["protocols"] = _list(settings._PROTOCOLS)
     kinds = set(re.findall(r'"(\w+)"', _step_kinds()))
@@ -60,16 +57,17 @@ def _step_kinds() -> str:
     return found[1]
 
 
-def _keys(loaders: Any) -> Iterator[str]:
+def _keys(loaders: Any, settings: Any) -> Iterator[str]:
+    read = effective.fields_read(Tree(ROOT))
     yield "| key | |"
     yield "| --- | --- |"
     for key in sorted(loaders.KNOWN, key=str.lower):
         if key in loaders._NOT_YET:
             yield f"| `{key}` | not yet: refused when it is set |"
-        elif key in _WITHOUT_EFFECT:
-            yield f"| `{key}` | accepted without effect: {_WITHOUT_EFFECT[key]} |"
+        elif key in settings.WITHOUT_EFFECT:
+            yield f"| `{key}` | without effect, with a warning: {settings.WITHOUT_EFFECT[key]} |"
         else:
-            yield f"| `{key}` | used |"
+            yield f"| `{key}` | {_PARTLY.get(key) or effective.said(key, read)} |"
 
 
 def _www(settings: Any) -> Iterator[str]:

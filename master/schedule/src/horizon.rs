@@ -67,9 +67,10 @@ mod tests {
         assert_eq!(world.data.prune_changes(muster_core::MasterId(99), 5).await.unwrap(), 0);
         assert_eq!(world.data.prune_changes(world.master, 300).await.unwrap(), 0);
         assert_eq!(world.data.prune_changes(world.master, 5).await.unwrap(), 245);
-        let left = world.data.db().read("changes_of_test", |tx| async move {
-            query::changes::list(&tx, &Select::all()).await
-        });
+        let left = world
+            .data
+            .db()
+            .read("changes_of_test", |tx| async move { query::changes::list(&tx, &Select::all()).await });
         let mut left: Vec<i64> = left.await.unwrap().into_iter().map(|change| change.id.0).collect();
         left.sort_unstable();
         assert_eq!(left, [246, 247, 248, 249, 250]);

@@ -1,6 +1,6 @@
 """The message bus: `c['mq']`."""
 
-from buildbot.config.errors import error
+from buildbot.config.errors import error, warn
 from buildbot.interfaces import IRenderable
 
 _KEYS = {
@@ -36,6 +36,8 @@ def read_mq(values):
     if kind not in _KEYS:
         error(f"mq type '{kind}' is not known")
         return {"type": "simple"}
+    if kind == "simple" and mq.get("debug"):
+        warn("c['mq']['debug'] has no effect: events are not written to the log; GET /sse shows them")
     unknown = sorted(str(key) for key in set(mq) - _KEYS[kind] - {"type"})
     if unknown:
         error(f"unrecognized keys in c['mq']: {', '.join(unknown)}")

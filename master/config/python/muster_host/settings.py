@@ -1,5 +1,6 @@
 """Keys of `BuildmasterConfig` that hold plain settings."""
 
+import codecs
 import datetime
 import re
 from types import SimpleNamespace
@@ -12,6 +13,17 @@ from muster_host.not_yet import StandIn
 _TITLE_LENGTH = 18
 _DEFAULT_METHOD = "gz"
 _METHODS = ("raw", "bz2", "gz", "lz4", "br", "zstd")
+
+#: Keys that change nothing, and why; whoever sets one is told so.
+WITHOUT_EFFECT = {
+    "buildbotNetUsageData": "Muster sends nothing to anybody",
+    "buildCacheSize": "Muster keeps no cache of builds",
+    "caches": "Muster keeps no such caches",
+    "changeCacheSize": "Muster keeps no cache of changes",
+    "logCompressionLimit": "small logs are compressed, too, as in Buildbot 4.3; c['logCompressionMethod'] = 'raw' compresses none",
+    "logMaxSize": "logs are not limited, as in Buildbot 4.3",
+    "logMaxTailSize": "logs are not limited, as in Buildbot 4.3",
+}
 
 #: Functions that choose, and what their errors say beyond "must be a callable".
 _FUNCTIONS = {
@@ -38,15 +50,21 @@ def read_global(values):
     read.title_url = _address(values, "titleURL", "http://buildbot.net/")
     read.buildbot_url = _address(values, "buildbotURL", "http://localhost:8080/")
     read.change_horizon = _typed(values, "changeHorizon", None, int, "c['changeHorizon'] must be an int")
+    if read.change_horizon is not None and read.change_horizon < 0:
+        error("c['changeHorizon'] must not be negative")
+        read.change_horizon = None
     for name in ("logCompressionLimit", "logMaxSize", "logMaxTailSize"):
-        _typed(values, name, None, int, f"c['{name}'] must be an int")
-        if name != "logCompressionLimit" and values.get(name) is not None:
-            read.warnings.append(f"c['{name}'] has no effect: logs are not limited, as in Buildbot 4.3")
+        # The manual switches compression off by a limit of False.
+        if values.get(name) is not False or name != "logCompressionLimit":
+            _typed(values, name, None, int, f"c['{name}'] must be an int")
+    for name, why in WITHOUT_EFFECT.items():
+        if values.get(name) is not None:
+            read.warnings.append(f"c['{name}'] has no effect: {why}")
     read.log_compression_method = values.get("logCompressionMethod") or "zstd"
     if read.log_compression_method not in _METHODS:
         error("c['logCompressionMethod'] must be 'raw', 'bz2', 'gz', 'lz4', 'br' or 'zstd'")
         read.log_compression_method = _DEFAULT_METHOD
-    read.log_encoding = values.get("logEncoding") or "utf-8"
+    read.log_encoding = check_log_encoding(values.get("logEncoding"), "c['logEncoding']")
     read.properties = _typed(values, "properties", {}, dict, "c['properties'] must be a dictionary")
     read.collapse = values.get("collapseRequests")
     if read.collapse not in (None, True, False) and not callable(read.collapse):
@@ -62,6 +80,30 @@ def read_global(values):
     read.multi_master = bool(values.get("multiMaster"))
     read.validation = _read_validation(values)
     return read
+
+
+def check_log_encoding(given, shown):
+    """The name of an encoding of logs; what is not in force is refused, or said."""
+    if not given:
+        return "utf-8"
+    if not isinstance(given, str):
+        what = "a function" if callable(given) else repr(given)
+        error(f"{shown}: {what} is not supported by Muster yet; only names of encodings are")
+        return "utf-8"
+    return check_encoding(given, shown, "logs are")
+
+
+def check_encoding(given, shown, what):
+    """The name of an encoding. All but UTF-8 have no effect yet, which is said."""
+    try:
+        name = codecs.lookup(given).name
+        b"".decode(name)
+    except (LookupError, TypeError, ValueError):
+        error(f"{shown}: there is no encoding {given!r}")
+        return "utf-8"
+    if name not in ("utf-8", "ascii"):
+        warn(f"{shown} = {given!r} has no effect yet: {what} read as UTF-8, and what is no UTF-8 becomes U+FFFD")
+    return name
 
 
 def _typed(values, name, default, kind, text):
@@ -284,8 +326,6 @@ def www_data(www, encode):
 
 def global_data(read, encode):
     """The global settings for the snapshot."""
-    encoding = read.log_encoding
-    as_text = {"name": encoding} if isinstance(encoding, str) else None
     functions = {name: encode.at(name).optional_callable(function) for name, function in read.functions.items()}
     return {
         "title": read.title,
@@ -294,7 +334,7 @@ def global_data(read, encode):
         "properties": encode.at("properties").values(read.properties),
         "multi_master": read.multi_master,
         "log_compression_method": read.log_compression_method,
-        "log_encoding": as_text or {"callable": encode.at("logEncoding").callable(encoding)},
+        "log_encoding": {"name": read.log_encoding},
         "validation": read.validation,
         "collapse_requests": collapse_data(read.collapse, encode.at("collapseRequests")),
         "prioritize_builders": functions["prioritizeBuilders"],

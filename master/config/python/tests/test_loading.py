@@ -11,6 +11,20 @@ from tests.support import ConfigTestCase
 
 
 class Good(ConfigTestCase):
+    def test_what_has_no_effect_is_said(self):
+        given = "c['caches'] = {'Builds': 3}; c['logCompressionLimit'] = False; c['logMaxSize'] = 9; c['mq'] = {'debug': True}"
+        warnings = "\n".join(self.load(given)["warnings"])
+        for name in ("c['caches']", "c['logCompressionLimit']", "c['logMaxSize']", "c['mq']['debug']"):
+            self.assertIn(f"{name} has no effect", warnings)
+        self.assertIn("c['changeHorizon'] must not be negative", self.errors("c['changeHorizon'] = -1"))
+
+    def test_encodings_are_known_or_refused_and_not_in_force_in_silence(self):
+        self.assertEqual(self.load("c['logEncoding'] = 'UTF8'")["log_encoding"], {"name": "utf-8"})
+        self.assertIn("has no effect yet", "\n".join(self.load("c['logEncoding'] = 'latin-1'")["warnings"]))
+        for given in ("c['logEncoding'] = 'nosuch'", "factory.addStep(steps.ShellCommand(command='x', logEncoding='nosuch'))"):
+            self.assertIn("there is no encoding 'nosuch'", "\n".join(self.errors(given)))
+        self.assertIn("a function is not supported", "\n".join(self.errors("c['logEncoding'] = lambda text: ''")))
+
     def test_validation_says_what_people_may_enter(self):
         self.assertEqual(set(self.load()["validation"].values()), {None})
         given = "{'branch': re.compile('^x$', re.I | re.S), 'property_name': re.compile('a', re.A)}"

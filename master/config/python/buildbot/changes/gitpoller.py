@@ -67,6 +67,9 @@ class GitPoller(ReconfigurablePollingChangeSource):
         )
         self.repourl, self.branches = repourl, [branch] if branch else branches
         self.workdir, self.gitbin, self.usetimestamps = workdir or "gitpoller-work", gitbin, usetimestamps
+        from muster_host.settings import check_encoding
+
+        check_encoding(encoding or "utf-8", f"GitPoller {self.name}: encoding", "commits are")
         self.category, self.project, self.encoding = category, project or "", encoding
         self.buildPushesWithNoCommits, self.only_tags = buildPushesWithNoCommits, only_tags
         self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts = sshPrivateKey, sshHostKey, sshKnownHosts

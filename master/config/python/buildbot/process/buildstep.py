@@ -101,6 +101,9 @@ class BuildStep(util.ComparableMixin):
         if not isinstance(self.locks, (list, tuple)) and not IRenderable.providedBy(self.locks):
             error(f"{type(self).__name__} locks must be a list of locks, not {self.locks!r}")
             self.locks = ()
+        from muster_host.settings import check_log_encoding
+
+        check_log_encoding(self.logEncoding, f"step '{self.name}': logEncoding")
         policy = self.updateBuildSummaryPolicy
         if policy is not None and not isinstance(policy, (bool, list)):
             error(f"BuildStep updateBuildSummaryPolicy must be a list of result ids or boolean but it is {policy}")
