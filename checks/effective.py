@@ -21,8 +21,6 @@ _UNREAD = {
     "GitPollerConfig.encoding": "only UTF-8 is in force, which the load says",
     "ProtocolConfig.extra": "other keys are refused",
     "Snapshot.has_callables": "the host reads it, which is of the same crate",
-    "Snapshot.log_encoding": "only UTF-8 is in force, which the load says",
-    "StepConfig.log_encoding": "only UTF-8 is in force, which the load says",
     "Snapshot.caches": "there are none, which the load says",
 }
 #: Keys whose field has another name, or that the load itself uses up.
@@ -92,6 +90,7 @@ def problems(tree: Tree) -> Iterator[str]:
     if _CONFIG + "python/muster_host/loaders.py" in tree.paths:
         yield from _unread_keys(tree, read)
     yield from _unread_www(tree)
+    yield from _unknown_encodings(tree)
 
 
 def _constant(tree: Tree, path: str, name: str) -> ast.expr | None:
@@ -132,3 +131,14 @@ def _unread_www(tree: Tree) -> Iterator[str]:
             name = str(key.value)
             if f'"{name}"' not in text and not re.search(rf"\.{_field(name)}\b", text):
                 yield f"{path}: nobody asks for the key {name}, which is said to be used"
+
+
+def _unknown_encodings(tree: Tree) -> Iterator[str]:
+    """The load takes the names of encodings that the master knows."""
+    path, rust_path = _CONFIG + "python/muster_host/settings.py", "master/core/src/encoding.rs"
+    if path not in tree.paths or rust_path not in tree.paths:
+        return
+    known = set(re.findall(r'^    \("([^"]+)", "', tree.text(rust_path), re.MULTILINE)) | {"utf-8", "ascii", "iso8859-1"}
+    taken = _strings(_constant(tree, path, "ENCODINGS"))
+    for name in sorted(known ^ taken):
+        yield f"{path}: the encoding {name} is not both in ENCODINGS and in {rust_path}"

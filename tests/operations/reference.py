@@ -27,7 +27,7 @@ _SHOWN = 40
 
 #: Keys of which a part is in force.
 _PARTLY = {
-    "logEncoding": "only UTF-8 is in force: other names are taken with a warning, functions are refused",
+    "logEncoding": "used: names of encodings; functions are refused",
 }
 
 

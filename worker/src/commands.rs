@@ -187,7 +187,11 @@ impl Commands {
         link.acknowledge(command, number);
 
         let acknowledging = link.clone();
-        let outbox = Outbox::new(self.settings.subscribe());
+        let encoding = match &start.command {
+            Command::Shell(shell) => shell.encoding.clone(),
+            _ => None,
+        };
+        let outbox = Outbox::new(self.settings.subscribe(), encoding);
         let io = CommandIo {
             outbox: outbox.clone(),
             stop: Stop(stop_requests),

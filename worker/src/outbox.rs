@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_core::lines::LineSplitter;
+use muster_core::{encoding::TextDecoder, lines::LineSplitter};
 use muster_session::command::{Output, Stream, UpdateBody};
 use muster_session::wire::{MAX_BLOCK, Settings};
 use tokio::sync::{Notify, watch};
@@ -28,6 +28,8 @@ const MIN_BUFFER: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     settings: watch::Receiver<Settings>,
+    /// Of what programs write; `None` for UTF-8.
+    encoding: Option<String>,
     pending: Mutex<Pending>,
     filled: Notify,
     emptied: Notify,
@@ -36,6 +38,8 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Pending {
     splitters: BTreeMap<Stream, LineSplitter>,
+    /// Where the encoding is not UTF-8.
+    decoders: BTreeMap<Stream, TextDecoder>,
     queue: VecDeque<UpdateBody>,
     /// Bytes in `queue`.
     bytes: usize,
@@ -49,19 +53,26 @@ struct Pending {
 }
 
 impl Outbox {
-    pub(crate) fn new(settings: watch::Receiver<Settings>) -> Arc<Self> {
+    pub(crate) fn new(settings: watch::Receiver<Settings>, encoding: Option<String>) -> Arc<Self> {
         let pending = Mutex::new(Pending::default());
-        Arc::new(Self { settings, pending, filled: Notify::new(), emptied: Notify::new() })
+        Arc::new(Self { settings, encoding, pending, filled: Notify::new(), emptied: Notify::new() })
     }
 
     /// Takes what a program wrote to a stream, as it was read.
     pub(crate) fn write(&self, stream: Stream, bytes: &[u8]) {
         let max_line = self.settings.borrow().max_line_length;
         let mut pending = self.lock();
+        let decoder = self.encoding.as_deref().and_then(TextDecoder::new);
+        if let (Some(decoder), false) = (decoder, pending.decoders.contains_key(&stream)) {
+            pending.decoders.insert(stream.clone(), decoder);
+        }
         for piece in bytes.chunks(MAX_TEXT) {
-            let splitter =
-                pending.splitters.entry(stream.clone()).or_insert_with(|| LineSplitter::new(max_line));
-            let lines = splitter.push_bytes(piece);
+            let Pending { splitters, decoders, .. } = &mut *pending;
+            let splitter = splitters.entry(stream.clone()).or_insert_with(|| LineSplitter::new(max_line));
+            let lines = match decoders.get_mut(&stream) {
+                Some(decoder) => splitter.push(&decoder.push(piece, false)),
+                None => splitter.push_bytes(piece),
+            };
             pending.since.get_or_insert_with(Instant::now);
             self.push_text(&mut pending, &stream, lines);
         }
@@ -101,8 +112,12 @@ impl Outbox {
     /// Ends every stream: unfinished lines are finished.
     pub(crate) fn finish_streams(&self) {
         let mut pending = self.lock();
+        let mut decoders = std::mem::take(&mut pending.decoders);
         for (stream, mut splitter) in std::mem::take(&mut pending.splitters) {
-            self.push_text(&mut pending, &stream, splitter.finish());
+            let rest = decoders.get_mut(&stream).map(|decoder| decoder.push(b"", true)).unwrap_or_default();
+            let lines =
+                if rest.is_empty() { splitter.finish() } else { splitter.push(&rest) + &splitter.finish() };
+            self.push_text(&mut pending, &stream, lines);
         }
         drop(pending);
         self.filled.notify_one();
@@ -266,7 +281,7 @@ mod tests {
     fn outbox(buffer_size: usize, buffer_ms: u64) -> Arc<Outbox> {
         let settings = Settings { buffer_size, buffer_ms, max_line_length: 4096 };
         // The last value stays readable after the sender is gone.
-        Outbox::new(watch::channel(settings).1)
+        Outbox::new(watch::channel(settings).1, None)
     }
 
     fn output(stream: Stream, text: &str) -> Output {

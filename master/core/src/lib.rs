@@ -1,6 +1,7 @@
 //! Entities and rules of a build master, pure: no async, no clock, no I/O. Time is an argument.
 
 pub mod collapse;
+pub mod encoding;
 pub mod entities;
 pub mod files;
 pub mod git;

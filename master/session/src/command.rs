@@ -127,6 +127,9 @@ pub struct Shell {
     pub initial_stdin: Option<String>,
     /// Whether the header lists the environment.
     pub log_environ: bool,
+    /// Python's name of the encoding of all output; `None` for UTF-8. A worker that doesn't know it reads UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
 }
 
 impl Default for Shell {
@@ -146,6 +149,7 @@ impl Default for Shell {
             use_pty: false,
             initial_stdin: None,
             log_environ: true,
+            encoding: None,
         }
     }
 }

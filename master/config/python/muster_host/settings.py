@@ -25,6 +25,16 @@ WITHOUT_EFFECT = {
     "logMaxTailSize": "logs are not limited, as in Buildbot 4.3",
 }
 
+#: Encodings of logs that the master can read, by Python's names.
+ENCODINGS = frozenset(
+    """
+    utf-8 ascii iso8859-1 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10
+    iso8859-13 iso8859-14 iso8859-15 iso8859-16 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258
+    cp866 koi8-r koi8-u mac-roman cp932 shift_jis euc_jp iso2022_jp gb2312 gbk gb18030 big5 euc_kr cp949 utf-16-le
+    utf-16-be
+    """.split()
+)
+
 #: Functions that choose, and what their errors say beyond "must be a callable".
 _FUNCTIONS = {
     "codebaseGenerator": " accepting a dict and returning a str",
@@ -83,27 +93,28 @@ def read_global(values):
 
 
 def check_log_encoding(given, shown):
-    """The name of an encoding of logs; what is not in force is refused, or said."""
+    """The name of an encoding of logs that Muster can read."""
     if not given:
         return "utf-8"
     if not isinstance(given, str):
         what = "a function" if callable(given) else repr(given)
         error(f"{shown}: {what} is not supported by Muster yet; only names of encodings are")
         return "utf-8"
-    return check_encoding(given, shown, "logs are")
+    name = encoding_name(given, shown)
+    if name not in ENCODINGS:
+        error(f"{shown}: the encoding {given!r} is not supported by Muster yet")
+    return name
 
 
-def check_encoding(given, shown, what):
-    """The name of an encoding. All but UTF-8 have no effect yet, which is said."""
+def encoding_name(given, shown):
+    """Python's own name of an encoding."""
     try:
         name = codecs.lookup(given).name
         b"".decode(name)
+        return name
     except (LookupError, TypeError, ValueError):
         error(f"{shown}: there is no encoding {given!r}")
         return "utf-8"
-    if name not in ("utf-8", "ascii"):
-        warn(f"{shown} = {given!r} has no effect yet: {what} read as UTF-8, and what is no UTF-8 becomes U+FFFD")
-    return name
 
 
 def _typed(values, name, default, kind, text):

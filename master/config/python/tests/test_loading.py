@@ -20,7 +20,10 @@ class Good(ConfigTestCase):
 
     def test_encodings_are_known_or_refused_and_not_in_force_in_silence(self):
         self.assertEqual(self.load("c['logEncoding'] = 'UTF8'")["log_encoding"], {"name": "utf-8"})
-        self.assertIn("has no effect yet", "\n".join(self.load("c['logEncoding'] = 'latin-1'")["warnings"]))
+        self.assertEqual(self.load("c['logEncoding'] = 'latin-1'")["log_encoding"], {"name": "iso8859-1"})
+        step = self.load("factory.addStep(steps.ShellCommand(command='x', logEncoding='SJIS'))")["builders"][0]
+        self.assertEqual(step["factory"]["steps"][-1]["log_encoding"], "shift_jis")
+        self.assertIn("'cp037' is not supported", "\n".join(self.errors("c['logEncoding'] = 'cp037'")))
         for given in ("c['logEncoding'] = 'nosuch'", "factory.addStep(steps.ShellCommand(command='x', logEncoding='nosuch'))"):
             self.assertIn("there is no encoding 'nosuch'", "\n".join(self.errors(given)))
         self.assertIn("a function is not supported", "\n".join(self.errors("c['logEncoding'] = lambda text: ''")))

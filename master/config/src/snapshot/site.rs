@@ -1,6 +1,6 @@
 //! The master itself: database, bus, web server, workers, projects, services.
 
-use muster_core::render::{Callable, Renderable};
+use muster_core::render::Renderable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -96,10 +96,8 @@ pub struct ValidationConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogEncoding {
-    /// A name that Python's codecs know; undecodable bytes are replaced.
+    /// The name that Python's `codecs.lookup` gives; undecodable bytes are replaced.
     Name(String),
-    /// A Python function.
-    Callable(Callable),
 }
 
 /// A listener for workers.

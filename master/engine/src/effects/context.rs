@@ -21,7 +21,7 @@ use super::{
     journal::{Effect, Journal, Mismatch},
     logs::LogRef,
 };
-use muster_config::snapshot::{Condition, StepConfig};
+use muster_config::snapshot::{Condition, LogEncoding, StepConfig};
 
 /// Why a step's function ends without a result of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -404,6 +404,13 @@ impl<'a> StepContext<'a> {
         };
         self.record_answer(row, &answered)?;
         answered.map_err(StepEnd::Exception)
+    }
+
+    /// Python's name of the encoding of what programs write; `None` for UTF-8.
+    pub(crate) fn log_encoding(&self) -> Option<String> {
+        let own = self.config.log_encoding.literal_str();
+        let LogEncoding::Name(name) = &self.core.facts.snapshot.log_encoding;
+        Some(own.unwrap_or(name)).filter(|name| !["utf-8", "ascii"].contains(name)).map(str::to_owned)
     }
 
     /// The step's directory on the worker, below the builder's: its own, or the factory's.

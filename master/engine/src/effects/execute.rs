@@ -3,7 +3,7 @@
 use muster_core::{BuildId, CommandId, LogKind};
 use muster_data::RunWrite;
 use muster_session::{
-    BootId, OrderError, StartCommand, UpdateBody,
+    BootId, Command, OrderError, StartCommand, UpdateBody,
     command::{Output, Stream},
 };
 use muster_store::runs::JournalRow;
@@ -73,10 +73,13 @@ impl StepContext<'_> {
 
     async fn follow(
         &mut self,
-        request: CommandRequest,
+        mut request: CommandRequest,
         transfer: Transfer,
         mut observer: Option<&mut dyn LineObserver>,
     ) -> Result<CommandResult, StepEnd> {
+        if let Command::Shell(shell) = &mut request.command {
+            shell.encoding = self.log_encoding();
+        }
         let effect = self.journal.effect(COMMAND, &request.command)?;
         if let Effect::Recorded(row) = &effect {
             let state: CommandState = outcome(row)?;

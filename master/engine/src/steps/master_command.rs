@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, future::pending, path::PathBuf, pin::pin, proce
 
 use muster_core::{
     LogKind, Results,
+    encoding::TextDecoder,
     lines::{LineSplitter, MAX_LINE},
     render::py_repr,
 };
@@ -41,6 +42,8 @@ struct MasterCommand {
     dir: PathBuf,
     limit: Option<f64>,
     signal: Signal,
+    /// Of its output; `None` for UTF-8.
+    encoding: Option<String>,
 }
 
 /// How the log names it.
@@ -93,7 +96,8 @@ pub(super) async fn master_shell_command(context: &mut StepContext<'_>) -> Resul
         _ => context.basedir().to_owned(),
     };
     let limit = context.limit("runtime_timeout", Some(DEFAULT_LIMIT)).await?;
-    let command = MasterCommand { argv, env, dir, limit, signal };
+    let encoding = context.log_encoding();
+    let command = MasterCommand { argv, env, dir, limit, signal, encoding };
     let stdio = context.add_log("stdio", LogKind::Stdio)?;
     context.write_header(&stdio, &command.header(&shown, log_environ))?;
     let (stop, leaving) = (context.core.stop.clone(), context.core.leaving.clone());
@@ -186,7 +190,8 @@ impl MasterCommand {
             Err(error) => return Outcome::Broken(format!("can't run {}: {error}", self.argv.join(" "))),
         };
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let reading = tokio::spawn(read_both(child.stdout.take(), child.stderr.take()));
+        let reading =
+            tokio::spawn(read_both(child.stdout.take(), child.stderr.take(), self.encoding.clone()));
         let mut overdue = pin!(wait(self.limit.map(Duration::from_secs_f64)));
         let mut patience = pin!(wait(None));
         let (mut stopped, mut killed) = (false, false);
@@ -263,8 +268,10 @@ fn end(group: Option<Pid>, signal: Signal) {
 async fn read_both(
     stdout: Option<impl AsyncRead + Unpin>,
     stderr: Option<impl AsyncRead + Unpin>,
+    encoding: Option<String>,
 ) -> Vec<(char, String)> {
-    let (mut stdout, mut stderr) = (Reading::new('o', stdout), Reading::new('e', stderr));
+    let encoding = encoding.as_deref();
+    let (mut stdout, mut stderr) = (Reading::new('o', stdout, encoding), Reading::new('e', stderr, encoding));
     let mut output: Vec<(char, String)> = Vec::new();
     let mut kept = 0;
     while stdout.stream.is_some() || stderr.stream.is_some() {
@@ -291,11 +298,14 @@ struct Reading<R> {
     marker: char,
     stream: Option<R>,
     lines: LineSplitter,
+    /// Where it is not UTF-8.
+    decoder: Option<TextDecoder>,
 }
 
 impl<R: AsyncRead + Unpin> Reading<R> {
-    fn new(marker: char, stream: Option<R>) -> Reading<R> {
-        Reading { marker, stream, lines: LineSplitter::new(MAX_LINE) }
+    fn new(marker: char, stream: Option<R>, encoding: Option<&str>) -> Reading<R> {
+        let decoder = encoding.and_then(TextDecoder::new);
+        Reading { marker, stream, lines: LineSplitter::new(MAX_LINE), decoder }
     }
 
     /// Lines that are whole now; at the end of the stream its last one.
@@ -303,13 +313,20 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         let Some(stream) = &mut self.stream else { return String::new() };
         let mut block = [0; 8192];
         match stream.read(&mut block).await {
-            Ok(count) if count > 0 => self.lines.push_bytes(&block[..count]),
+            Ok(count) if count > 0 => match &mut self.decoder {
+                Some(decoder) => self.lines.push(&decoder.push(&block[..count], false)),
+                None => self.lines.push_bytes(&block[..count]),
+            },
             ended => {
                 if let Err(error) = ended {
                     tracing::warn!(%error, stream = %self.marker, "can't read the output of a command on the master");
                 }
                 self.stream = None;
-                self.lines.finish()
+                let rest = self.decoder.take().map(|mut decoder| decoder.push(b"", true)).unwrap_or_default();
+                match rest.is_empty() {
+                    true => self.lines.finish(),
+                    false => self.lines.push(&rest) + &self.lines.finish(),
+                }
             }
         }
     }
@@ -330,7 +347,14 @@ mod tests {
                       signal.signal(signal.SIGTERM, lambda *_: s.sendall(b'TERM\\n')); s.sendall(b'ready\\n'); \
                       time.sleep(1000)";
         let argv = ["python3", "-c", script].map(str::to_owned).to_vec();
-        MasterCommand { argv, env: None, dir: dir.to_owned(), limit: None, signal: Signal::TERM }
+        MasterCommand {
+            argv,
+            env: None,
+            dir: dir.to_owned(),
+            limit: None,
+            signal: Signal::TERM,
+            encoding: None,
+        }
     }
 
     type Orders = watch::Sender<Option<Arc<StopOrder>>>;
@@ -392,6 +416,7 @@ mod tests {
             env: Some(BTreeMap::from([("A".to_owned(), "b".to_owned())])),
             dir: "/srv/ci".into(),
             limit: None,
+            encoding: None,
             signal: Signal::KILL,
         };
         let shown = Shown { line: "echo 'x'".to_owned(), argv: vec!["echo".to_owned(), "'x'".to_owned()] };

@@ -1,7 +1,7 @@
 """Asks a git repository for new commits."""
 
 from buildbot.changes.base import ReconfigurablePollingChangeSource
-from buildbot.config.errors import error
+from buildbot.config.errors import error, warn
 from buildbot.interfaces import IRenderable
 from buildbot.util.git import check_ssh
 
@@ -67,9 +67,11 @@ class GitPoller(ReconfigurablePollingChangeSource):
         )
         self.repourl, self.branches = repourl, [branch] if branch else branches
         self.workdir, self.gitbin, self.usetimestamps = workdir or "gitpoller-work", gitbin, usetimestamps
-        from muster_host.settings import check_encoding
+        from muster_host.settings import encoding_name
 
-        check_encoding(encoding or "utf-8", f"GitPoller {self.name}: encoding", "commits are")
+        shown = f"GitPoller {self.name}: encoding"
+        if encoding_name(encoding or "utf-8", shown) not in ("utf-8", "ascii"):
+            warn(f"{shown} = {encoding!r} has no effect yet: commits are read as UTF-8")
         self.category, self.project, self.encoding = category, project or "", encoding
         self.buildPushesWithNoCommits, self.only_tags = buildPushesWithNoCommits, only_tags
         self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts = sshPrivateKey, sshHostKey, sshKnownHosts

@@ -103,7 +103,8 @@ class BuildStep(util.ComparableMixin):
             self.locks = ()
         from muster_host.settings import check_log_encoding
 
-        check_log_encoding(self.logEncoding, f"step '{self.name}': logEncoding")
+        if self.logEncoding is not None:
+            self.logEncoding = check_log_encoding(self.logEncoding, f"step '{self.name}': logEncoding")
         policy = self.updateBuildSummaryPolicy
         if policy is not None and not isinstance(policy, (bool, list)):
             error(f"BuildStep updateBuildSummaryPolicy must be a list of result ids or boolean but it is {policy}")
