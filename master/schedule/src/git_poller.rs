@@ -99,7 +99,7 @@ impl GitPoller {
         let url = self.text("repourl", &self.config.repourl).await?.unwrap_or_default();
         let git = self.directory_of_repository().await?;
         let credentials = self.credentials().await?;
-        let (git, _keys) = credentials.install(git, &self.directory)?;
+        let (git, _keys) = credentials.install(git, &self.directory, &url)?;
         let by_hand = matches!(self.config.repourl, Renderable::Literal(_));
         let address = Name::address("repourl", &url, by_hand).map_err(GitError::from)?;
         let repository = Repository::new(git, address);
@@ -132,7 +132,14 @@ impl GitPoller {
             private_key: self.text("sshPrivateKey", &self.config.ssh_private_key).await?,
             host_key: self.text("sshHostKey", &self.config.ssh_host_key).await?,
             known_hosts: self.text("sshKnownHosts", &self.config.ssh_known_hosts).await?,
+            login: self.login().await?,
         })
+    }
+
+    async fn login(&self) -> Result<Option<(String, String)>, PollError> {
+        let Some([user, password]) = &self.config.auth_credentials else { return Ok(None) };
+        let user = self.text("auth_credentials", user).await?.unwrap_or_default();
+        Ok(Some((user, self.text("auth_credentials", password).await?.unwrap_or_default())))
     }
 
     async fn refs(&mut self, repository: &Repository) -> Result<Vec<String>, PollError> {

@@ -50,6 +50,24 @@ class Arguments(unittest.TestCase):
         described = [own[name] for name in ("description", "description_done", "description_suffix")]
         self.assertEqual(described, ["getting", "got", None])
 
+    def test_addresses_of_git_get_their_port(self):
+        for written, expected in (
+            ("git@host:/abs/r.git", "ssh://git@host:2222//abs/r.git"),
+            ("alias:path/r.git", "ssh://alias:2222/path/r.git"),
+            ("alias:/abs", "ssh://alias:2222//abs"),
+            ("user@ho_st:~u/p", "ssh://user@ho_st:2222/~u/p"),
+            ("git@[::1]:path", "ssh://git@[::1]:2222/path"),
+            ("/abs/path", "/abs/path"),
+            ("./a:b", "./a:b"),
+            ("C:\\repo", "C:\\repo"),
+            ("https://h:80/x", "https://h:80/x"),
+            ("git@host://x", "git@host://x"),
+            ("ext::sh -c x", "ext::sh -c x"),
+            ("-oX=y:z", "-oX=y:z"),
+        ):
+            made = data(steps.Git(written, port=2222))["args"]
+            self.assertEqual((made["repourl"], made["port"]), (expected, 2222))
+
     def test_transfers(self):
         made = data(steps.FileUpload(workersrc="a", masterdest=util.Interpolate("%(prop:b)s")))
         self.assertEqual(made["args"]["blocksize"], 256 * 1024)

@@ -343,6 +343,9 @@ pub struct GitPollerConfig {
     pub ssh_host_key: Renderable,
     /// Content of a `known_hosts` file.
     pub ssh_known_hosts: Renderable,
+    /// User and password, for repositories that are reached by HTTP.
+    #[serde(default)]
+    pub auth_credentials: Option<[Renderable; 2]>,
 }
 
 /// The branches of a git poller.

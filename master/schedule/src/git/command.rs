@@ -60,18 +60,46 @@ pub(crate) struct Git {
     program: String,
     directory: PathBuf,
     environment: Vec<(&'static str, OsString)>,
+    /// Names and values of git's own configuration.
+    configuration: Vec<(String, String)>,
 }
 
 impl Git {
     /// `program` run in `directory`.
     pub(crate) fn new(program: &str, directory: &Path) -> Git {
-        Git { program: program.to_owned(), directory: directory.to_owned(), environment: Vec::new() }
+        Git {
+            program: program.to_owned(),
+            directory: directory.to_owned(),
+            environment: Vec::new(),
+            configuration: Vec::new(),
+        }
     }
 
     /// The same with another variable.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Git {
         self.environment.push((name, value.into()));
         self
+    }
+
+    /// The same with a value of git's configuration, beside those that the master's environment has. No other user of the
+    /// machine sees it, as they see arguments.
+    pub(crate) fn configured(mut self, name: &str, value: &str) -> Git {
+        self.configuration.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn configuration_variables(&self) -> Vec<(String, String)> {
+        if self.configuration.is_empty() {
+            return Vec::new();
+        }
+        const COUNT: &str = "GIT_CONFIG_COUNT";
+        let before: usize = std::env::var(COUNT).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+        let mut variables = vec![(COUNT.to_owned(), (before + self.configuration.len()).to_string())];
+        for (index, (name, value)) in self.configuration.iter().enumerate() {
+            variables.push((format!("GIT_CONFIG_KEY_{}", before + index), name.clone()));
+            variables.push((format!("GIT_CONFIG_VALUE_{}", before + index), value.clone()));
+        }
+        variables
     }
 
     /// The directory it runs in.
@@ -111,6 +139,7 @@ impl Git {
             .env_remove("GIT_WORK_TREE")
             .env_remove("GIT_INDEX_FILE")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.configuration_variables())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

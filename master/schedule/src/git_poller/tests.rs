@@ -68,6 +68,7 @@ fn config(url: &str, branches: GitBranches) -> GitPollerConfig {
         ssh_private_key: Renderable::NONE,
         ssh_host_key: Renderable::NONE,
         ssh_known_hosts: Renderable::NONE,
+        auth_credentials: None,
     }
 }
 

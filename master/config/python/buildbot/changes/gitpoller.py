@@ -52,9 +52,11 @@ class GitPoller(ReconfigurablePollingChangeSource):
         if branches and branches is not True and not callable(branches) and not _strings(branches):
             error("GitPoller: 'branches' argument must be one of list of str, True, or Callable[[str], bool]")
             branches = None
-        for argument, value in (("codebase", codebase), ("auth_credentials", auth_credentials)):
-            if value is not None:
-                error(f"GitPoller: {argument} is not supported by Muster yet")
+        if codebase is not None:
+            error("GitPoller: codebase is not supported by Muster yet")
+        if auth_credentials is not None and not _is_pair(auth_credentials):
+            error("GitPoller: auth_credentials must be a pair (user, password)")
+            auth_credentials = None
         if git_credentials is not None:
             error("GitPoller: git_credentials is not supported by Muster yet")
         check_ssh("GitPoller", sshPrivateKey, sshHostKey, sshKnownHosts)
@@ -74,6 +76,7 @@ class GitPoller(ReconfigurablePollingChangeSource):
             warn(f"{shown} = {encoding!r} has no effect yet: commits are read as UTF-8")
         self.category, self.project, self.encoding = category, project or "", encoding
         self.buildPushesWithNoCommits, self.only_tags = buildPushesWithNoCommits, only_tags
+        self.auth_credentials = auth_credentials
         self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts = sshPrivateKey, sshHostKey, sshKnownHosts
 
     def own_data(self, encode):
@@ -92,6 +95,7 @@ class GitPoller(ReconfigurablePollingChangeSource):
             "ssh_private_key": encode(self.sshPrivateKey),
             "ssh_host_key": encode(self.sshHostKey),
             "ssh_known_hosts": encode(self.sshKnownHosts),
+            "auth_credentials": encode.at("auth_credentials")(self.auth_credentials),
         }
 
     def _branches_as_data(self, encode):
@@ -106,3 +110,8 @@ class GitPoller(ReconfigurablePollingChangeSource):
 
 def _strings(values):
     return isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
+
+
+def _is_pair(value):
+    parts = value if isinstance(value, (list, tuple)) else ()
+    return len(parts) == 2 and all(isinstance(part, str) or IRenderable.providedBy(part) for part in parts)

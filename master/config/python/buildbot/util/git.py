@@ -5,15 +5,21 @@ import re
 from buildbot.config.errors import error
 
 
-_SCP_STYLE = re.compile(r"^(?P<user>[\w.+-]+@)(?P<host>[\w.-]+):(?P<path>[^/].*)$")
+_SCP_STYLE = re.compile(r"^(?P<place>(?:[^-@:/\[\]][^@:/\[\]]*@)?(?:\[[^\]/]*\]|[^-:/\[\]][^:/\[\]]*)):(?P<path>(?!:).*)$", re.DOTALL)
+_WINDOWS_PATH = re.compile(r"^[A-Za-z]:\\")
 
 
 def scp_style_to_url(repourl, port=22):
-    """`user@host:path` as an address with its protocol; everything else stays."""
-    match = _SCP_STYLE.match(repourl) if isinstance(repourl, str) else None
+    """`user@host:path` and `alias:path` as an address with its protocol; everything else stays.
+
+    As git itself, but for the port: a slash before the first colon makes it a path. An absolute path keeps its slash.
+    """
+    if not isinstance(repourl, str) or "://" in repourl or _WINDOWS_PATH.match(repourl):
+        return repourl
+    match = _SCP_STYLE.match(repourl)
     if match is None:
         return repourl
-    return f"ssh://{match.group('user')}{match.group('host')}:{port}/{match.group('path')}"
+    return f"ssh://{match.group('place')}:{port}/{match.group('path')}"
 
 
 def check_ssh(who, private_key, host_key, known_hosts):

@@ -72,7 +72,11 @@ pub(super) struct GitArguments {
 
 impl GitArguments {
     pub(super) async fn read(context: &mut StepContext<'_>) -> Result<GitArguments, StepEnd> {
-        let repository = context.required_text("repourl").await?;
+        let mut repository = context.required_text("repourl").await?;
+        let port = context.arg("port").await?;
+        if truth(&port) {
+            repository = with_port(repository, &py_str(&port));
+        }
         let branch = context.text("branch").await?.unwrap_or_else(|| "HEAD".to_owned());
         let filters = context.texts("filters").await?;
         let filters: Result<Vec<Name>, Refused> =
@@ -139,6 +143,37 @@ fn address(
     };
     let by_hand = is_literal || config.iter().any(is_allowed);
     allowed(context, Name::address("repourl", repository, by_hand))
+}
+
+/// `user@host:path` and `alias:path` as an address with its port, by the rule of `buildbot/util/git.py`: a slash before
+/// the first colon makes it a path.
+fn with_port(repository: String, port: &str) -> String {
+    let drive = repository.as_bytes();
+    let is_windows_path =
+        drive.first().is_some_and(u8::is_ascii_alphabetic) && drive[1..].starts_with(b":\\");
+    if repository.contains("://") || is_windows_path {
+        return repository;
+    }
+    let (user, rest) = match repository.split_once('@') {
+        Some((user, rest)) if !user.is_empty() && !user.contains([':', '/', '[', ']']) => (user, rest),
+        _ => ("", repository.as_str()),
+    };
+    let end_of_host = if rest.starts_with('[') { rest.find(']').map(|end| end + 1) } else { rest.find(':') };
+    let Some((host, path)) = end_of_host.and_then(|end| Some((&rest[..end], rest[end..].strip_prefix(':')?)))
+    else {
+        return repository;
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    // `ext::command` is no address, and what begins with a dash is refused as it is.
+    if host.is_empty()
+        || host.starts_with('-')
+        || path.starts_with(':')
+        || inner.contains(['/', '[', ']', '@'])
+    {
+        return repository;
+    }
+    let at = if user.is_empty() { "" } else { "@" };
+    format!("ssh://{user}{at}{host}:{port}/{path}")
 }
 
 async fn mode(context: &mut StepContext<'_>) -> Result<Mode, StepEnd> {
@@ -226,6 +261,36 @@ fn describe_options(options: &Map<String, Value>) -> Result<Words, Refused> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn addresses_get_their_port_and_paths_stay() {
+        for (written, expected) in [
+            ("git@host:/abs/r.git", "ssh://git@host:2222//abs/r.git"),
+            ("git@host:rel/r.git", "ssh://git@host:2222/rel/r.git"),
+            ("alias:/abs", "ssh://alias:2222//abs"),
+            ("host.example:~u/r", "ssh://host.example:2222/~u/r"),
+            ("git@host:1234/path", "ssh://git@host:2222/1234/path"),
+            ("git@[::1]:path", "ssh://git@[::1]:2222/path"),
+            ("[::1]:path", "ssh://[::1]:2222/path"),
+        ] {
+            assert_eq!(with_port(written.to_owned(), "2222"), expected);
+        }
+        for stays in [
+            r"C:\repo",
+            "/abs/path",
+            "/abs:x",
+            "./a:b",
+            "file:///x",
+            "ssh://h/x",
+            "https://h:80/x",
+            "git@host://x",
+            "",
+            "ext::sh -c x",
+            "-oX=y:z",
+        ] {
+            assert_eq!(with_port(stays.to_owned(), "2222"), stays);
+        }
+    }
 
     #[test]
     fn descriptions_have_their_options() {

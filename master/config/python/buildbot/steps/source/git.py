@@ -19,7 +19,7 @@ class Git(Source):
     arguments = (
         "repourl", "branch", "reference", "submodules", "remoteSubmodules", "tags", "shallow", "filters", "progress",
         "retryFetch", "clobberOnFailure", "getDescription", "config", "origin", "sshPrivateKey", "sshHostKey",
-        "sshKnownHosts", "auth_credentials",
+        "sshKnownHosts", "auth_credentials", "port",
     )  # fmt: skip
     renderables = ["repourl", "reference", "branch", "codebase", "mode", "method", "origin"]
 
@@ -51,7 +51,8 @@ class Git(Source):
     ):
         if not getDescription and not isinstance(getDescription, dict):
             getDescription = False
-        self.branch, self.method, self.repourl = branch, method, scp_style_to_url(repourl, port)
+        # An address that is rendered first becomes one with its port when the step runs.
+        self.branch, self.method, self.repourl, self.port = branch, method, scp_style_to_url(repourl, port), port
         self.reference, self.submodules, self.remoteSubmodules = reference, submodules, remoteSubmodules
         self.tags, self.shallow, self.filters, self.progress = tags, shallow, filters, progress
         self.retryFetch, self.clobberOnFailure, self.config, self.origin = retryFetch, clobberOnFailure, config, origin
@@ -96,7 +97,7 @@ class GitPush(_GitCommand):
 
     kind = "GitPush"
     name = "gitpush"
-    arguments = ("repourl", "branch", "force", "sshPrivateKey", "sshHostKey", "sshKnownHosts", "auth_credentials")
+    arguments = ("repourl", "branch", "force", "sshPrivateKey", "sshHostKey", "sshKnownHosts", "auth_credentials", "port")
     renderables = ["repourl", "branch"]
 
     def __init__(
@@ -118,7 +119,7 @@ class GitPush(_GitCommand):
         **kwargs,
     ):
         super().__init__(workdir, env, timeout, logEnviron, config, **kwargs)
-        self.repourl, self.branch, self.force = scp_style_to_url(repourl, port), branch, force
+        self.repourl, self.port, self.branch, self.force = scp_style_to_url(repourl, port), port, branch, force
         self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts = sshPrivateKey, sshHostKey, sshKnownHosts
         self.auth_credentials = auth_credentials
         if git_credentials is not None:
