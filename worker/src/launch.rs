@@ -6,9 +6,12 @@
 //! where a terminal is wanted, and then becomes the program through `exec`. All of it needs no `unsafe`.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use muster_core::surrogates;
 
 use crate::process::ProcessIdentity;
 use crate::records;
@@ -49,9 +52,14 @@ impl Launcher {
         };
         command.arg(LAUNCH_ARGUMENT).arg(record_dir);
         command.arg(if terminal == Terminal::Controlling { "tty" } else { "pipe" });
-        command.args(argv);
+        command.args(argv.iter().map(|word| os_text(word)));
         command
     }
+}
+
+/// A text of a command as the system takes it: names that are no UTF-8 are the bytes that they were.
+pub(crate) fn os_text(text: &str) -> OsString {
+    OsString::from_vec(surrogates::to_bytes(text).into_owned())
 }
 
 /// Becomes the launched program if this process was started as a launcher; returns otherwise.

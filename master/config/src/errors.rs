@@ -94,6 +94,22 @@ pub enum HostError {
         /// The limit.
         limit: Duration,
     },
+    /// A function ended the process that called it: it called `os._exit`, or a library crashed. Asking again is of no use.
+    #[error("{what} ended the Python host: {reason}")]
+    Ended {
+        /// What.
+        what: String,
+        /// How the process ended.
+        reason: String,
+    },
+    /// A function gave what can't be used.
+    #[error("{what} gave an answer that can't be used: {reason}")]
+    BadAnswer {
+        /// What.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Too much is waiting for the host already.
     #[error("the Python host has too much to do")]
     Busy,

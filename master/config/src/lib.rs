@@ -19,6 +19,6 @@ mod wire;
 
 pub use directory::{MasterDirectory, find_config};
 pub use errors::{ConfigError, ConfigErrors, HostError};
-pub use host::{Host, HostDriver, Loaded, MAX_WAITING, evaluate};
+pub use host::{Check, Host, HostDriver, Loaded, MAX_WAITING, evaluate};
 pub use snapshot::Snapshot;
 pub use wire::CallFailure;

@@ -1,6 +1,7 @@
 //! Messages between master and host, one JSON object a line. The other end is `python/muster_host/server.py`.
 
 use muster_core::render::Renderable;
+use muster_core::surrogates;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -55,6 +56,8 @@ pub(crate) enum AnswerBody {
     Value(Renderable),
     Exception(CallFailure),
     Refused(String),
+    /// There is an answer, but it is no value of ours.
+    Unreadable(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +70,8 @@ pub(crate) struct WireError {
 impl Message {
     /// Parses one line.
     pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(line)?;
+        let text = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
+        let mut fields: Map<String, Value> = serde_json::from_str(&surrogates::carried(text))?;
         if let Some(hello) = fields.remove("hello") {
             return Ok(Message::Hello(serde_json::from_value(hello)?));
         }
@@ -78,7 +82,11 @@ impl Message {
             "errors" => AnswerBody::Errors(serde_json::from_value(value)?),
             "exception" => AnswerBody::Exception(serde_json::from_value(value)?),
             "refused" => AnswerBody::Refused(serde_json::from_value(value)?),
-            "value" => AnswerBody::Value(serde_json::from_value(value)?),
+            // Only this question has failed.
+            "value" => match serde_json::from_value(value) {
+                Ok(value) => AnswerBody::Value(value),
+                Err(error) => AnswerBody::Unreadable(error.to_string()),
+            },
             other => return Err(serde::de::Error::custom(format!("unknown answer '{other}'"))),
         };
         Ok(Message::Answer(Answer { id, body }))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_config::argument::{self, BuildView, Reference};
 use muster_config::snapshot::{Condition, GitBranches, SchedulerKind, Snapshot};
-use muster_config::{ConfigErrors, Host, HostError, Loaded, evaluate};
+use muster_config::{Check, ConfigErrors, Host, HostError, Loaded, evaluate};
 use muster_core::Properties;
 use muster_core::render::{Callable, Renderable};
 use serde_json::{Map, json};
@@ -249,7 +249,7 @@ fn write_program(path: &Path, text: &str) {
 }
 
 const FUNCTIONS: &str = r#"
-import os, time
+import ctypes, os, time
 @util.renderer
 def target(props, suffix):
     print('printing disturbs nobody')
@@ -261,7 +261,19 @@ async def later(props):
 
 def extract(rc, out, err):
     if out == 'die':
+        ctypes.string_at(0)
+    if out == 'exit':
         os._exit(9)
+    if out == 'late':
+        time.sleep(0.3)
+    if out == 'surrogate':
+        return os.fsdecode(b'caf\xe9')
+    if out == 'huge':
+        return 'x' * (17 << 20)
+    if out == 'unreadable':
+        return {'$r': 'nothing of the kind'}
+    if out == 'same':
+        return [err, err == os.fsdecode(b'caf\xe9')]
     if out == 'sleep':
         time.sleep(60)
     if out == 'raise':
@@ -360,9 +372,75 @@ async fn a_dead_host_is_replaced_and_the_killer_is_told() {
     let (host, loaded) = running(directory.path()).await;
     let extract = last_step_callable(&loaded, "extract_fn");
     let died = host.call(&extract, vec![json!(0), json!("die"), json!("")], Map::new(), LIMIT).await;
-    assert!(matches!(died, Err(HostError::Broken { .. })), "{died:?}");
+    assert!(matches!(died, Err(HostError::Ended { .. })), "{died:?}");
+    assert!(died.unwrap_err().to_string().contains("extract_fn ended the Python host"));
     let value = host.call(&extract, vec![json!(0), json!("a"), json!("")], Map::new(), LIMIT).await.unwrap();
     assert_eq!(value, Renderable::Literal(json!({"rc": 0, "lines": ["a"]})));
+}
+
+#[tokio::test]
+async fn who_ended_the_host_fails_and_its_neighbours_are_answered() {
+    let directory = directory(&config(FUNCTIONS));
+    let (host, loaded) = running(directory.path()).await;
+    let extract = last_step_callable(&loaded, "extract_fn");
+    let ask = |what: &'static str| {
+        let (host, extract) = (host.clone(), extract.clone());
+        async move { host.call(&extract, vec![json!(0), json!(what), json!("")], Map::new(), LIMIT).await }
+    };
+    let (a, died, b, c) = tokio::join!(ask("late"), ask("die"), ask("late"), ask("late"));
+    assert!(matches!(died, Err(HostError::Ended { .. })), "{died:?}");
+    for answer in [a, b, c] {
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_the_error_of_its_question() {
+    let directory = directory(&config(FUNCTIONS));
+    let (host, loaded) = running(directory.path()).await;
+    let extract = last_step_callable(&loaded, "extract_fn");
+    let ask = |what: &'static str| {
+        let (host, extract) = (host.clone(), extract.clone());
+        async move { host.call(&extract, vec![json!(0), json!(what), json!("")], Map::new(), LIMIT).await }
+    };
+    let (late, exit, huge, unreadable) =
+        tokio::join!(ask("late"), ask("exit"), ask("huge"), ask("unreadable"));
+    assert!(late.is_ok(), "{late:?}");
+    for (answer, words) in
+        [(exit, "it called os._exit()"), (huge, "are the most"), (unreadable, "can't be used")]
+    {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, HostError::Call(_) | HostError::BadAnswer { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_utf_8_is_carried_both_ways() {
+    let directory = directory(&config(FUNCTIONS));
+    let (host, loaded) = running(directory.path()).await;
+    let extract = last_step_callable(&loaded, "extract_fn");
+    let ask = |out: &str, err: &str| {
+        let args = vec![json!(0), json!(out), json!(err)];
+        let (host, extract) = (host.clone(), extract.clone());
+        async move { host.call(&extract, args, Map::new(), LIMIT).await.unwrap() }
+    };
+    let name = ask("surrogate", "").await;
+    let text = name.literal_str().unwrap();
+    assert_eq!(text, "caf\u{10dce9}");
+    assert_eq!(ask("same", text).await, Renderable::Literal(json!([text, true])));
+}
+
+#[tokio::test]
+async fn what_a_check_refuses_leaves_the_old_configuration_in_force() {
+    let directory = directory(&config(FUNCTIONS));
+    let (host, loaded) = running(directory.path()).await;
+    std::fs::write(directory.path().join("master.cfg"), config("")).unwrap();
+    let refuse = Check::new(|_| Err(ConfigErrors::one("not this one")));
+    assert!(matches!(host.load_checked("master.cfg", refuse).await, Err(HostError::Config(_))));
+    let extract = last_step_callable(&loaded, "extract_fn");
+    let value = host.call(&extract, vec![json!(0), json!("a"), json!("")], Map::new(), LIMIT).await;
+    assert!(value.is_ok(), "{value:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use muster_core::surrogates;
+
 use crate::banana::Item;
 use crate::value::Value;
 
@@ -145,6 +147,10 @@ pub fn encode(value: &Value) -> Item {
         Value::Int(number) => Item::Int(*number),
         Value::Float(number) => Item::Float(*number),
         Value::Bytes(bytes) => Item::Bytes(bytes.clone()),
+        // A file name that is no UTF-8: workers take bytes where they take texts.
+        Value::Text(text) if surrogates::has_any(text) => {
+            Item::Bytes(surrogates::to_bytes(text).into_owned())
+        }
         Value::Text(text) => tagged("unicode", [bytes(text)]),
         Value::List(values) => tagged("list", values.iter().map(encode)),
         Value::Tuple(values) => tagged("tuple", values.iter().map(encode)),

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use muster_core::surrogates::surrogate;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -32,6 +33,8 @@ impl Formatter for PythonFormatter {
             // Python escapes DEL-and-above outside ASCII only; characters beyond the BMP become two surrogates.
             if c.is_ascii() {
                 writer.write_all(&[c as u8])?;
+            } else if let Some(unit) = surrogate(c) {
+                write!(writer, "\\u{unit:04x}")?;
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(writer, "\\u{unit:04x}")?;
@@ -45,6 +48,11 @@ impl Formatter for PythonFormatter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lone_surrogate_is_pythons_escape() {
+        assert_eq!(python_text("caf\u{10dce9}").unwrap(), r#""caf\udce9""#);
+    }
 
     #[test]
     fn text_is_pythons() {

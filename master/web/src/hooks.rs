@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use muster_core::Timestamp;
+use muster_core::{Timestamp, surrogates};
 use muster_data::NewChange;
 use muster_schedule::NotKept;
 use serde_json::{Map, Value};
@@ -76,13 +76,14 @@ fn change_of(fields: &Fields) -> Result<(NewChange, Option<String>), String> {
     let author = text("author").or_else(|| text("who")).unwrap_or_default();
     let files = match fields.get("files") {
         None => Vec::new(),
-        Some(files) => serde_json::from_str(files).map_err(|error| format!("files: {error}"))?,
+        Some(files) => {
+            serde_json::from_str(&surrogates::carried(files)).map_err(|error| format!("files: {error}"))?
+        }
     };
     let properties = match fields.get("properties") {
         None => Map::new(),
-        Some(properties) => {
-            serde_json::from_str(properties).map_err(|error| format!("properties: {error}"))?
-        }
+        Some(properties) => serde_json::from_str(&surrogates::carried(properties))
+            .map_err(|error| format!("properties: {error}"))?,
     };
     let when = match fields.get("when_timestamp").or_else(|| fields.get("when")) {
         None => None,

@@ -1,8 +1,10 @@
 //! The header texts of a command, as people who read Buildbot logs know them.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
+
+use crate::launch::os_text;
 
 /// Everything the header in front of a command's output tells.
 pub(crate) struct Header<'a> {
@@ -129,7 +131,7 @@ pub(crate) fn substitute(text: &str, lookup: impl Fn(&str) -> Option<OsString>) 
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let (before, reference) = rest.split_at(start);
-        result.push(before);
+        result.push(os_text(before));
         let name_length = reference[2..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         match name_length {
             Some(length) if reference[2 + length..].starts_with('}') => {
@@ -142,7 +144,7 @@ pub(crate) fn substitute(text: &str, lookup: impl Fn(&str) -> Option<OsString>) 
             }
         }
     }
-    result.push(OsStr::new(rest));
+    result.push(os_text(rest));
     result
 }
 

@@ -14,13 +14,16 @@ import threading
 import traceback
 
 from buildbot.config.errors import ConfigErrors
-from muster_host import arguments, evaluate
+from muster_host import arguments, ending, evaluate
 from muster_host.calling import result_of
 from muster_host.encode import Encoder, Functions, NotEncodable
+from muster_host.surrogates import from_master
 
 PROTOCOL = 1
 #: Most calls at a time; more are refused, so that functions that never return can't eat all threads.
 MAX_CALLS = 64
+#: Longest answer to a call, in bytes of JSON: a large file's content, with room. A longer one is that call's error.
+MAX_ANSWER = 16 << 20
 #: Most characters of a traceback that are handed over; the end is kept.
 MAX_TRACEBACK = 16 * 1024
 
@@ -44,7 +47,9 @@ class Host:
         self._providers = []
 
     def send(self, message):
-        line = json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+        self._write(_line(message))
+
+    def _write(self, line):
         with self._writing:
             self._answers.write(line)
             self._answers.flush()
@@ -76,13 +81,16 @@ class Host:
 
     def _answer(self, number, request):
         try:
-            answer = {"value": self._do(request)}
+            line = _line({"id": number, "value": self._do(request)})
+            if len(line) > MAX_ANSWER:
+                raise TooMuch(f"its answer has {len(line)} bytes; {MAX_ANSWER} are the most")
         except BaseException as failed:
             # Also SystemExit: a function that calls exit() has failed, and the host goes on.
-            answer = _exception(failed)
+            line = _line({"id": number, **_exception(failed)})
         finally:
             self._running.release()
-        self.send({"id": number, **answer})
+            ending.restore_streams()
+        self._write(line)
 
     def _do(self, request):
         if "secret" in request:
@@ -108,18 +116,38 @@ class Host:
         raise KeyError(f"secret key {name} is not found in any provider")
 
 
+def _line(message):
+    return json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _text_of(failed):
+    try:
+        text = str(failed.args[0]) if isinstance(failed, KeyError) and failed.args else str(failed)
+    except Exception as worse:
+        text = f"an exception whose text can't be made: {type(worse).__name__}"
+    return text[-MAX_TRACEBACK:]
+
+
 def _exception(failed):
-    text = str(failed.args[0]) if isinstance(failed, KeyError) and failed.args else str(failed)
+    text = _text_of(failed)
     if isinstance(failed, Refused):
         return {"refused": text}
-    trace = "" if isinstance(failed, NotEncodable) else traceback.format_exc()[-MAX_TRACEBACK:]
+    trace = "" if isinstance(failed, (NotEncodable, TooMuch)) else _traceback()
     return {"exception": {"type": type(failed).__name__, "text": text, "traceback": trace}}
+
+
+def _traceback():
+    try:
+        return traceback.format_exc()[-MAX_TRACEBACK:]
+    except Exception as worse:
+        return f"the traceback can't be made: {type(worse).__name__}"
 
 
 def serve(requests, answers):
     """Answers until the master closes the pipe."""
     host = Host(answers)
     host.send({"hello": {"protocol": PROTOCOL, "python": platform.python_version(), "executable": sys.executable}})
+    ending.install()
     for line in requests:
-        host.handle(json.loads(line))
+        host.handle(json.loads(from_master(line.decode("utf-8"))))
     return 0

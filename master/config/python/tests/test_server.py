@@ -96,6 +96,63 @@ class Conversation(ConfigTestCase):
         self.assertEqual(self.call("codebaseGenerator", {})["exception"]["type"], "SystemExit")
         self.assertEqual(self.call("codebaseGenerator", {})["exception"]["type"], "SystemExit")
 
+    def test_what_would_end_the_host_ends_the_call_only(self):
+        self.load_in_host("""
+import os, signal, subprocess, sys
+def end(how):
+    if how == 'kill':
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif how == 'group':
+        os.killpg(0, signal.SIGKILL)
+    elif how == 'become':
+        os.execvp('true', ['true'])
+    elif how == 'close':
+        sys.stdout.close(); sys.stdin.close(); os.close(1); os.close(0)
+    elif how == 'fork':
+        child = os.fork()
+        if not child:
+            os._exit(3)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    elif how == 'run':
+        print('this goes to the log')
+        return subprocess.run(['cat'], stdin=None, capture_output=True, text=True).stdout
+    else:
+        os._exit(1)
+c['codebaseGenerator'] = end
+""")
+        for how in ("kill", "group", "become", "exit"):
+            answer = self.call("codebaseGenerator", how)
+            self.assertEqual(answer.get("exception", {}).get("type"), "Ended", answer)
+        self.assertIsNone(self.call("codebaseGenerator", "close")["value"])
+        self.assertEqual(self.call("codebaseGenerator", "run")["value"], "")
+        self.assertEqual(self.call("codebaseGenerator", "fork")["value"], 3)
+
+    def test_answers_are_bounded_and_errors_have_a_text(self):
+        self.load_in_host("""
+class Bad(Exception):
+    def __str__(self):
+        raise ValueError
+def answer(what):
+    if what == 'bad':
+        raise Bad
+    if what == 'nan':
+        return [float('nan')]
+    if what == 'deep':
+        made = []
+        made.append(made)
+        return made
+    return 'x' * (17 << 20)
+c['codebaseGenerator'] = answer
+""")
+        for what, kind in (("bad", "Bad"), ("nan", "NotEncodable"), ("deep", "RecursionError"), ("huge", "TooMuch")):
+            self.assertEqual(self.call("codebaseGenerator", what)["exception"]["type"], kind)
+
+    def test_lone_surrogates_are_carried(self):
+        self.load_in_host("c['codebaseGenerator'] = lambda text: [ascii(text), text, '\\udce9']\n")
+        self.host.stdin.write('{"id": 1, "call": {"handle": "codebaseGenerator", "args": ["caf\U0010dce9"]}}\n'.encode())
+        self.host.stdin.flush()
+        self.assertEqual(self.read()["value"], ["'caf\\udce9'", "caf\udce9", "\udce9"])
+
     def test_secrets(self):
         os.mkdir(os.path.join(self.basedir, "s"), 0o700)
         path = self.write("sesame\n", "s/key")

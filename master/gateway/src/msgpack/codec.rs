@@ -1,5 +1,6 @@
 //! msgpack values. The encoder writes what the stock peers write, byte for byte.
 
+use muster_core::surrogates;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
 
@@ -97,6 +98,8 @@ impl Serialize for Wired<'_> {
             },
             Value::Float(number) => to.serialize_f64(*number),
             Value::Bytes(bytes) => to.serialize_bytes(bytes),
+            // A file name that is no UTF-8: workers take bytes where they take texts.
+            Value::Text(text) if surrogates::has_any(text) => to.serialize_bytes(&surrogates::to_bytes(text)),
             Value::Text(text) => to.serialize_str(text),
             Value::List(values) | Value::Tuple(values) => {
                 let mut list = to.serialize_seq(Some(values.len()))?;

@@ -1,8 +1,13 @@
 //! JSON as Buildbot writes it: sorted keys; compact for programs, indented for people.
 
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+use muster_core::surrogates;
 use serde::Serialize;
 use serde_json::{Map, Value, ser::Formatter};
-use std::io::{self, Write};
 
 /// How much white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +20,16 @@ pub(crate) enum Layout {
     Spaced,
 }
 
-/// The text of `value`, its keys sorted on every level.
+/// The text of `value`, its keys sorted on every level. Lone surrogates are the escapes that Python writes.
 pub(crate) fn text(value: Value, layout: Layout) -> String {
+    let text = written(value, layout);
+    match surrogates::escapes(&text) {
+        Cow::Owned(escaped) => escaped,
+        Cow::Borrowed(_) => text,
+    }
+}
+
+fn written(value: Value, layout: Layout) -> String {
     let value = sorted(value);
     if layout == Layout::Compact {
         return value.to_string();
@@ -136,5 +149,6 @@ mod tests {
         let indented =
             "{\n  \"a\": {\n    \"c\": null, \n    \"d\": []\n  }, \n  \"b\": [\n    1, \n    {}\n  ]\n}";
         assert_eq!(text(value(), Layout::Indented), indented);
+        assert_eq!(text(json!("caf\u{10dce9}"), Layout::Compact), r#""caf\udce9""#);
     }
 }

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
+use muster_core::surrogates;
 use muster_data::read::find;
 use serde_json::{Map, Value, json};
 
@@ -52,7 +53,12 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Call, Failure> {
     if media_type.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Failure::request("Invalid content-type (use application/json)"));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|error| Failure::parse(&error))?;
+    let value: Value = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(&surrogates::carried(text)),
+        // The parser says where it is no UTF-8.
+        Err(_) => serde_json::from_slice(body),
+    }
+    .map_err(|error| Failure::parse(&error))?;
     let mut call = match value {
         Value::Object(call) => call,
         Value::Array(_) => return Err(Failure::request("JSONRPC batch requests are not supported")),
