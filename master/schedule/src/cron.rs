@@ -3,7 +3,7 @@
 
 use jiff::{
     SignedDuration, Timestamp, Zoned,
-    civil::{Date, DateTime, Time},
+    civil::{Date, DateTime, Time, Weekday},
     tz::TimeZone,
 };
 use muster_config::snapshot::{CronField, CronFields};
@@ -33,6 +33,19 @@ pub struct CronRule {
     months: Set,
     /// 0 is Sunday.
     days_of_week: Set,
+    /// Instead of days of the week: certain ones of each month.
+    days_in_month: Vec<DayInMonth>,
+    /// The weekday that is nearest to this day of the month.
+    nearest_weekday: Option<i8>,
+}
+
+/// `mon#2`, `L5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct DayInMonth {
+    /// 0 is Sunday.
+    weekday: i8,
+    /// From 1; `None` is the last one.
+    number: Option<i8>,
 }
 
 /// Numbers below 64, and whether the field was written as `*`.
@@ -76,14 +89,20 @@ const DAY_OF_WEEK: Field =
 impl CronRule {
     /// Understands the fields as they were written.
     pub fn new(fields: &CronFields) -> Result<CronRule, CronError> {
-        let mut day_of_month = written(&fields.day_of_month);
+        let mut day_of_month = written(&fields.day_of_month).trim().to_owned();
+        let nearest_weekday = nearest_weekday(&day_of_month);
         let last_day_of_month = take_last_day(&mut day_of_month);
-        let days_of_month = if last_day_of_month && day_of_month.is_empty() {
+        let days_of_month = if nearest_weekday.is_some() || (last_day_of_month && day_of_month.is_empty()) {
             Set { bits: 0, any: false }
         } else {
             DAY_OF_MONTH.parse(&day_of_month)?
         };
-        let mut days_of_week = DAY_OF_WEEK.parse(&monday_first(&fields.day_of_week))?;
+        let day_of_week = monday_first(&fields.day_of_week)?;
+        let days_in_month = days_in_month(&day_of_week)?;
+        let mut days_of_week = match days_in_month.is_empty() {
+            true => DAY_OF_WEEK.parse(&day_of_week)?,
+            false => Set { bits: 0, any: false },
+        };
         if days_of_week.has(7) {
             days_of_week.bits = (days_of_week.bits | 1) & !(1 << 7);
         }
@@ -94,6 +113,8 @@ impl CronRule {
             last_day_of_month,
             months: MONTH.parse(&written(&fields.month))?,
             days_of_week,
+            days_in_month,
+            nearest_weekday,
         })
     }
 
@@ -164,20 +185,36 @@ impl CronRule {
             return false;
         }
         let of_month = self.days_of_month.has(date.day())
-            || (self.last_day_of_month && date.day() == date.last_of_month().day());
-        let of_week = self.days_of_week.has(date.weekday().to_sunday_zero_offset());
-        match (self.days_of_month.any, self.days_of_week.any) {
+            || (self.last_day_of_month && date.day() == date.last_of_month().day())
+            || self.nearest_weekday.is_some_and(|day| nearest_to(date, day) == Some(date));
+        let of_week = self.days_of_week.has(date.weekday().to_sunday_zero_offset())
+            || self.days_in_month.iter().any(|day| day.is(date));
+        // A day in the month is restriction enough beside all days of the month.
+        let every_day = self.days_of_month.any
+            || (!self.days_in_month.is_empty() && self.days_of_month.numbers().count() == 31);
+        match (every_day, self.days_of_week.any) {
             (false, false) => of_month || of_week,
             _ => of_month && of_week,
         }
     }
 }
 
+impl DayInMonth {
+    fn is(self, date: Date) -> bool {
+        let last = date.last_of_month().day();
+        date.weekday().to_sunday_zero_offset() == self.weekday
+            && match self.number {
+                Some(number) => (date.day() - 1) / 7 + 1 == number,
+                None => date.day() + 7 > last,
+            }
+    }
+}
+
 impl Field {
     fn parse(&self, written: &str) -> Result<Set, CronError> {
         let mut set = Set { bits: 0, any: false };
-        for item in written.split(',') {
-            let (bits, any) = self.item(item.trim()).map_err(|reason| CronError {
+        for item in written.trim().split(',') {
+            let (bits, any) = self.item(item).map_err(|reason| CronError {
                 field: self.name,
                 written: written.to_owned(),
                 reason,
@@ -195,25 +232,41 @@ impl Field {
             None => (item, None),
         };
         let width = match step {
-            Some(step) => match step.parse::<u32>() {
-                Ok(step) if step > 0 => step,
+            Some(step) => match plain_number(step) {
+                Some(step) if step > 0 => step,
                 _ => return Err(format!("the step {step:?} is not a number above 0")),
             },
             None => 1,
         };
+        let is_day = self.name == DAY_OF_MONTH.name || self.name == DAY_OF_WEEK.name;
         let (low, high, open) = match range {
-            "*" | "?" => {
-                (self.low, self.high.min(if self.name == DAY_OF_WEEK.name { 6 } else { self.high }), true)
-            }
+            "*" => (self.low, self.last(), true),
+            "?" if is_day && step.is_none() => (self.low, self.last(), true),
+            "?" => return Err("a question mark stands alone, and for days only".to_owned()),
             _ => match range.split_once('-') {
-                Some((low, high)) => (self.number(low)?, self.number(high)?, false),
+                // Croniter's meaning of `5-5`: once around.
+                Some((low, high)) if self.number(low)? == self.end(high)? => (self.low, self.last(), false),
+                Some((low, high)) => (self.number(low)?, self.end(high)?, false),
                 None => {
                     let number = self.number(range)?;
-                    (number, if step.is_some() { self.high } else { number }, false)
+                    // With a step it goes on to the end, and there Sunday is 0.
+                    let begin = if step.is_some() && number > self.last() { self.low } else { number };
+                    (begin, if step.is_some() { self.last() } else { number }, false)
                 }
             },
         };
         Ok((self.bits(low, high, width), open && step.is_none()))
+    }
+
+    /// The last number of one time around: 7 is Sunday once more.
+    fn last(&self) -> u32 {
+        if self.name == DAY_OF_WEEK.name { 6 } else { self.high }
+    }
+
+    /// The end of a range; the last day of the month is 31 there.
+    fn end(&self, text: &str) -> Result<u32, String> {
+        let is_last = self.name == DAY_OF_MONTH.name && text.eq_ignore_ascii_case("l");
+        if is_last { Ok(self.high) } else { self.number(text) }
     }
 
     /// A range whose end is before its beginning goes on over the end of the field, as in `fri-mon`.
@@ -221,17 +274,18 @@ impl Field {
         if low <= high {
             return (low..=high).step_by(step as usize).fold(0, |bits, number| bits | 1 << number);
         }
-        let end = if self.name == DAY_OF_WEEK.name { 6 } else { self.high };
-        (low..=end).chain(self.low..=high).step_by(step as usize).fold(0, |bits, number| bits | 1 << number)
+        (low..=self.last())
+            .chain(self.low..=high)
+            .step_by(step as usize)
+            .fold(0, |bits, number| bits | 1 << number)
     }
 
     fn number(&self, text: &str) -> Result<u32, String> {
-        let text = text.trim();
         if let Some(index) = self.words.iter().position(|word| text.eq_ignore_ascii_case(word)) {
             return Ok(self.low + u32::try_from(index).expect("a field has at most twelve words"));
         }
-        match text.parse::<u32>() {
-            Ok(number) if (self.low..=self.high).contains(&number) => Ok(number),
+        match plain_number(text) {
+            Some(number) if (self.low..=self.high).contains(&number) => Ok(number),
             _ => Err(format!("{text:?} is not between {} and {}", self.low, self.high)),
         }
     }
@@ -245,14 +299,81 @@ fn written(field: &CronField) -> String {
     }
 }
 
+/// Digits alone: a sign is none.
+fn plain_number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 /// Days of the week in cron's numbers. Buildbot counts Monday as 0, but only where an item is a number alone; ranges
-/// and steps keep cron's meaning.
-fn monday_first(field: &CronField) -> String {
+/// and steps keep cron's meaning. Numbers beyond a week wrap around in Buildbot; here they are the mistakes that they look
+/// like, but for 7, which is Monday there.
+fn monday_first(field: &CronField) -> Result<String, CronError> {
+    let all = written(field);
     let shift = |item: &str| match item.trim().parse::<i64>() {
-        Ok(number) => (number + 1).rem_euclid(7).to_string(),
-        Err(_) => item.to_owned(),
+        Ok(number @ 0..=7) => Ok(((number + 1) % 7).to_string()),
+        Ok(number) => Err(CronError {
+            field: DAY_OF_WEEK.name,
+            written: all.clone(),
+            reason: format!("\"{number}\" is not between 0 (Monday) and 6 (Sunday)"),
+        }),
+        Err(_) => Ok(item.to_owned()),
     };
-    written(field).split(',').map(shift).collect::<Vec<_>>().join(",")
+    let items: Result<Vec<String>, CronError> = all.trim().split(',').map(shift).collect();
+    Ok(items?.join(","))
+}
+
+/// `mon#2`, `mon-wed#2`, `L5`; none where the field names no such days. Both kinds in one field have no meaning.
+fn days_in_month(written: &str) -> Result<Vec<DayInMonth>, CronError> {
+    let refuse = |reason: &str| CronError {
+        field: DAY_OF_WEEK.name,
+        written: written.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let (mut days, mut others) = (Vec::new(), false);
+    for item in written.split(',') {
+        let last = item.strip_prefix(['l', 'L']).filter(|day| plain_number(day).is_some());
+        let (of_week, number) = match (last, item.split_once('#')) {
+            (Some(day), _) => (day, None),
+            (None, Some((days, number))) => {
+                let number = plain_number(number).and_then(|number| i8::try_from(number).ok());
+                let number = number.filter(|number| (1..=5).contains(number));
+                (days, Some(number.ok_or_else(|| refuse("the number behind # is one from 1 to 5"))?))
+            }
+            (None, None) => {
+                others = true;
+                continue;
+            }
+        };
+        let is_numbers = of_week.contains('-') && of_week.bytes().any(|byte| byte.is_ascii_digit());
+        if of_week.contains(['*', '?', '/']) || is_numbers {
+            return Err(refuse("before # stands one day, or a range of names such as mon-wed"));
+        }
+        let set = DAY_OF_WEEK.parse(of_week)?;
+        days.extend(set.numbers().map(|weekday| DayInMonth { weekday: weekday % 7, number }));
+    }
+    if others && !days.is_empty() {
+        return Err(refuse("days of the week and days in the month can't be combined"));
+    }
+    Ok(days)
+}
+
+/// The day before the `W` of a field such as `15W`.
+fn nearest_weekday(written: &str) -> Option<i8> {
+    let day = plain_number(written.strip_suffix(['w', 'W'])?)?;
+    i8::try_from(day).ok().filter(|day| (1..=31).contains(day))
+}
+
+/// The weekday nearest to a day, in the month of `date`.
+fn nearest_to(date: Date, day: i8) -> Option<Date> {
+    let wanted = date.with().day(day.min(date.last_of_month().day())).build().ok()?;
+    let (before, after) = (wanted.yesterday().ok()?, wanted.tomorrow().ok()?);
+    match wanted.weekday() {
+        Weekday::Saturday if before.month() == date.month() => Some(before),
+        Weekday::Saturday => after.tomorrow().ok(),
+        Weekday::Sunday if after.month() == date.month() => Some(after),
+        Weekday::Sunday => before.yesterday().ok(),
+        _ => Some(wanted),
+    }
 }
 
 /// Takes the item `L` (the last day of the month) out of the field.

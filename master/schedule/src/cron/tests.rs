@@ -1,3 +1,5 @@
+mod croniter;
+
 use super::*;
 
 fn n(number: i64) -> CronField {
@@ -131,6 +133,22 @@ fn next_times_are_buildbots() {
         let rule = rule(written.clone());
         let found = STARTS.map(|start| next(&rule, start, &TimeZone::UTC));
         assert_eq!(found, expected, "{written:?}");
+    }
+}
+
+#[test]
+fn every_form_of_croniter_has_its_times() {
+    for (written, expected) in croniter::answers() {
+        let rule = CronRule::new(&fields(written.clone())).unwrap_or_else(|error| panic!("{error}"));
+        let found = STARTS.map(|start| next(&rule, start, &TimeZone::UTC));
+        assert_eq!(found, expected, "{written:?}");
+    }
+}
+
+#[test]
+fn what_croniter_refuses_is_refused() {
+    for written in croniter::refused() {
+        assert!(CronRule::new(&fields(written.clone())).is_err(), "{written:?}");
     }
 }
 
