@@ -12,12 +12,14 @@ pub mod invariants;
 pub mod lease;
 pub mod lines;
 pub mod lock;
+pub mod pattern;
 pub mod properties;
 pub mod render;
 pub mod results;
 pub mod roles;
 pub mod skew;
 pub mod strports;
+pub mod surrogates;
 pub mod topic;
 
 pub use entities::*;

@@ -43,7 +43,7 @@ pub use effects::{
     Transfer,
 };
 pub use peers::watch_peers;
-pub use steps::STEP_KINDS;
+pub use steps::{STEP_KINDS, problems};
 
 use effects::Writer;
 use runner::Runs;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use muster_config::{
-    ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python,
+    Check, ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python,
     snapshot::{MqConfig, Snapshot},
 };
 use muster_store::DbUrl;
 
 use crate::master_dir::MasterDir;
 use crate::mq::Mq;
+use crate::ports;
 use crate::secrets::with_secrets;
 
 /// The database when nothing else is said.
@@ -25,29 +26,37 @@ pub fn host(dir: &MasterDir) -> (Host, HostDriver) {
 
 /// Reads the configuration of `dir` in a process of its own and lets that go.
 pub async fn evaluate(dir: &MasterDir) -> Result<Loaded, HostError> {
-    accept(muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?, dir)
+    let loaded = muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?;
+    accept(&loaded.snapshot, dir)?;
+    Ok(loaded)
 }
 
-/// Reads the configuration of `dir` and puts it in force in `host`.
+/// Reads the configuration of `dir` and puts it in force in `host`, unless it is refused.
 pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
-    accept(host.load(dir.config_name()).await?, dir)
+    let place = dir.clone();
+    let check = Check::new(move |snapshot| accept(snapshot, &place));
+    host.load_checked(dir.config_name(), check).await
 }
 
 /// Refuses what this version can't carry out (a step that is left out silently is worse than a master that won't start),
-/// and a bus that can't work.
-fn accept(loaded: Loaded, dir: &MasterDir) -> Result<Loaded, HostError> {
-    let mut problems = loaded.snapshot.unsupported_steps(muster_engine::STEP_KINDS);
-    problems.extend(muster_schedule::unusable_patterns(&loaded.snapshot));
-    if let MqConfig::Wamp(config) = &loaded.snapshot.mq
+/// and all that a start would refuse: patterns, times, ports, the database's address, a bus that can't work.
+fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
+    let mut problems = snapshot.unsupported_steps(muster_engine::STEP_KINDS);
+    problems.extend(ports::problems(snapshot));
+    problems.extend(muster_schedule::unusable_patterns(snapshot));
+    if let Some(Err(error)) = snapshot.db.db_url.literal_str().map(|url| DbUrl::parse(url, dir.path())) {
+        problems.push(format!("c['db']['db_url']: {error}"));
+    }
+    if let MqConfig::Wamp(config) = &snapshot.mq
         && let Err(error) = Mq::read(config, dir.path())
     {
         problems.push(format!("{error:#}"));
     }
-    if problems.is_empty() {
-        return Ok(loaded);
-    }
-    let errors = problems.into_iter().map(|text| ConfigError { text, source: Default::default() });
-    Err(ConfigErrors(errors.collect()).into())
+    let mut errors: Vec<ConfigError> =
+        problems.into_iter().map(|text| ConfigError { text, source: Default::default() }).collect();
+    errors.extend(muster_schedule::problems(snapshot));
+    errors.extend(muster_engine::problems(snapshot));
+    if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
 /// `MUSTER_PYTHON`, or the first one on the search path.

@@ -11,6 +11,7 @@ mod master_dir;
 mod metrics;
 mod mq;
 mod pid_file;
+mod ports;
 mod router_file;
 mod secrets;
 

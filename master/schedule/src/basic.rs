@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_config::snapshot::{CodebaseDefaults, SchedulerConfig, SourceStampSchedulerConfig};
-use muster_core::{Change, ChangeId, SchedulerId};
+use muster_core::{Change, ChangeId, SchedulerId, pattern::PatternError};
 use muster_data::{Classification, Data};
 use tokio::time::Instant;
 
@@ -14,7 +14,6 @@ use crate::{
     callables::Callables,
     changes,
     gate::{Gate, Verdict},
-    pattern::PatternError,
     stable_timers::{StableTimers, TimerKey},
 };
 

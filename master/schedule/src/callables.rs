@@ -61,7 +61,7 @@ impl Callables {
 
     /// Whether the filter lets the change pass.
     pub(crate) async fn passes(&self, filter: &ChangeFilter, change: &Change) -> Result<bool, AskError> {
-        if !filter.may_pass(change) {
+        if !filter.may_pass(change).map_err(|error| AskError::Failed(error.to_string()))? {
             return Ok(false);
         }
         for question in filter.questions(change) {

@@ -6,12 +6,10 @@
 use muster_config::snapshot::{self, ChangeAttribute, ChangeTest};
 use muster_core::{
     Change,
+    pattern::{Pattern, PatternError},
     render::{Callable, py_str},
 };
-use regex::Regex;
 use serde_json::Value;
-
-use crate::pattern::{PatternError, match_at_start};
 
 /// A filter whose patterns are ready to use.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +23,8 @@ pub(crate) struct ChangeFilter {
 enum Test {
     OneOf(Vec<Option<String>>),
     NoneOf(Vec<Option<String>>),
-    Matches(Vec<Regex>),
-    MatchesNone(Vec<Regex>),
+    Matches(Vec<Pattern>),
+    MatchesNone(Vec<Pattern>),
 }
 
 /// What only Python can answer about a change.
@@ -58,9 +56,14 @@ impl ChangeFilter {
         Ok(filter)
     }
 
-    /// Whether everything holds that needs no Python.
-    pub(crate) fn may_pass(&self, change: &Change) -> bool {
-        self.tests.iter().all(|(attribute, test)| test.holds(attribute_of(change, attribute).as_ref()))
+    /// Whether everything holds that needs no Python; an error where a pattern gives up.
+    pub(crate) fn may_pass(&self, change: &Change) -> Result<bool, PatternError> {
+        for (attribute, test) in &self.tests {
+            if !test.holds(attribute_of(change, attribute).as_ref())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What must be answered with yes besides.
@@ -75,22 +78,28 @@ impl ChangeFilter {
 }
 
 impl Test {
-    fn holds(&self, value: Option<&Value>) -> bool {
+    fn holds(&self, value: Option<&Value>) -> Result<bool, PatternError> {
         let text = value.map(py_str);
         let listed = |values: &[Option<String>]| match value {
             Some(Value::String(_)) | None => values.contains(&text),
             // A number or a list is no text, whatever it looks like.
             Some(_) => false,
         };
-        let matched = |patterns: &[Regex]| {
-            text.as_ref().is_some_and(|text| patterns.iter().any(|pattern| pattern.is_match(text)))
+        let matched = |patterns: &[Pattern]| {
+            let Some(text) = &text else { return Ok(false) };
+            for pattern in patterns {
+                if pattern.matches(text)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
-        match self {
+        Ok(match self {
             Test::OneOf(values) => listed(values),
             Test::NoneOf(values) => !listed(values),
-            Test::Matches(patterns) => matched(patterns),
-            Test::MatchesNone(patterns) => !matched(patterns),
-        }
+            Test::Matches(patterns) => matched(patterns)?,
+            Test::MatchesNone(patterns) => !matched(patterns)?,
+        })
     }
 }
 
@@ -108,8 +117,8 @@ fn attribute_of(change: &Change, attribute: &ChangeAttribute) -> Option<Value> {
     }
 }
 
-fn compile(patterns: &[String]) -> Result<Vec<Regex>, PatternError> {
-    patterns.iter().map(|pattern| match_at_start(pattern)).collect()
+fn compile(patterns: &[String]) -> Result<Vec<Pattern>, PatternError> {
+    patterns.iter().map(|pattern| Pattern::at_start(pattern)).collect()
 }
 
 #[cfg(test)]
@@ -124,7 +133,7 @@ mod tests {
             snapshot::ChangeFilter { filter_fn: None, checks: vec![ChangeFilterCheck { attribute, test }] };
         let mut change = change(1);
         edit(&mut change);
-        ChangeFilter::new(&config).unwrap().may_pass(&change)
+        ChangeFilter::new(&config).unwrap().may_pass(&change).unwrap()
     }
 
     fn texts(values: &[&str]) -> Vec<Option<String>> {
@@ -181,7 +190,7 @@ mod tests {
         let filter = ChangeFilter::new(&config).unwrap();
         let mut change = change(1);
         change.branch = None;
-        assert!(filter.may_pass(&change));
+        assert!(filter.may_pass(&change).unwrap());
         assert_eq!(
             filter.questions(&change),
             [Question::OfValue(&callable("branch"), Value::Null), Question::OfChange(&callable("whole"))]
@@ -189,11 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_beyond_us_says_what_to_do() {
-        let test = ChangeTest::Re(vec!["(?!wip)".into()]);
-        let check = ChangeFilterCheck { attribute: ChangeAttribute::Branch, test };
+    fn look_around_is_pythons_and_what_is_no_pattern_is_named() {
+        use ChangeAttribute::Branch;
+        let re = || ChangeTest::Re(vec!["(?!wip/)".into()]);
+        assert!(passes(Branch, re(), on_branch(Some("main"))));
+        assert!(!passes(Branch, re(), on_branch(Some("wip/x"))));
+        let check = ChangeFilterCheck { attribute: Branch, test: ChangeTest::Re(vec!["(wip".into()]) };
         let config = snapshot::ChangeFilter { filter_fn: None, checks: vec![check] };
         let error = ChangeFilter::new(&config).unwrap_err().to_string();
-        assert!(error.contains("(?!wip)") && error.contains("look-around"), "{error}");
+        assert!(error.contains("(wip"), "{error}");
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use muster_config::snapshot::{self, SchedulerConfig};
-use muster_core::{Change, render::Callable};
+use muster_core::{Change, pattern::PatternError, render::Callable};
 
 use crate::{
     callables::{AskError, Callables},
     change_filter::ChangeFilter,
-    pattern::PatternError,
 };
 
 /// A scheduler's conditions for changes.

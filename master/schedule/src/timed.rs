@@ -8,6 +8,7 @@ use muster_config::snapshot::{
 };
 use muster_core::{
     Change, ChangeId, SchedulerId,
+    pattern::PatternError,
     render::{Callable, Renderable},
 };
 use muster_data::{Classification, Data, NewBuildset, StateKey};
@@ -20,7 +21,6 @@ use crate::{
     changes,
     cron::{CronError, CronRule},
     gate::{Gate, Verdict},
-    pattern::PatternError,
 };
 
 /// Changes that are read at once.

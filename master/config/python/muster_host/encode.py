@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import inspect
 import math
+import re
 
 from buildbot.interfaces import IRenderable
 from muster_host.location import is_ours
@@ -35,6 +36,19 @@ class Functions:
         source = source_of(function)
         self._by_handle[unique] = (function, source)
         return {"handle": unique, "source": source}
+
+
+def pattern_text(pattern):
+    """A pattern with the flags of `re.compile()` written into it."""
+    if isinstance(pattern, str):
+        return pattern
+    if not isinstance(pattern.pattern, str):
+        raise NotEncodable(f"the pattern {pattern.pattern!r} is of bytes; write one of text")
+    letters = {re.ASCII: "a", re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s", re.VERBOSE: "x"}
+    flags = "".join(letter for flag, letter in letters.items() if pattern.flags & flag)
+    # A comment at the end of a verbose pattern ends with its line.
+    end = "\n" if pattern.flags & re.VERBOSE else ""
+    return f"(?{flags}:{pattern.pattern}{end})" if flags else pattern.pattern
 
 
 def source_of(function):
@@ -121,6 +135,8 @@ class Encoder:
             return [self.at(index)(item) for index, item in enumerate(value)]
         if isinstance(value, (set, frozenset)):
             return [self.at(index)(item) for index, item in enumerate(sorted(value, key=repr))]
+        if isinstance(value, re.Pattern):
+            return pattern_text(value)
         if isinstance(value, datetime.timedelta):
             return value.total_seconds()
         return self._object(value)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from buildbot.config.errors import error, warn
 from buildbot.interfaces import IRenderable
-from muster_host.encode import NotEncodable
+from muster_host.encode import NotEncodable, pattern_text
 from muster_host.not_yet import StandIn
 
 _TITLE_LENGTH = 18
@@ -44,7 +44,6 @@ _FUNCTIONS = {
 
 #: What people enter and patterns restrict.
 _VALIDATED = ("branch", "revision", "property_name", "property_value")
-_FLAGS = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"), (re.VERBOSE, "x"))
 
 #: Protocols that workers may speak. `session` is Muster's own.
 _PROTOCOLS = ("session", "pb", "msgpack_experimental_v7", "null")
@@ -151,13 +150,6 @@ def _read_validation(values):
         else:
             read[name] = pattern_text(pattern)
     return read
-
-
-def pattern_text(pattern):
-    """A compiled pattern as text that says its flags, too."""
-    flags = "".join(letter for flag, letter in _FLAGS if pattern.flags & flag)
-    ascii_only = "-u" if pattern.flags & re.ASCII else ""
-    return f"(?{flags}{ascii_only}:{pattern.pattern})" if flags or ascii_only else pattern.pattern
 
 
 def read_protocols(values):

@@ -33,7 +33,7 @@ class Good(ConfigTestCase):
         given = "{'branch': re.compile('^x$', re.I | re.S), 'property_name': re.compile('a', re.A)}"
         read = self.load(f"import re\nc['validation'] = {given}")["validation"]
         self.assertEqual(read["branch"], "(?is:^x$)")
-        self.assertEqual(read["property_name"], "(?-u:a)")
+        self.assertEqual(read["property_name"], "(?a:a)")
         errors = self.errors("c['validation'] = {'branch': 'x', 'nonsense': 1}")
         self.assertIn("unrecognized validation key(s): nonsense", errors)
         self.assertIn("c['validation']['branch'] must be a compiled pattern of text, re.compile(r'...')", errors)

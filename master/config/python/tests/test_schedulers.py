@@ -152,7 +152,7 @@ class Filters(unittest.TestCase):
 
     def test_flags_of_patterns_are_kept(self):
         made = util.ChangeFilter(branch_re=re.compile("MAIN", re.I)).as_data(Encoder(Functions(), "f"))
-        self.assertEqual(made["checks"], [{"attribute": "branch", "test": {"re": ["(?i)MAIN"]}}])
+        self.assertEqual(made["checks"], [{"attribute": "branch", "test": {"re": ["(?i:MAIN)"]}}])
 
     def test_bad_values(self):
         with self.assertRaisesRegex(ValueError, "branch_eq"):

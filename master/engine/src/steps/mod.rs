@@ -14,6 +14,10 @@ mod tests;
 mod upload;
 mod warnings;
 
+use muster_config::{
+    ConfigError,
+    snapshot::{BuilderConfig, Snapshot, StepConfig},
+};
 use muster_core::Results;
 
 pub(crate) use self::upload::{clear_uploads, noted_uploads};
@@ -120,4 +124,17 @@ pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEn
         "TreeSize" => shell::tree_size(context).await,
         other => Err(StepEnd::Exception(format!("this version of Muster has no step {other}"))),
     }
+}
+
+/// What of the steps of a configuration can't be carried out although their kinds are known: patterns.
+pub fn problems(snapshot: &Snapshot) -> Vec<ConfigError> {
+    let steps = snapshot.builders.iter().flat_map(|b| b.factory.steps.iter().map(move |step| (b, step)));
+    let of_step = |(builder, step): (&BuilderConfig, &StepConfig)| {
+        let error = |text: String| ConfigError {
+            text: format!("builder '{}': {text}", builder.name),
+            source: step.source.clone(),
+        };
+        warnings::problems(step).into_iter().map(error).collect::<Vec<_>>()
+    };
+    steps.flat_map(of_step).collect()
 }

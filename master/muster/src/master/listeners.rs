@@ -8,6 +8,8 @@ use muster_config::snapshot::{ChangeSourceKind, Snapshot};
 use muster_core::{Role, Roles, strports::ListenAddress};
 use muster_net::Listener;
 
+use crate::ports::no_port;
+
 /// Where workers are accepted when `c['protocols']['session']` names no port.
 const SESSION_PORT: &str = "9990";
 
@@ -131,7 +133,7 @@ async fn open_stock(snapshot: &Snapshot, basedir: &Path) -> Result<Vec<GatewayLi
         let Some(config) = snapshot.protocols.get(name) else { continue };
         let setting = format!("c['protocols']['{name}']['port']");
         if config.port.is_none() {
-            bail!("{setting} is missing; write a port such as 9989");
+            bail!(no_port(&setting));
         }
         for port in config.ports() {
             let protocol = match name {

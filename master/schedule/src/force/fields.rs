@@ -7,7 +7,7 @@ use muster_core::render::{py_repr, py_str};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use crate::pattern::{PatternError, match_at_start};
+use muster_core::pattern::{Pattern, PatternError};
 
 /// The choice of a WorkerChoiceParameter that leaves the worker open.
 const ANY_WORKER: &str = "-any-";
@@ -36,17 +36,17 @@ pub(super) struct Outcome {
 /// `c['validation']`, ready to use. Branches and revisions are as free as the form makes them unless it says something.
 #[derive(Debug)]
 pub(super) struct Validation {
-    branch: Option<Regex>,
-    revision: Option<Regex>,
-    property_name: Regex,
-    property_value: Regex,
+    branch: Option<Pattern>,
+    revision: Option<Pattern>,
+    property_name: Pattern,
+    property_value: Pattern,
 }
 
 impl Validation {
     /// Prepares the patterns.
     pub(super) fn new(config: &ValidationConfig) -> Result<Validation, PatternError> {
-        let given = |pattern: &Option<String>| pattern.as_deref().map(match_at_start).transpose();
-        let free = |pattern: &Option<String>| match_at_start(pattern.as_deref().unwrap_or(FREE_PROPERTY));
+        let given = |pattern: &Option<String>| pattern.as_deref().map(Pattern::at_start).transpose();
+        let free = |pattern: &Option<String>| Pattern::at_start(pattern.as_deref().unwrap_or(FREE_PROPERTY));
         Ok(Validation {
             branch: given(&config.branch)?,
             revision: given(&config.revision)?,
@@ -231,11 +231,14 @@ fn check_pattern(field: &ForceField, values: &[Value]) -> Result<(), String> {
     let Some(pattern) = &field.regex else {
         return Ok(());
     };
-    let regex = match_at_start(pattern).map_err(|error| format!("{}: {error}", field.label))?;
-    match values.iter().map(py_str).find(|value| !regex.is_match(value)) {
-        Some(value) => Err(format!("{}:'{value}' does not match pattern '{pattern}'", field.label)),
-        None => Ok(()),
+    let told = |error| format!("{}: {error}", field.label);
+    let compiled = Pattern::at_start(pattern).map_err(told)?;
+    for value in values.iter().map(py_str) {
+        if !compiled.matches(&value).map_err(told)? {
+            return Err(format!("{}:'{value}' does not match pattern '{pattern}'", field.label));
+        }
     }
+    Ok(())
 }
 
 fn check_size(field: &ForceField, values: &[Value]) -> Result<(), String> {

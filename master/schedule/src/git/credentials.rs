@@ -135,12 +135,12 @@ mod tests {
         let (git, files) =
             credentials.install(git, directory.path(), "https://old@git.example.org:8443/a/r.git").unwrap();
         let ask = |host: &str| {
-            let alias = format!(
+            let alias: &'static str = Box::leak(format!(
                 "alias.ask=!printf 'protocol=https\\nhost={host}\\n' | GIT_ASKPASS=false git credential fill 2>/dev/null || true"
-            );
+            ).into_boxed_str());
             let git = git.clone();
             async move {
-                let words = Words::new("-c").options(&[&alias, "ask"]);
+                let words = Words::new("-c").options(&[alias, "ask"]);
                 let told = git.run(words, Duration::from_secs(30)).await;
                 told.unwrap()
             }

@@ -4,6 +4,7 @@ import re
 
 from buildbot import util
 from buildbot.util import NotABranch
+from muster_host.encode import pattern_text
 
 __all__ = ["ChangeFilter"]
 
@@ -64,7 +65,7 @@ class ChangeFilter(util.ComparableMixin):
         if test == "fn":
             wanted = encode.at(f"{attribute}_fn").callable(wanted)
         if test in ("re", "not_re"):
-            wanted = [_pattern_text(pattern) for pattern in wanted]
+            wanted = [pattern_text(pattern) for pattern in wanted]
         return {"attribute": {attribute[0]: attribute[1]} if isinstance(attribute, tuple) else attribute,
                 "test": {test: wanted}}  # fmt: skip
 
@@ -99,13 +100,6 @@ _TESTS = {
     "not_re": _checked_patterns,
     "fn": _checked_function,
 }
-
-
-def _pattern_text(pattern):
-    """The pattern with its flags written into it."""
-    letters = {re.IGNORECASE: "i", re.MULTILINE: "m", re.DOTALL: "s", re.VERBOSE: "x"}
-    flags = "".join(letter for flag, letter in letters.items() if pattern.flags & flag)
-    return f"(?{flags}){pattern.pattern}" if flags else pattern.pattern
 
 
 def _value_of(change, attribute):

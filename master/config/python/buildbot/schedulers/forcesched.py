@@ -3,6 +3,7 @@
 from buildbot.config.errors import error, warn
 from buildbot.schedulers.base import BaseScheduler
 from buildbot.util.identifiers import isIdentifier
+from muster_host.encode import pattern_text
 
 __all__ = [
     "AnyPropertyParameter", "BaseParameter", "BooleanParameter", "ChoiceStringParameter", "CodebaseParameter",
@@ -81,7 +82,7 @@ class BaseParameter:
 
     def as_data(self, encode):
         """The field for the snapshot."""
-        regex = getattr(self.regex, "pattern", self.regex)
+        regex = None if self.regex is None else pattern_text(self.regex)
         return {
             "kind": self.kind,
             "name": self.name,

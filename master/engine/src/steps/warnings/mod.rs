@@ -4,9 +4,13 @@ mod observer;
 mod perl;
 mod suppression;
 
-use muster_core::{LogKind, Results};
+use muster_config::snapshot::StepConfig;
+use muster_core::{
+    LogKind, Results,
+    pattern::{Pattern, PatternError},
+    render::Renderable,
+};
 use muster_session::{Command, command::UploadFile};
-use regex::Regex;
 use serde_json::Value;
 
 use self::{
@@ -61,7 +65,7 @@ fn count_in_build(context: &mut StepContext<'_>, count: u64) -> Result<(), StepE
 async fn patterns(context: &mut StepContext<'_>) -> Result<Option<Patterns>, StepEnd> {
     let Some(warning) = pattern(context, "warningPattern", WARNING).await? else { return Ok(None) };
     Ok(Some(Patterns {
-        warning: at_start(context, "warningPattern", &warning)?,
+        warning: usable(context, "warningPattern", Pattern::at_start(&warning))?,
         enter: compiled(context, "directoryEnterPattern", ENTER).await?,
         leave: compiled(context, "directoryLeavePattern", LEAVE).await?,
         extraction: extraction(context),
@@ -92,24 +96,36 @@ async fn compiled(
     context: &mut StepContext<'_>,
     name: &str,
     default: &str,
-) -> Result<Option<Regex>, StepEnd> {
+) -> Result<Option<Pattern>, StepEnd> {
     match pattern(context, name, default).await? {
-        Some(pattern) => regex(context, name, &pattern).map(Some),
+        Some(pattern) => usable(context, name, Pattern::search(&pattern)).map(Some),
         None => Ok(None),
     }
 }
 
-fn at_start(context: &StepContext<'_>, name: &str, pattern: &str) -> Result<Regex, StepEnd> {
-    regex(context, name, &format!("^(?:{pattern})"))
+/// A pattern of an argument; the exception names both.
+fn usable(
+    context: &StepContext<'_>,
+    name: &str,
+    compiled: Result<Pattern, PatternError>,
+) -> Result<Pattern, StepEnd> {
+    compiled
+        .map_err(|error| StepEnd::Exception(format!("{} argument {name}: {error}", context.config().kind)))
 }
 
-fn regex(context: &StepContext<'_>, name: &str, pattern: &str) -> Result<Regex, StepEnd> {
-    Regex::new(pattern).map_err(|error| {
-        StepEnd::Exception(format!(
-            "{} argument {name} is a pattern that Muster can't use: {error}",
-            context.config().kind
-        ))
-    })
+/// The patterns of a step that stand in the configuration as they are, and can't be used.
+pub(crate) fn problems(step: &StepConfig) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in ["warningPattern", "directoryEnterPattern", "directoryLeavePattern"] {
+        let written = step.args.get(name).and_then(Renderable::literal_str);
+        if let Some(Err(error)) = written.map(Pattern::search) {
+            found.push(format!("{} argument {name}: {error}", step.kind));
+        }
+    }
+    let list = step.args.get("suppressionList").and_then(Renderable::literal).and_then(Value::as_array);
+    let wrong = list.into_iter().flatten().filter_map(|item| Suppression::read(item).err());
+    found.extend(wrong.map(|wrong| format!("{} argument suppressionList: {wrong}", step.kind)));
+    found
 }
 
 /// The warnings that don't count: those of the list, then those of the worker's file.

@@ -1,7 +1,7 @@
 //! Finds warnings while a command runs.
 
+use muster_core::pattern::{Captures, Pattern};
 use muster_session::command::Stream;
-use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,9 +19,9 @@ const MAX_DEPTH: usize = 128;
 /// What to look for.
 pub(super) struct Patterns {
     /// Anchored at the line's start.
-    pub(super) warning: Regex,
-    pub(super) enter: Option<Regex>,
-    pub(super) leave: Option<Regex>,
+    pub(super) warning: Pattern,
+    pub(super) enter: Option<Pattern>,
+    pub(super) leave: Option<Pattern>,
     pub(super) extraction: Extraction,
 }
 
@@ -140,9 +140,9 @@ mod tests {
 
     fn observer(pattern: &str, extraction: Extraction, suppressions: &[Value]) -> WarningObserver {
         let patterns = Patterns {
-            warning: Regex::new(&format!("^(?:{pattern})")).unwrap(),
-            enter: Some(Regex::new(super::super::ENTER).unwrap()),
-            leave: Some(Regex::new(super::super::LEAVE).unwrap()),
+            warning: Pattern::at_start(pattern).unwrap(),
+            enter: Some(Pattern::search(super::super::ENTER).unwrap()),
+            leave: Some(Pattern::search(super::super::LEAVE).unwrap()),
             extraction,
         };
         let suppressions = suppressions.iter().map(|item| Suppression::read(item).unwrap()).collect();

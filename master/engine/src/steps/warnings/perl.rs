@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use muster_core::{LogKind, Results};
+use muster_core::{LogKind, Results, pattern::Pattern};
 use muster_session::command::Stream;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ impl Tests {
 }
 
 struct ProveObserver {
-    warning: Option<Regex>,
+    warning: Option<Pattern>,
     tests: Tests,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::LazyLock};
 
+use muster_core::pattern::{Pattern, PatternError};
 use muster_core::render::py_repr;
 use regex::Regex;
 use serde_json::Value;
@@ -21,8 +22,8 @@ pub(super) struct Warning {
 /// One rule. What it doesn't name is all the same to it.
 pub(super) struct Suppression {
     /// Anchored at the start.
-    file: Option<Regex>,
-    text: Option<Regex>,
+    file: Option<Pattern>,
+    text: Option<Pattern>,
     lines: Option<RangeInclusive<i64>>,
 }
 
@@ -59,12 +60,10 @@ impl Suppression {
         text: Option<&str>,
         lines: Option<RangeInclusive<i64>>,
     ) -> Result<Suppression, String> {
-        let regex = |pattern: String| {
-            Regex::new(&pattern).map_err(|error| format!("a pattern that Muster can't use: {error}"))
-        };
+        let told = |error: PatternError| error.to_string();
         Ok(Suppression {
-            file: file.map(|file| regex(format!("^(?:{file})"))).transpose()?,
-            text: text.map(|text| regex(text.to_owned())).transpose()?,
+            file: file.map(Pattern::at_start).transpose().map_err(told)?,
+            text: text.map(Pattern::search).transpose().map_err(told)?,
             lines,
         })
     }
