@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -152,6 +153,13 @@ c['codebaseGenerator'] = answer
         self.host.stdin.write('{"id": 1, "call": {"handle": "codebaseGenerator", "args": ["caf\U0010dce9"]}}\n'.encode())
         self.host.stdin.flush()
         self.assertEqual(self.read()["value"], ["'caf\\udce9'", "caf\udce9", "\udce9"])
+
+    def test_a_host_whose_master_is_gone_removes_its_package(self):
+        package = os.path.join(self.basedir, "muster-host-x")
+        shutil.copytree(PACKAGE, package)
+        host = subprocess.run([sys.executable, "-B", package], input=b"", capture_output=True, cwd=self.basedir)
+        self.assertEqual(host.returncode, 0, host.stderr)
+        self.assertFalse(os.path.exists(package))
 
     def test_secrets(self):
         os.mkdir(os.path.join(self.basedir, "s"), 0o700)
