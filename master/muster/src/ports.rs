@@ -11,7 +11,7 @@ pub fn problems(snapshot: &Snapshot) -> Vec<String> {
             found.push(format!("{setting}: {error}"));
         }
     };
-    for port in &snapshot.www.port {
+    if let Some(port) = &snapshot.www.port {
         check("c['www']['port']", port);
     }
     for (name, config) in &snapshot.protocols {

@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_lone_surrogate_is_pythons_escape() {
-        assert_eq!(python_text("caf\u{10dce9}").unwrap(), r#""caf\udce9""#);
+        assert_eq!(python_text(&"caf\u{10dce9}").unwrap(), r#""caf\udce9""#);
     }
 
     #[test]
