@@ -204,7 +204,8 @@ factory.addStep(Custom())
             "step class Custom defines run(): custom steps are not supported by Muster yet",
         ]
     );
-    assert_eq!(errors.0[3].source.line, 16);
+    // Where the method stands.
+    assert_eq!(errors.0[3].source.line, 14);
 }
 
 #[tokio::test]
@@ -270,8 +271,6 @@ def extract(rc, out, err):
         return os.fsdecode(b'caf\xe9')
     if out == 'huge':
         return 'x' * (17 << 20)
-    if out == 'unreadable':
-        return {'$r': 'nothing of the kind'}
     if out == 'same':
         return [err, err == os.fsdecode(b'caf\xe9')]
     if out == 'sleep':
@@ -403,14 +402,11 @@ async fn an_answer_that_is_none_is_the_error_of_its_question() {
         let (host, extract) = (host.clone(), extract.clone());
         async move { host.call(&extract, vec![json!(0), json!(what), json!("")], Map::new(), LIMIT).await }
     };
-    let (late, exit, huge, unreadable) =
-        tokio::join!(ask("late"), ask("exit"), ask("huge"), ask("unreadable"));
+    let (late, exit, huge) = tokio::join!(ask("late"), ask("exit"), ask("huge"));
     assert!(late.is_ok(), "{late:?}");
-    for (answer, words) in
-        [(exit, "it called os._exit()"), (huge, "are the most"), (unreadable, "can't be used")]
-    {
+    for (answer, words) in [(exit, "it called os._exit()"), (huge, "are the most")] {
         let error = answer.unwrap_err();
-        assert!(matches!(error, HostError::Call(_) | HostError::BadAnswer { .. }), "{error:?}");
+        assert!(matches!(error, HostError::Call(_)), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
     }
 }

@@ -15,6 +15,9 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
     Ok(translator.out)
 }
 
+/// `\b` where only ASCII makes words.
+const ASCII_BOUNDARY: &str = "(?:(?<=[A-Za-z0-9_])(?![A-Za-z0-9_])|(?<![A-Za-z0-9_])(?=[A-Za-z0-9_]))";
+
 /// Flags that are carried out here; `i` and `s` are left to the other side.
 #[derive(Clone, Copy, Default)]
 struct Flags {
@@ -199,8 +202,9 @@ impl Translator {
         match next {
             'A' => self.out.push_str(r"\A"),
             'Z' => self.out.push_str(r"\z"),
-            'b' => self.out.push_str(if ascii { r"(?-u:\b)" } else { r"\b" }),
-            'B' => self.out.push_str(if ascii { r"(?!(?-u:\b))" } else { r"\B" }),
+            'b' => self.out.push_str(if ascii { ASCII_BOUNDARY } else { r"\b" }),
+            'B' if ascii => self.out.push_str(&format!("(?!{ASCII_BOUNDARY})")),
+            'B' => self.out.push_str(r"\B"),
             '1'..='9' => self.back_reference(next)?,
             _ => match class_of(next, ascii) {
                 Some(class) => self.out.push_str(class),
