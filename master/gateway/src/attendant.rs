@@ -39,6 +39,10 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a socket that is not read, because the spools are full, is looked at.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest wait between two dials. An engine gives a worker's builds up when the worker was away for 20 s: when what was
+/// between them is mended, the next dial must come well before that.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
 /// Why a worker's connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -156,7 +160,7 @@ impl<S: Stock> Attendant<S> {
             stage: Stage::Attaching { until: Instant::now() + ATTACH_TIMEOUT },
             dial_at: None,
             engine: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::up_to(LONGEST_WAIT),
             pings: Vec::new(),
             wants_shutdown: false,
             leaves_until: None,
