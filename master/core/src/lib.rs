@@ -13,6 +13,7 @@ pub mod lock;
 pub mod properties;
 pub mod render;
 pub mod results;
+pub mod retries;
 pub mod roles;
 pub mod skew;
 pub mod strports;
