@@ -21,6 +21,7 @@ mod missing;
 mod overload;
 mod probe;
 mod reconfiguring;
+mod retries;
 mod router;
 mod secrets;
 mod stock;

@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod properties;
 pub mod render;
 pub mod results;
+pub mod retries;
 pub mod roles;
 pub mod skew;
 pub mod strports;

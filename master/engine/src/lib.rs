@@ -70,6 +70,8 @@ struct Inner {
     dials: dials::Dials,
     /// Why requests wait, as far as this engine knows.
     reasons: reasons::Reasons,
+    /// Requests and workers that wait because their last builds ended with RETRY at once.
+    holds: distributor::Holds,
     /// What this engine still takes.
     going: watch::Sender<Going>,
     /// Where other engines take workers.
@@ -104,6 +106,7 @@ impl Engine {
             adopted: watch::Sender::new(false),
             dials: dials::Dials::default(),
             reasons: reasons::Reasons::default(),
+            holds: distributor::Holds::default(),
             going: watch::Sender::new(Going::No),
             others: drain::Others::default(),
             leaving: CancellationToken::new(),

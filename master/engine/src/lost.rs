@@ -1,12 +1,14 @@
 //! Stock workers that don't come back: when their gateway has ended, or has lost the connection while no engine was there to
-//! hear of it, the commands are gone, and nobody has to wait for the worker's grace to be over.
+//! hear of it, the commands are gone, and nobody has to wait for the worker's grace to be over. A gateway that stands still
+//! is another matter, and looks like a dead one to who sees its lease only: its workers' grace decides.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use muster_core::WorkerId;
 use muster_session::BootId;
 use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
+use crate::{Engine, sessions::Missed};
 
 /// How often it is looked, while workers that have builds are away: a build that is lost is tried again after this time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,11 +24,13 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
         if missed.is_empty() {
             continue;
         }
-        match engine.data().lost_stock_lives(&missed).await {
+        let workers: Vec<WorkerId> = missed.iter().map(|missed| missed.slot.id()).collect();
+        match engine.data().lost_stock_lives(&workers).await {
             Ok(lost) => {
-                for (worker, boot) in lost {
-                    if let Some(slot) = engine.slots().by_id(worker) {
-                        slot.lose(BootId(boot));
+                let lost: HashMap<WorkerId, String> = lost.into_iter().collect();
+                for Missed { slot, dial_no } in missed {
+                    if let Some(boot) = lost.get(&slot.id()) {
+                        slot.lose(BootId(boot.clone()), dial_no);
                     }
                 }
             }

@@ -71,15 +71,29 @@ struct State {
     streams: BTreeMap<CommandId, Listener>,
     /// Builds that run on this worker here.
     builds: BTreeSet<BuildId>,
-    /// A life that is over for good, although its worker has not come back as another one yet.
-    lost: Option<BootId>,
+    /// A life that is over for good, and how. Only as long as nothing speaks against it: when the same life dials once more
+    /// and wins, the word is taken back.
+    ended: Option<(BootId, Gone)>,
     /// Its operator asked it to go.
     leaving: bool,
+    /// A build was lost here since it was last looked at how its builds end.
+    is_doubtful: bool,
 }
 
 impl State {
     fn is_connected(&self) -> bool {
         self.life.as_ref().is_some_and(|life| life.connected)
+    }
+
+    /// Whether its present life is over, as far as anybody knows: its connection may break any moment, or has to.
+    fn has_ended(&self) -> bool {
+        let present = self.life.as_ref().map(|life| &life.boot);
+        self.ended.as_ref().is_some_and(|(boot, _)| Some(boot) == present)
+    }
+
+    /// The number of the last dial that won the session here.
+    fn dial_no(&self) -> Option<u64> {
+        self.dial.as_ref().map(|(_, number)| *number)
     }
 
     /// Whether a later dial of the same life has come here since.
@@ -115,6 +129,13 @@ struct Listener {
     news: mpsc::Sender<CommandNews>,
 }
 
+/// A worker that was missed at some moment.
+pub(crate) struct Missed {
+    pub(crate) slot: Slot,
+    /// Its last dial here by then.
+    pub(crate) dial_no: Option<u64>,
+}
+
 /// One life of the worker's process.
 struct Life {
     link: MasterLink,
@@ -122,8 +143,6 @@ struct Life {
     connected: bool,
     /// How long it may be away.
     grace: Duration,
-    /// It has said that it won't come back.
-    over: bool,
     /// Its commands end with this process: a stock worker, whose connection is held here.
     bound: bool,
     /// Commands it holds that no run has asked for yet.
@@ -156,7 +175,8 @@ impl Slot {
     /// Whether it can be given a build now, as far as its connection goes.
     pub(crate) fn is_ready(&self) -> bool {
         let state = self.state();
-        !state.leaving && state.is_connected()
+        // What begins on a life that is over would end at once, again and again.
+        !state.leaving && state.is_connected() && !state.has_ended()
     }
 
     /// Whether this is the present life of its process.
@@ -188,18 +208,23 @@ impl Slot {
         }
     }
 
-    /// Whether builds run on it here and it is not connected.
-    pub(crate) fn is_missed(&self) -> bool {
+    /// Whether builds run on it here and it is not connected: then what is known of it, for [`lose`](Slot::lose).
+    pub(crate) fn missed(&self) -> Option<Missed> {
         let state = self.state();
-        !state.builds.is_empty() && !state.life.as_ref().is_some_and(|life| life.connected)
+        let is_missed = !state.builds.is_empty() && !state.is_connected();
+        is_missed.then(|| Missed { slot: self.clone(), dial_no: state.dial_no() })
     }
 
-    /// A life of it is over for good: nobody waits for its commands any more.
-    pub(crate) fn lose(&self, boot: BootId) {
+    /// A life of it is over for good: nobody waits for its commands any more. That was found out about a worker that was
+    /// missed; one that has dialled since has shown that it lives, or is another life.
+    pub(crate) fn lose(&self, boot: BootId, dial_no: Option<u64>) {
         let mut state = self.state();
-        if state.lost.as_ref() != Some(&boot) {
+        if state.is_connected() || state.dial_no() != dial_no {
+            return;
+        }
+        if state.ended.as_ref().is_none_or(|(known, _)| *known != boot) {
             tracing::info!(worker = self.name(), %boot, "the stock worker's connection is gone for good");
-            state.lost = Some(boot);
+            state.ended = Some((boot, Gone::Away));
             drop(state);
             self.tell();
         }
@@ -207,9 +232,9 @@ impl Slot {
 
     /// Gives its builds up: this process ends, and their commands end with it.
     pub(crate) fn give_up(&self) {
-        if let Some(life) = &mut self.state().life {
-            life.over = true;
-        }
+        let mut state = self.state();
+        state.ended = state.life.as_ref().map(|life| (life.boot.clone(), Gone::Away));
+        drop(state);
         self.tell();
     }
 
@@ -246,8 +271,27 @@ impl Slot {
             return false;
         }
         state.dial = Some((boot.clone(), dial_no));
+        if state.ended.as_ref().is_some_and(|(ended, _)| ended == boot) {
+            tracing::info!(worker = self.name(), %boot, "a worker that seemed to be gone for good is back");
+            state.ended = None;
+        }
         state.lose_connection();
         true
+    }
+
+    /// A build on it was lost: before it gets the next one, somebody looks at how the last ones ended.
+    pub(crate) fn doubt(&self) {
+        self.state().is_doubtful = true;
+    }
+
+    /// Whether that is still to be done.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.state().is_doubtful
+    }
+
+    /// Its last builds ended well.
+    pub(crate) fn trust(&self) {
+        self.state().is_doubtful = false;
     }
 
     /// Its operator, or somebody here, asked it to go when its builds are done.
@@ -260,6 +304,10 @@ impl Slot {
     /// earlier time of the same run is dropped, so that the worker tells anew what it has.
     pub(crate) fn expect(&self, build: BuildId) {
         let mut state = self.state();
+        // Nobody missed it here before: how long it was away from here says nothing, it may have been with another engine.
+        if state.builds.is_empty() && !state.is_connected() {
+            state.away_since = Some(Instant::now());
+        }
         state.builds.insert(build);
         state.streams.retain(|id, _| id.build != build);
         if let Some(life) = &state.life
@@ -316,13 +364,13 @@ impl Slot {
         let (link, events) = MasterLink::new(&self.0.name, boot.clone());
         // The commands of an earlier life are gone: closing their streams tells their runs.
         state.streams.clear();
+        state.ended = state.life.take().map(|life| (life.boot, Gone::Restarted));
         state.leaving = false;
         state.life = Some(Life {
             link: link.clone(),
             boot: boot.clone(),
             connected: false,
             grace: if info.contains_key(GATEWAY) { GATEWAY_GRACE } else { GRACE },
-            over: false,
             bound,
             unclaimed: BTreeMap::new(),
         });
@@ -347,9 +395,11 @@ impl Slot {
     }
 
     fn is_over(&self, boot: &BootId) {
-        if let Some(life) = self.state().life.as_mut().filter(|life| life.boot == *boot) {
-            life.over = true;
+        let mut state = self.state();
+        if state.life.as_ref().is_some_and(|life| life.boot == *boot) {
+            state.ended = Some((boot.clone(), Gone::Away));
         }
+        drop(state);
         self.tell();
     }
 
@@ -396,64 +446,6 @@ impl Slot {
         // A run that no longer listens has let go of the command.
         if stream.send(news).await.is_err() {
             self.done(command, epoch);
-        }
-    }
-
-    /// Waits until the worker is connected; answers its present life.
-    pub(crate) async fn wait_connected(&self) -> Result<BootId, Gone> {
-        let mut changed = self.0.changed.subscribe();
-        loop {
-            let deadline = {
-                let state = self.state();
-                if let Some(life) = state.life.as_ref().filter(|life| life.connected) {
-                    return Ok(life.boot.clone());
-                }
-                // A master that has just started gives its workers the same time to come back.
-                state.away_since.unwrap_or_else(Instant::now) + GRACE
-            };
-            tokio::select! {
-                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
-                () = tokio::time::sleep_until(deadline) => return Err(Gone::Away),
-            }
-        }
-    }
-
-    /// Waits until the life `boot` is connected.
-    pub(crate) async fn wait_back(&self, boot: &BootId) -> Result<(), Gone> {
-        tokio::select! {
-            biased;
-            connected = self.wait_connected() => {
-                if connected? == *boot { Ok(()) } else { Err(Gone::Restarted) }
-            }
-            gone = self.wait_gone(boot) => Err(gone),
-        }
-    }
-
-    /// Waits until the session that `boot` names is over for good.
-    pub(crate) async fn wait_gone(&self, boot: &BootId) -> Gone {
-        let mut changed = self.0.changed.subscribe();
-        loop {
-            let deadline = {
-                let state = self.state();
-                if state.life.as_ref().is_some_and(|life| life.boot != *boot) {
-                    return Gone::Restarted;
-                }
-                if state.lost.as_ref() == Some(boot) || state.life.as_ref().is_some_and(|life| life.over) {
-                    return Gone::Away;
-                }
-                let grace = state.life.as_ref().map_or(GRACE, |life| life.grace);
-                state.away_since.map(|since| since + grace)
-            };
-            let away = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
-                () = away => return Gone::Away,
-            }
         }
     }
 
@@ -569,6 +561,8 @@ fn listen(state: &mut State, id: CommandId, epoch: Epoch) -> mpsc::Receiver<Comm
     state.streams.insert(id, Listener { epoch, news });
     receiver
 }
+
+mod waits;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::{
 use muster_core::WorkerId;
 use tokio::sync::watch;
 
-use crate::sessions::{Bells, Slot};
+use crate::sessions::{Bells, Missed, Slot};
 
 /// All workers of the configuration.
 #[derive(Clone)]
@@ -60,8 +60,8 @@ impl Slots {
     }
 
     /// Workers that have builds here and are away.
-    pub(crate) fn missed(&self) -> Vec<WorkerId> {
-        self.known().by_name.values().filter(|slot| slot.is_missed()).map(Slot::id).collect()
+    pub(crate) fn missed(&self) -> Vec<Missed> {
+        self.known().by_name.values().filter_map(Slot::missed).collect()
     }
 
     /// Tells when any worker came, went or became free.

@@ -39,6 +39,14 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a socket that is not read, because the spools are full, is looked at.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest wait between two dials. An engine gives a worker's builds up when the worker was away for 20 s: when what was
+/// between them is mended, the next dial must come well before that.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// A session that lasts for so long was a good one: after its end the waits begin anew. One that an engine takes and ends at
+/// once is not dialled again at once, over and over.
+const LASTING: Duration = Duration::from_secs(5);
+
 /// Why a worker's connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -103,6 +111,8 @@ pub(crate) struct Attendant<S> {
     /// The engine of the last dial.
     engine: Option<String>,
     backoff: Backoff,
+    /// Since when an engine has it.
+    taken_at: Option<Instant>,
     pings: Vec<Ping>,
     wants_shutdown: bool,
     /// It was told to end: until when it may stay.
@@ -156,7 +166,8 @@ impl<S: Stock> Attendant<S> {
             stage: Stage::Attaching { until: Instant::now() + ATTACH_TIMEOUT },
             dial_at: None,
             engine: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::up_to(LONGEST_WAIT),
+            taken_at: None,
             pings: Vec::new(),
             wants_shutdown: false,
             leaves_until: None,
@@ -271,7 +282,7 @@ impl<S: Stock> Attendant<S> {
 
     fn happened(&mut self, event: WorkerEvent) -> Result<(), End> {
         if let WorkerEvent::Connected { .. } = event {
-            self.backoff.reset();
+            self.taken_at = Some(Instant::now());
             if let Stage::Offered(told) = &mut self.stage {
                 self.stage = Stage::Taken(std::mem::take(told));
                 self.turn = None;
@@ -310,6 +321,9 @@ impl<S: Stock> Attendant<S> {
             return Err(End::Refused(reason));
         }
         tracing::info!(worker = self.name, reason, "a stock worker's session lost its engine");
+        if self.taken_at.take().is_some_and(|at| at.elapsed() >= LASTING) {
+            self.backoff.reset();
+        }
         self.dial_at = Some(Instant::now() + self.backoff.failed());
         Ok(())
     }

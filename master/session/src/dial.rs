@@ -156,9 +156,16 @@ fn nobody_answered(problems: &[String]) -> std::io::Error {
 
 /// Waits between dials that fail: doubling from [`Backoff::FIRST`] to [`Backoff::LAST`], with some randomness, so that
 /// the workers of a lost master don't come back all at once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Backoff {
     failures: u32,
+    last: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff::up_to(Backoff::LAST)
+    }
 }
 
 impl Backoff {
@@ -167,9 +174,14 @@ impl Backoff {
     /// The longest one.
     pub const LAST: Duration = Duration::from_secs(30);
 
+    /// The same, for somebody who is waited for: with this as the longest wait.
+    pub fn up_to(last: Duration) -> Backoff {
+        Backoff { failures: 0, last }
+    }
+
     /// How long to wait after one more failure: between half and all of the doubled time.
     pub fn failed(&mut self) -> Duration {
-        let full = Backoff::FIRST.saturating_mul(1 << self.failures.min(16)).min(Backoff::LAST);
+        let full = Backoff::FIRST.saturating_mul(1 << self.failures.min(16)).min(self.last);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_core::{
     Build, BuildId, BuilderId, MasterId, Properties, Property, RequestId, Timestamp, WorkerId,
+    retries::{self, Past},
 };
 
 use crate::{Result, Row, Tx, json_text, names::found_next_time, params};
@@ -96,6 +97,38 @@ pub async fn update(tx: &Tx, build: &Build) -> Result<()> {
     let values =
         params![&build.state_string, build.locks_duration_s, build.results, build.complete_at, build.id];
     tx.later(update, values).await
+}
+
+/// The newest builds of each of these requests, newest first, as far as [`retries`] looks.
+pub async fn past_of_requests(tx: &Tx, requests: &[RequestId]) -> Result<BTreeMap<RequestId, Vec<Past>>> {
+    let query = "SELECT p.buildrequestid, p.id, p.started_at, p.complete_at, p.results FROM (SELECT buildrequestid, id, \
+                 started_at, complete_at, results, ROW_NUMBER() OVER (PARTITION BY buildrequestid ORDER BY id DESC) AS place \
+                 FROM builds WHERE buildrequestid IN (??)) p WHERE p.place <= 12 ORDER BY p.id DESC";
+    const { assert!(retries::LOOKED_AT == 12, "the query has this number, too") };
+    let rows = tx.query_among(query, requests.iter().map(|request| (*request).into()).collect()).await?;
+    let mut found: BTreeMap<RequestId, Vec<Past>> = BTreeMap::new();
+    for row in &rows {
+        found.entry(RequestId(row.int(0)?)).or_default().push(past(row)?);
+    }
+    Ok(found)
+}
+
+/// The same of a worker.
+pub async fn past_of_worker(tx: &Tx, worker: WorkerId) -> Result<Vec<Past>> {
+    let query = "SELECT workerid, id, started_at, complete_at, results FROM builds WHERE workerid = ? \
+                 ORDER BY id DESC LIMIT ?";
+    // Several may have run at the same time, and count once.
+    let limit = 4 * retries::LOOKED_AT as i64;
+    tx.query(query, params![worker, limit]).await?.iter().map(past).collect()
+}
+
+fn past(row: &Row) -> Result<Past> {
+    Ok(Past {
+        build: BuildId(row.int(1)?),
+        started: row.time(2)?,
+        completed: row.opt_time(3)?,
+        results: row.results(4)?,
+    })
 }
 
 /// Makes another master the one that runs a build.

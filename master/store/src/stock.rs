@@ -139,11 +139,12 @@ pub async fn note(tx: &Tx, worker: WorkerId, gateway: &str, commands: &str) -> R
     Ok(mine)
 }
 
-/// Of these workers those whose last life is over for good, by boot id: its gateway does not act any more, or no longer has
-/// the connection.
+/// Of these workers those whose last life is over for good, by boot id: its gateway has stopped or began a new life, or no
+/// longer has the connection. A lease that others have ended says only that the gateway did not renew it: it may stand still
+/// or be cut off, and go on with the connection it has.
 pub async fn lost_lives(tx: &Tx, workers: &[WorkerId]) -> Result<Vec<(WorkerId, String)>> {
     let query = "SELECT l.workerid, l.boot_id FROM muster_stock_lives l \
-                 LEFT JOIN muster_masters m ON m.incarnation = l.gateway AND m.state NOT IN ('stopped', 'expired') \
+                 LEFT JOIN muster_masters m ON m.incarnation = l.gateway AND m.state <> 'stopped' \
                  LEFT JOIN muster_stock_connections c ON c.workerid = l.workerid AND c.holder = l.gateway \
                  WHERE (m.masterid IS NULL OR c.workerid IS NULL) AND l.workerid IN (??)";
     let rows = tx.query(&expand_list(query, workers.len()), ids(workers)).await?;

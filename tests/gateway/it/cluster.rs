@@ -116,8 +116,19 @@ impl Cluster {
             Protocol::Pb => gateway.pb,
             Protocol::Msgpack => gateway.msgpack,
         };
+        self.worker_named(place, "w1", protocol, address, options)
+    }
+
+    pub fn worker_named(
+        &self,
+        place: &str,
+        name: &str,
+        protocol: Protocol,
+        address: SocketAddr,
+        options: &[&str],
+    ) -> StockWorker {
         let mut worker =
-            StockWorker::create(&self.site, place, "w1", Release::Current, protocol, address, options);
+            StockWorker::create(&self.site, place, name, Release::Current, protocol, address, options);
         worker.start();
         worker
     }

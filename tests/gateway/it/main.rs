@@ -10,4 +10,5 @@ mod idle;
 mod orders;
 mod outlive;
 mod ports;
+mod still;
 mod union;

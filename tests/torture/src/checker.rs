@@ -20,6 +20,8 @@ const WITHOUT_COMMAND: [&str; 2] = ["worker_preparation", "locks_acquire"];
 const SECONDS_OF_ROWS: f64 = 2.0;
 /// A worker that is away for so long costs its builds, and the moment of the loss stands that much before their end.
 const GRACE: f64 = 90.0;
+/// Builds of one request. That one meets an accident several times is bad luck; that it goes on and on is a fault.
+const MOST_BUILDS: usize = 6;
 
 /// How the output and the errors of a step look in its log.
 pub type Lines<'a> = Box<dyn Fn(&Step) -> (Vec<String>, Vec<String>) + 'a>;
@@ -31,6 +33,8 @@ pub struct Reading<'a> {
     /// How wrong the times of rows may be, in seconds, beside being rounded.
     pub vague: f64,
     pub losses: &'a [Loss],
+    /// Builds at a time on each worker.
+    pub max_builds: usize,
     pub facts: Facts,
     pub lines: Lines<'a>,
 }
@@ -68,6 +72,9 @@ fn requests(reading: &Reading, found: &mut Vec<String>) {
         if let Err(violation) = verdict {
             found.push(format!("request {}: {violation}; {of_it:?}", request.id));
         }
+        if of_it.len() > MOST_BUILDS {
+            found.push(format!("request {} has {} builds; {of_it:?}", request.id, of_it.len()));
+        }
         if request.complete && request.results != SUCCESS {
             found.push(format!("request {} ended with {}; {of_it:?}", request.id, request.results));
         }
@@ -77,19 +84,29 @@ fn requests(reading: &Reading, found: &mut Vec<String>) {
     found.extend(lost.map(|id| format!("request {id} was accepted and is not there")));
 }
 
-/// A build is retried when its worker was lost, and for nothing else.
+/// A build is retried when its worker was lost, and for nothing else. One loss takes what runs at its time, and what began
+/// before anybody noticed.
 fn builds(reading: &Reading, found: &mut Vec<String>) {
+    let mut taken = vec![0; reading.losses.len()];
     for build in reading.facts.builds.iter().filter(|build| build.results == Some(RETRY)) {
         let (start, end) = (build.started as f64, build.completed.unwrap_or_default() as f64);
-        let is_stock = build.worker.starts_with("stock");
-        let explained = reading.losses.iter().any(|loss| {
+        let explains = |loss: &Loss| {
             let at = seconds(loss.at);
-            let of_worker = loss.worker.as_ref().map_or(is_stock, |worker| *worker == build.worker);
             // A build may begin on a worker whose death nobody noticed yet.
-            of_worker && at > start - GRACE - reading.vague && at < end + SECONDS_OF_ROWS + reading.vague
-        });
-        if !explained {
-            found.push(format!("a retry, though {} was never lost: {build:?}", build.worker));
+            loss.worker == build.worker
+                && at > start - GRACE - reading.vague
+                && at < end + SECONDS_OF_ROWS + reading.vague
+        };
+        let explaining = (0..taken.len()).filter(|index| explains(&reading.losses[*index]));
+        // The one that has explained least: which it was can't be known.
+        match explaining.min_by_key(|index| taken[*index]) {
+            Some(index) => taken[index] += 1,
+            None => found.push(format!("a retry, though {} was never lost: {build:?}", build.worker)),
+        }
+    }
+    for (loss, taken) in reading.losses.iter().zip(taken) {
+        if taken > 2 * reading.max_builds {
+            found.push(format!("one loss of {} cost {taken} builds", loss.worker));
         }
     }
 }

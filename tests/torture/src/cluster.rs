@@ -22,7 +22,7 @@ pub struct Size {
     pub schedulers: usize,
     /// Masters with pages only.
     pub web: usize,
-    /// Gateways in processes of their own.
+    /// Gateways in processes of their own; beside them masters that do everything have one, too.
     pub gateways: usize,
     /// Muster's own workers.
     pub own: usize,
@@ -172,6 +172,8 @@ impl Router {
 pub struct Cluster {
     /// Stock workers.
     pub stock: Vec<StockWorker>,
+    /// The master to whose gateway each of them dials.
+    doors: Vec<usize>,
     /// Muster's workers.
     pub own: Vec<Worker>,
     /// Masters.
@@ -235,8 +237,16 @@ impl Cluster {
         }
         masters.iter_mut().for_each(|master| master.start(network.as_ref()));
         masters.iter_mut().for_each(|master| master.node.wait_for("BuildMaster is running"));
-        let mut cluster =
-            Cluster { stock: Vec::new(), own: Vec::new(), masters, router, database, network, site };
+        let mut cluster = Cluster {
+            stock: Vec::new(),
+            doors: Vec::new(),
+            own: Vec::new(),
+            masters,
+            router,
+            database,
+            network,
+            site,
+        };
         cluster.start_workers(size);
         cluster
     }
@@ -258,10 +268,12 @@ impl Cluster {
             worker.start();
             self.own.push(worker);
         }
-        let doors: Vec<SocketAddr> =
-            self.masters.iter().filter(|master| master.has("gateway")).map(|master| master.pb).collect();
+        let gateways: Vec<usize> =
+            (0..self.masters.len()).filter(|index| self.masters[*index].has("gateway")).collect();
         for number in 0..size.stock {
-            let (name, door) = (format!("stock{number}"), doors[number % doors.len()]);
+            let (name, at) = (format!("stock{number}"), gateways[number % gateways.len()]);
+            let door = self.masters[at].pb;
+            self.doors.push(at);
             let options = ["--maxdelay=5"];
             let mut worker =
                 StockWorker::create(&self.site, &name, &name, Release::Current, Protocol::Pb, door, &options);
@@ -274,6 +286,17 @@ impl Cluster {
         {
             rest.wait_for_worker(&name);
         }
+    }
+
+    /// The names of the stock workers that hang on the gateway of a master.
+    pub fn hang_on(&self, master: usize) -> Vec<String> {
+        let hanging = self.doors.iter().enumerate().filter(|(_, door)| **door == master);
+        hanging.map(|(number, _)| format!("stock{number}")).collect()
+    }
+
+    /// The masters that are gateways and nothing else.
+    pub fn gateways(&self) -> Vec<usize> {
+        (0..self.masters.len()).filter(|index| self.masters[*index].roles == "gateway").collect()
     }
 
     /// The REST interface of the first master that has one.
@@ -296,8 +319,9 @@ pub fn ask(port: u16, query: &str) -> Option<String> {
 }
 
 fn kinds(size: Size) -> Vec<(&'static str, usize, &'static str)> {
-    if size.schedulers + size.web + size.gateways == 0 {
-        return vec![("master", size.engines, "")];
+    if size.schedulers + size.web == 0 {
+        // The gateways first: they get the first workers.
+        return vec![("gateway", size.gateways, "gateway"), ("master", size.engines, "")];
     }
     vec![
         ("engine", size.engines, "engine"),

@@ -13,8 +13,14 @@ use crate::network::{Direction, PEERS, Peer};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_millis(100);
-/// Longest standstill of a master: longer than any lease.
+/// Longest standstill of a master: longer than any lease, shorter than a stock worker's grace.
 const STANDSTILL: f64 = 14.0;
+/// One that is longer than any lease, shorter than that grace: nothing may be lost by it.
+const BEYOND_LEASE: f64 = 9.0;
+/// One that is longer than that grace: the 20 s of an engine, after it has noticed.
+const BEYOND_GRACE: f64 = 32.0;
+/// Of the standstills of a gateway, one in so many is that long.
+const LONG_ONES: u8 = 4;
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +36,13 @@ enum Blow {
     KillWorker,
     PauseWorker,
     KillStock,
+    StillGateway,
+    CutGateway,
+    KillGateway,
 }
 
 /// Each as often as it stands here.
-const BLOWS: [Blow; 24] = [
+const BLOWS: [Blow; 29] = [
     Blow::KillMaster,
     Blow::KillMaster,
     Blow::KillMaster,
@@ -58,6 +67,11 @@ const BLOWS: [Blow; 24] = [
     Blow::PauseWorker,
     Blow::PauseWorker,
     Blow::KillStock,
+    Blow::StillGateway,
+    Blow::StillGateway,
+    Blow::CutGateway,
+    Blow::CutGateway,
+    Blow::KillGateway,
 ];
 
 /// What is to be mended, and when.
@@ -74,11 +88,11 @@ enum Mend {
     StartStock(usize),
 }
 
-/// A moment at which commands were lost: with a worker, or with the gateway that stock workers hang on.
+/// A moment at which the commands of a worker were lost: with it, or with the gateway that it hangs on.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// The worker; all stock workers, when it is `None`.
-    pub worker: Option<String>,
+    /// The worker.
+    pub worker: String,
     /// When.
     pub at: SystemTime,
 }
@@ -148,8 +162,8 @@ impl Nemesis {
         let queue = cluster.ask(QUEUE);
         let soon = self.random.f64() * 3.0;
         match blow {
-            Blow::KillMaster => {
-                let Some(index) = self.pick_master(cluster) else { return };
+            Blow::KillMaster | Blow::KillGateway => {
+                let Some(index) = self.pick(cluster, blow) else { return };
                 cluster.masters[index].node.kill();
                 self.note_loss(cluster, index);
                 history.note("kill -9", &cluster.masters[index].node.name, queue);
@@ -157,16 +171,29 @@ impl Nemesis {
                 let away = self.random.f64() * STANDSTILL;
                 self.later(away, Mend::StartMaster(index));
             }
-            Blow::PauseMaster => {
-                let Some(index) = self.pick_master(cluster) else { return };
+            Blow::PauseMaster | Blow::StillGateway => {
+                let Some(index) = self.pick(cluster, blow) else { return };
                 cluster.masters[index].node.pause();
-                let time = self.random.f64() * STANDSTILL;
+                let time = match blow {
+                    Blow::StillGateway if self.random.u8(..LONG_ONES) == 0 => {
+                        self.note_loss(cluster, index);
+                        BEYOND_GRACE
+                    }
+                    Blow::StillGateway => BEYOND_LEASE + self.random.f64() * (STANDSTILL - BEYOND_LEASE),
+                    _ => self.random.f64() * STANDSTILL,
+                };
                 history.note(
                     "SIGSTOP",
                     &format!("{} for {time:.1} s", cluster.masters[index].node.name),
                     queue,
                 );
                 self.later(time, Mend::ResumeMaster(index));
+            }
+            Blow::CutGateway => {
+                let Some(index) = self.random.choice(cluster.gateways()) else { return };
+                let side =
+                    [Peer::Masters, Peer::Masters, Peer::Workers, Peer::Database][self.random.usize(..4)];
+                self.cut(cluster, history, index, BTreeSet::from([side]), queue);
             }
             Blow::StepClock => self.step_clock(cluster, history, queue),
             Blow::Partition => self.partition(cluster, history, queue),
@@ -209,15 +236,26 @@ impl Nemesis {
     /// A master loses the database, its workers, or what else there is, in one direction or both.
     fn partition(&mut self, cluster: &Cluster, history: &mut History, queue: Option<String>) {
         let index = self.random.usize(..cluster.masters.len());
-        let time = self.random.f64() * STANDSTILL;
-        // A second cut into the same master would be mended with the first.
-        if self.due.iter().any(|(_, mend)| *mend == Mend::Rejoin(index)) {
-            return;
-        }
         let some = 1 + self.random.usize(..PEERS.len());
         let mut peers = PEERS;
         self.random.shuffle(&mut peers);
         let from: BTreeSet<Peer> = peers.into_iter().take(some).collect();
+        self.cut(cluster, history, index, from, queue);
+    }
+
+    fn cut(
+        &mut self,
+        cluster: &Cluster,
+        history: &mut History,
+        index: usize,
+        from: BTreeSet<Peer>,
+        queue: Option<String>,
+    ) {
+        // A second cut into the same master would be mended with the first.
+        if self.due.iter().any(|(_, mend)| *mend == Mend::Rejoin(index)) {
+            return;
+        }
+        let time = self.random.f64() * STANDSTILL;
         let direction =
             [Direction::Both, Direction::Both, Direction::From, Direction::To][self.random.usize(..4)];
         let cut = cluster.cut(index, &from, direction);
@@ -242,7 +280,7 @@ impl Nemesis {
             cluster.stock[index].kill();
             let name = name_of(&cluster.stock[index]);
             history.note("kill -9", &name, queue);
-            self.losses.push(Loss { worker: Some(name), at: SystemTime::now() });
+            self.losses.push(Loss { worker: name, at: SystemTime::now() });
             return self.later(soon, Mend::StartStock(index));
         }
         let Some(index) = self.random.choice(0..cluster.own.len()) else { return };
@@ -253,7 +291,7 @@ impl Nemesis {
         if blow == Blow::KillWorker {
             node.kill();
             history.note("kill -9", &node.name, queue);
-            self.losses.push(Loss { worker: Some(node.name.clone()), at: SystemTime::now() });
+            self.losses.push(Loss { worker: node.name.clone(), at: SystemTime::now() });
             return self.later(soon, Mend::StartWorker(index));
         }
         node.pause();
@@ -305,18 +343,20 @@ impl Nemesis {
         history.note("mended", &whom, None);
     }
 
-    fn pick_master(&mut self, cluster: &mut Cluster) -> Option<usize> {
-        let index = self.random.usize(..cluster.masters.len());
+    /// A master that runs, for a blow at any of them or at gateways.
+    fn pick(&mut self, cluster: &mut Cluster, blow: Blow) -> Option<usize> {
+        let index = match blow {
+            Blow::StillGateway | Blow::KillGateway => self.random.choice(cluster.gateways())?,
+            _ => self.random.usize(..cluster.masters.len()),
+        };
         let node = &mut cluster.masters[index].node;
         (node.is_running() && !node.is_paused()).then_some(index)
     }
 
     /// Stock workers hang on the gateway inside of a master, or on one of its own.
     fn note_loss(&mut self, cluster: &Cluster, master: usize) {
-        let roles = cluster.masters[master].roles;
-        if roles.is_empty() || roles.contains("gateway") {
-            self.losses.push(Loss { worker: None, at: SystemTime::now() });
-        }
+        let at = SystemTime::now();
+        self.losses.extend(cluster.hang_on(master).into_iter().map(|worker| Loss { worker, at }));
     }
 
     fn has_paused_database(&self) -> bool {

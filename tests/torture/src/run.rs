@@ -60,15 +60,15 @@ impl Plan {
         self.size.own = workers - self.size.stock;
     }
 
-    /// The one of `make test`: fewer processes, three minutes of faults.
+    /// The one of `make test`: fewer processes, three minutes of faults. Masters that do everything, and a gateway of its own.
     pub fn short(seed: u64) -> Plan {
         let size = Size {
-            engines: 3,
+            engines: 2,
             schedulers: 0,
             web: 0,
-            gateways: 0,
+            gateways: 1,
             own: 4,
-            stock: 2,
+            stock: 4,
             max_builds: 2,
             ground: Ground::Namespaces,
             crossbar: false,
@@ -105,6 +105,7 @@ pub fn torture(plan: &Plan) -> Vec<String> {
         accepted: &accepted,
         vague: if plan.size.clocks { MAX_STEP as f64 } else { 0.0 },
         losses: &nemesis.losses,
+        max_builds: plan.size.max_builds,
         facts: facts::read(&cluster),
         lines: Box::new(facts::lines_of(&cluster)),
     };

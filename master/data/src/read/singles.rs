@@ -13,7 +13,7 @@ use super::{
     Args, Error, Resource, ResultSpec, Scope, codebases,
     lists::{wanted_properties, worker_within},
 };
-use crate::resources;
+use crate::{now, resources, views::waits};
 
 /// The one `resource` that a path names; `None` when it isn't there.
 pub(super) async fn read(
@@ -94,6 +94,12 @@ async fn request(tx: &Tx, id: RequestId, spec: &ResultSpec) -> Result<Option<Val
     if let Some(wanted) = wanted_properties(spec) {
         let mut found = query::properties::of_buildsets(tx, &[request.buildset.0], &wanted).await?;
         item["properties"] = resources::properties(&found.remove(&request.buildset.0).unwrap_or_default());
+    }
+    if !request.complete && request.claim.is_none() {
+        // Not a field of Buildbot's, so it is there only when there is something to say.
+        if let Some(why) = waits(tx, &[id], now()).await?.remove(&id) {
+            item["waits_because"] = why.into();
+        }
     }
     Ok(Some(item))
 }

@@ -18,6 +18,7 @@ pub use log_page::LogPage;
 pub use muster_store::views::{
     BuildLine, BuilderLine, MasterLine, PendingLine, PendingSummary, RecentBuild, RunningBuild, WorkerLine,
 };
+pub(crate) use queue::waits;
 pub use queue::{Load, PendingPage, Waiting};
 pub use workers::{WorkerPage, WorkerSummary};
 

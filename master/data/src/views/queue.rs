@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_core::{BuilderId, WorkerId};
-use muster_store::{Result, Tx, reasons, views};
+use muster_core::{
+    BuilderId, RequestId, Timestamp, WorkerId,
+    retries::{self, Streak},
+};
+use muster_store::{Result, Tx, builds, reasons, views};
 use serde::Serialize;
 
 use super::{MAX_PENDING, MAX_RUNNING, MAX_WORKERS, PendingLine, PendingSummary, RunningBuild, WorkerLine};
-use crate::Data;
+use crate::{Data, now};
 
 /// A request that waits, and why.
 #[derive(Clone, Debug, Serialize)]
@@ -68,13 +71,39 @@ pub(super) async fn pending_page(tx: &Tx, only: Option<BuilderId>) -> Result<Pen
         return Ok(PendingPage { waiting: Vec::new(), summary });
     }
     let floor = Floor::read(tx).await?;
+    let waits = waits(tx, &requests.iter().map(|request| request.id).collect::<Vec<_>>(), now()).await?;
     let mut positions: BTreeMap<BuilderId, usize> = BTreeMap::new();
     let waiting = |request: PendingLine| {
         let position = positions.entry(request.builder).or_default();
         *position += 1;
-        Waiting { why: floor.why(request.builder), position: *position, request }
+        let why = waits.get(&request.id).cloned().unwrap_or_else(|| floor.why(request.builder));
+        Waiting { why, position: *position, request }
     };
     Ok(PendingPage { waiting: requests.into_iter().map(waiting).collect(), summary })
+}
+
+/// Those of the requests that wait because of how their last builds ended, and the words for that.
+pub(crate) async fn waits(
+    tx: &Tx,
+    requests: &[RequestId],
+    now: Timestamp,
+) -> Result<BTreeMap<RequestId, String>> {
+    let past = builds::past_of_requests(tx, requests).await?;
+    let waits = past.into_iter().filter_map(|(request, past)| {
+        let streak = retries::of_request(past)?;
+        (!streak.left(request.0, now).is_zero()).then(|| (request, wait_after(&streak, request)))
+    });
+    Ok(waits.collect())
+}
+
+fn wait_after(streak: &Streak, request: RequestId) -> String {
+    let until = streak.until(request.0).0.rem_euclid(24 * 3600);
+    let (hour, minute, second) = (until / 3600, until / 60 % 60, until % 60);
+    let more = if streak.builds as usize >= retries::LOOKED_AT { " (or more)" } else { "" };
+    format!(
+        "its last {}{more} builds ended RETRY at once: it waits until {hour:02}:{minute:02}:{second:02} UTC",
+        streak.builds
+    )
 }
 
 /// The workers and what they do: enough to say why a builder's requests wait.
@@ -146,4 +175,23 @@ fn paused(workers: &[&WorkerLine]) -> String {
         workers.iter().find_map(|worker| worker.pause_reason.clone()).filter(|reason| !reason.is_empty());
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("{} paused{reason}", listed(workers))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_core::BuildId;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_with_its_reason_and_its_end() {
+        let streak = Streak { builds: 4, last: BuildId(9), ended: Timestamp(1_700_000_000) };
+        let until = streak.until(7);
+        assert!(until.0 > 1_700_000_005 && until.0 < 1_700_000_012);
+        let clock = format!("22:13:{:02}", until.0 - 1_699_999_980);
+        let wanted = format!("its last 4 builds ended RETRY at once: it waits until {clock} UTC");
+        assert_eq!(wait_after(&streak, RequestId(7)), wanted);
+        let many = Streak { builds: retries::LOOKED_AT as u32, ..streak };
+        assert!(wait_after(&many, RequestId(7)).starts_with("its last 12 (or more) builds"));
+    }
 }

@@ -21,7 +21,7 @@ use muster_store::buildsets::Pending;
 use serde_json::{Map, Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Look, Match, pause_after, queue};
+use super::{AFTER_ERROR, Look, Match, pause_after, queue};
 use crate::{
     Engine,
     effects::Callables,
@@ -92,6 +92,7 @@ pub(super) fn look_after(
             };
             if let Err(error) = started {
                 tracing::error!(%error, "can't look for build requests; trying again");
+                let _ = tokio::time::timeout(AFTER_ERROR, leaving.cancelled()).await;
             }
             if !asking.looks_again(builder) {
                 return;
@@ -129,7 +130,7 @@ impl Look<'_> {
             }
             let candidates = self.candidates(id, &ready);
             let mut pending = queue::pending(self.engine.data(), id).await?;
-            pending.retain(|request| self.engine.takes(request));
+            pending.retain(|request| self.may_build(request));
             if candidates.is_empty() || pending.is_empty() {
                 break;
             }

@@ -4,6 +4,7 @@
 //! each, so that a slow answer delays the builder that asked and nobody else.
 
 mod asking;
+mod holds;
 mod order;
 mod queue;
 mod waiting;
@@ -16,13 +17,17 @@ use std::{
 
 use muster_bus::Subscription;
 use muster_config::snapshot::BuilderConfig;
-use muster_core::{BuilderId, BuildsetId, RequestId};
+use muster_core::{
+    BuilderId, BuildsetId, RequestId,
+    retries::{self, Past},
+};
 use muster_data::{NewRun, Started};
-use muster_store::{Error, buildsets::Pending, workers};
+use muster_store::{Error, builds, buildsets::Pending, workers};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use asking::Asking;
+pub(crate) use holds::Holds;
 use order::Ordering;
 use queue::Queue;
 use waiting::Waiting;
@@ -42,6 +47,8 @@ use crate::{
 
 /// How often work is looked for although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a database that refuses is left alone, whatever events come meanwhile.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
 /// Builds that are started in one transaction.
 const BATCH: usize = 32;
 
@@ -77,9 +84,10 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
             Err(error) => {
                 tracing::error!(%error, "can't look for build requests; trying again");
                 queue.forget();
+                let _ = tokio::time::timeout(AFTER_ERROR, leaving.cancelled()).await;
             }
         }
-        let due = queue.due();
+        let due = [queue.due(), engine.0.holds.next()].into_iter().flatten().min();
         let reading_is_due = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -211,7 +219,7 @@ impl Look<'_> {
                 asking::look_after(self.engine, id, asking, tasks, self.leaving);
                 continue;
             }
-            for pending in waiting.of(id).filter(|pending| self.engine.takes(pending)) {
+            for pending in waiting.of(id).filter(|pending| self.may_build(pending)) {
                 if matches.len() == BATCH {
                     return Ok(matches);
                 }
@@ -236,7 +244,14 @@ impl Look<'_> {
     }
 
     fn connected_workers(&self) -> Vec<Slot> {
-        self.engine.slots().all().into_iter().filter(Slot::is_ready).collect()
+        let holds = &self.engine.0.holds;
+        let all = self.engine.slots().all().into_iter();
+        all.filter(|slot| slot.is_ready() && !holds.has_worker(slot.id())).collect()
+    }
+
+    /// Whether a request may be built here, and doesn't wait because of how its last builds ended.
+    fn may_build(&self, pending: &Pending) -> bool {
+        self.engine.takes(pending) && !self.engine.0.holds.has_request(pending.id)
     }
 
     /// The workers that may take builds.
@@ -329,13 +344,43 @@ impl Look<'_> {
         Ok(started)
     }
 
+    /// Those that don't have to wait because of how the last builds of their request, or on their worker, ended.
+    async fn let_wait(
+        &self,
+        matches: Vec<(Match, Asked)>,
+        past: &BTreeMap<RequestId, Vec<Past>>,
+    ) -> muster_store::Result<Vec<(Match, Asked)>> {
+        let holds = &self.engine.0.holds;
+        let mut begin = Vec::with_capacity(matches.len());
+        for (found, asked) in matches {
+            let Match { pending, slot, .. } = &found;
+            if slot.is_doubtful() {
+                let (db, worker) = (self.engine.data().db(), slot.id());
+                let read =
+                    db.look("past_of_worker", |tx| async move { builds::past_of_worker(&tx, worker).await });
+                let streak = retries::of_worker(read.await?);
+                if streak.is_none() {
+                    slot.trust();
+                }
+                holds.note_worker(worker, slot.name(), streak);
+            }
+            let streak = past.get(&pending.id).and_then(|past| retries::of_request(past.iter().copied()));
+            let waits = streak.is_some() && holds.note_request(pending.id, streak);
+            if !waits && !holds.has_worker(slot.id()) {
+                begin.push((found, asked));
+            }
+        }
+        Ok(begin)
+    }
+
     /// Claims the requests and begins the builds that were won; answers which.
     async fn start(&self, matches: Vec<Match>) -> muster_store::Result<BTreeSet<RequestId>> {
         let mut wanted = Vec::with_capacity(matches.len());
         let mut ready: BTreeMap<RequestId, (Match, Asked)> = BTreeMap::new();
         let sets: Vec<BuildsetId> = matches.iter().map(|found| found.pending.buildset).collect();
-        let asked = Asked::load(self.engine.data().db(), &sets).await?;
-        for (found, asked) in matches.into_iter().zip(asked) {
+        let requests: Vec<RequestId> = matches.iter().map(|found| found.pending.id).collect();
+        let (asked, past) = Asked::load_with_past(self.engine.data().db(), &sets, &requests).await?;
+        for (found, asked) in self.let_wait(matches.into_iter().zip(asked).collect(), &past).await? {
             let Some(plan) = self.active.plan(found.pending.builder) else { continue };
             let properties = properties::assemble(&self.active, found.pending.builder, &found.slot, &asked);
             wanted.push(NewRun {

@@ -196,6 +196,9 @@ async fn finish(mut core: RunCore, mut progress: Progress) -> Result<(), Halt> {
     );
     core.recorder.write(RunWrite::BuildFinished { results: progress.results, state, at: muster_data::now() });
     core.recorder.flush().await?;
+    if progress.results == Results::Retry {
+        core.slot.doubt();
+    }
     core.releases.send_modify(|count| *count += 1);
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join3;
+use futures_util::future::{join, join3};
 use muster_core::{
-    BuilderId, Buildset, BuildsetId, Properties, SourceStamp,
+    BuilderId, Buildset, BuildsetId, Properties, RequestId, SourceStamp,
     render::{Renderable, render},
+    retries::Past,
 };
-use muster_store::{Db, Result, Tx, query};
+use muster_store::{Db, Result, Tx, builds, query};
 use serde_json::{Value, json};
 
 use crate::{Active, effects::Standalone, sessions::Slot};
@@ -25,6 +26,19 @@ impl Asked {
     /// What the requests of these buildsets ask for, in their order.
     pub(crate) async fn load(db: &Db, sets: &[BuildsetId]) -> Result<Vec<Asked>> {
         db.look("asked_for", |tx| async move { Asked::of(&tx, sets).await }).await
+    }
+
+    /// The same, with the builds that these requests have had.
+    pub(crate) async fn load_with_past(
+        db: &Db,
+        sets: &[BuildsetId],
+        requests: &[RequestId],
+    ) -> Result<(Vec<Asked>, BTreeMap<RequestId, Vec<Past>>)> {
+        db.look("asked_for", |tx| async move {
+            let (asked, past) = join(Asked::of(&tx, sets), builds::past_of_requests(&tx, requests)).await;
+            Ok((asked?, past?))
+        })
+        .await
     }
 
     async fn of(tx: &Tx, sets: &[BuildsetId]) -> Result<Vec<Asked>> {

@@ -125,3 +125,61 @@ async fn a_dial_that_is_late_changes_nothing() {
     assert!(slot.is_ready());
     assert!(slot.supersede(&BootId("another life".to_owned()), 1));
 }
+
+/// Whether a wait is over by now.
+async fn gone(slot: &Slot, boot: &BootId) -> Option<Gone> {
+    tokio::time::timeout(Duration::from_millis(1), slot.wait_gone(boot)).await.ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_seemed_to_be_gone_and_dials_again_is_not_gone() {
+    let slot = slot();
+    let worker = come_from_elsewhere(&slot).await;
+    slot.expect(COMMAND.build);
+    slot.close("it stands still");
+    tokio::time::timeout(Duration::from_secs(9), async {
+        while slot.is_connected() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
+    let missed = slot.missed().unwrap();
+    slot.lose(worker.boot.clone(), missed.dial_no);
+    assert_eq!(gone(&slot, &worker.boot).await, Some(Gone::Away));
+    assert!(slot.supersede(&worker.boot, 3));
+    assert_eq!(gone(&slot, &worker.boot).await, None, "its dial is the proof of the contrary");
+    slot.lose(worker.boot.clone(), missed.dial_no);
+    assert_eq!(gone(&slot, &worker.boot).await, None, "that was found out before the dial");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_is_over_gets_no_builds() {
+    let slot = slot();
+    let worker = come_from_elsewhere(&slot).await;
+    assert!(slot.is_ready());
+    slot.give_up();
+    assert!(!slot.is_ready() && slot.is_connected());
+    assert_eq!(gone(&slot, &worker.boot).await, Some(Gone::Away));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_was_here_long_ago_says_nothing_about_a_build_that_comes_from_elsewhere() {
+    let slot = slot();
+    let _worker = come_from_elsewhere(&slot).await;
+    slot.close("another engine has it from now on");
+    tokio::time::timeout(Duration::from_secs(9), async {
+        while slot.is_connected() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap();
+    tokio::time::advance(10 * GRACE).await;
+    // Meanwhile it has begun another life, at the other engine, which is gone now; its build is taken up here.
+    let later = BootId("a later life".to_owned());
+    slot.expect(BuildId(11));
+    assert_eq!(gone(&slot, &later).await, None, "it has its grace from now on");
+    tokio::time::advance(GRACE).await;
+    assert_eq!(gone(&slot, &later).await, Some(Gone::Away));
+}

@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 /// How often the list is read: an engine that starts gets its first workers within this time.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long an engine may take to accept a connection. One that is cut off says nothing at all, and the next one may have to
+/// be found within the 20 s that builds of stock workers are kept for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The addresses of the engines that act.
 pub type Addresses = watch::Receiver<Arc<Vec<MasterUrl>>>;
 
@@ -74,7 +78,9 @@ async fn first(urls: Vec<MasterUrl>) -> Result<Transport, TransportError> {
     )
     .into();
     for url in urls {
-        match connect(&url).await {
+        let connected = tokio::time::timeout(PATIENCE, connect(&url)).await;
+        let silent = || std::io::Error::other(format!("{url}: no answer within {PATIENCE:?}")).into();
+        match connected.unwrap_or_else(|_| Err(silent())) {
             Ok(transport) => return Ok(transport),
             Err(error) => {
                 tracing::debug!(%url, %error, "an engine can't be reached");

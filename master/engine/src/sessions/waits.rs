@@ -1,0 +1,73 @@
+//! Waiting for a worker: until it is there, or gone for good.
+//!
+//! An engine hears of a worker through its connections only, and a worker may be away from one because it is with another,
+//! because something between them stands still, or because it is dead. So there are two ways to give its commands up: somebody
+//! knows that its life is over, or it was away from here for longer than its grace while somebody here waited for it.
+
+use muster_session::BootId;
+use tokio::time::Instant;
+
+use super::{GRACE, Slot};
+use crate::session_news::Gone;
+
+impl Slot {
+    /// Waits until the worker is connected; answers its present life.
+    pub(crate) async fn wait_connected(&self) -> Result<BootId, Gone> {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let deadline = {
+                let state = self.state();
+                if let Some(life) = state.life.as_ref().filter(|life| life.connected) {
+                    return Ok(life.boot.clone());
+                }
+                // A master that has just started gives its workers the same time to come back.
+                state.away_since.unwrap_or_else(Instant::now) + GRACE
+            };
+            tokio::select! {
+                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
+                () = tokio::time::sleep_until(deadline) => return Err(Gone::Away),
+            }
+        }
+    }
+
+    /// Waits until the life `boot` is connected.
+    pub(crate) async fn wait_back(&self, boot: &BootId) -> Result<(), Gone> {
+        tokio::select! {
+            biased;
+            connected = self.wait_connected() => {
+                if connected? == *boot { Ok(()) } else { Err(Gone::Restarted) }
+            }
+            gone = self.wait_gone(boot) => Err(gone),
+        }
+    }
+
+    /// Waits until the session that `boot` names is over for good.
+    pub(crate) async fn wait_gone(&self, boot: &BootId) -> Gone {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            let deadline = {
+                let state = self.state();
+                if let Some((_, gone)) = state.ended.as_ref().filter(|(ended, _)| ended == boot) {
+                    return gone.clone();
+                }
+                let connected = state.life.as_ref().filter(|life| life.connected);
+                // A life that was here once and is not now says nothing about another one, which may have been elsewhere.
+                if connected.is_some_and(|life| life.boot != *boot) {
+                    return Gone::Restarted;
+                }
+                let grace = state.life.as_ref().map_or(GRACE, |life| life.grace);
+                state.away_since.filter(|_| connected.is_none()).map(|since| since + grace)
+            };
+            let away = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = changed.changed() => changed.expect("the slot itself holds the sender"),
+                () = away => return Gone::Away,
+            }
+        }
+    }
+}
