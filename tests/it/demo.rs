@@ -54,6 +54,21 @@ fn a_failing_build_shows_its_last_lines() {
 }
 
 #[test]
+fn any_repository_can_be_built_with_a_command_of_its_own() {
+    let site = Site::new();
+    let repository = Repository::create(&site.path("repository"));
+    repository.commit("words", "said by the command\n", "Say something");
+    let mut with_command = demo(&site, &repository, &["--once", "--command", "cat words && false"]);
+    let Ended { status, said } = process::run(&mut with_command, &site.path("demo.log"));
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("said by the command"), "{said}");
+    let Ended { status, said } =
+        process::run(&mut demo(&site, &repository, &["--once"]), &site.path("demo.log"));
+    assert!(status.success(), "without one it shows the commit: {said}");
+    assert_nothing_runs(&site);
+}
+
+#[test]
 fn it_goes_on_until_it_is_interrupted() {
     let site = Site::new();
     let repository = repository(&site, &test_that("pass"));

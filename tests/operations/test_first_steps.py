@@ -13,8 +13,7 @@ _PAGE = "first-steps.md"
 _CHANGES = {
     '"https://git.example.org/project.git"': '"/srv/repository"',
     '"change-me"': '"the password"',
-    '"python3", "-m", "unittest", "discover", "-v",': '"cat", "file",',
-    '"-s", "master/config/python/tests", "-t", "master/config/python",': "",
+    '"git show --stat HEAD"': '"cat file"',
 }
 
 

@@ -362,6 +362,10 @@ pub struct CreateWorker {
 /// Options of `demo`.
 #[derive(Args)]
 pub struct Demo {
+    /// The command that tests the repository, as one writes it in a shell (default: Muster's own tests in a checkout of
+    /// Muster, elsewhere one that only shows the commit)
+    #[arg(long, value_name = "COMMAND")]
+    pub command: Option<String>,
     /// End when the first build has finished: 0 when it succeeded, 1 when not
     #[arg(long)]
     pub once: bool,

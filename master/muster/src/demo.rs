@@ -105,7 +105,7 @@ async fn first_build_and_on(
         return Ok(if first.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     progress.say(&format!(
-        "commit to {}, or press the button at {}; Ctrl-C ends the demo",
+        "commit to {}, or use the form \"force\" at {}builders/project; Ctrl-C ends the demo",
         prepared.branch, prepared.url
     ));
     loop {

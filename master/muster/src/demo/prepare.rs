@@ -15,15 +15,19 @@ use crate::config::{DEFAULT_DB_URL, FIRST_CONFIG};
 
 /// Variables of the demo that its worker, and so the commands of builds, must not see: a demo inside a build of a demo
 /// would take them for its own.
-pub const PRIVATE: [&str; 6] = [DIR, REPOSITORY, BRANCH, WEB_PORT, SESSION_PORT, URL];
+pub const PRIVATE: [&str; 7] = [DIR, REPOSITORY, BRANCH, TEST, WEB_PORT, SESSION_PORT, URL];
 
 const DIR: &str = "MUSTER_DEMO_DIR";
 // The names that `docs/first-master.cfg` reads.
 const REPOSITORY: &str = "MUSTER_REPOSITORY";
 const BRANCH: &str = "MUSTER_BRANCH";
+const TEST: &str = "MUSTER_TEST_COMMAND";
 const WEB_PORT: &str = "MUSTER_WEB_PORT";
 const SESSION_PORT: &str = "MUSTER_SESSION_PORT";
 const URL: &str = "MUSTER_URL";
+
+/// Tests of Muster's own that take seconds, for its own repository.
+const OWN_TESTS: &str = "master/config/python/tests";
 
 /// A demo that is ready to run.
 pub struct Prepared {
@@ -63,6 +67,9 @@ fn prepare(options: &Demo) -> Result<Command> {
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1));
     again.env(DIR, &dir).env(REPOSITORY, &repository).env(BRANCH, &branch);
+    if let Some(command) = test_command(options, &repository) {
+        again.env(TEST, command);
+    }
     again
         .env(WEB_PORT, format!("tcp:{port}:interface=127.0.0.1"))
         .env(URL, format!("http://127.0.0.1:{port}/"));
@@ -72,12 +79,23 @@ fn prepare(options: &Demo) -> Result<Command> {
     Ok(again)
 }
 
+/// What the demo tests with; `None` leaves it to the example.
+fn test_command(options: &Demo, repository: &Path) -> Option<String> {
+    let own = || {
+        repository
+            .join(OWN_TESTS)
+            .is_dir()
+            .then(|| format!("python3 -m unittest discover -v -s {OWN_TESTS} -t master/config/python"))
+    };
+    options.command.clone().or_else(own)
+}
+
 /// The checkout around `start`.
 fn repository(start: &Path) -> Result<PathBuf> {
     let found = start.ancestors().find(|dir| dir.join(".git").exists());
     let Some(found) = found else {
         bail!(
-            "{} is in no git repository; go to a checkout of Muster and start the demo there",
+            "{} is in no git repository; go to a checkout, of Muster or of a project of yours, and start the demo there",
             start.display()
         );
     };
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_example_reads_every_variable_that_the_demo_sets() {
-        for name in [REPOSITORY, BRANCH, WEB_PORT, SESSION_PORT, URL, PASSWORD_VARIABLE] {
+        for name in [REPOSITORY, BRANCH, TEST, WEB_PORT, SESSION_PORT, URL, PASSWORD_VARIABLE] {
             assert!(FIRST_CONFIG.contains(&format!("\"{name}\"")), "{name}");
         }
     }
