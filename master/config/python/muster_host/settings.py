@@ -43,6 +43,7 @@ def read_global(values):
         if name != "logCompressionLimit" and values.get(name) is not None:
             read.warnings.append(f"c['{name}'] has no effect: logs are not limited, as in Buildbot 4.3")
     read.log_compression_method = values.get("logCompressionMethod") or "zstd"
+    read.log_compression_is_named = bool(values.get("logCompressionMethod"))
     if read.log_compression_method not in _METHODS:
         error("c['logCompressionMethod'] must be 'raw', 'bz2', 'gz', 'lz4', 'br' or 'zstd'")
         read.log_compression_method = _DEFAULT_METHOD
@@ -294,6 +295,7 @@ def global_data(read, encode):
         "properties": encode.at("properties").values(read.properties),
         "multi_master": read.multi_master,
         "log_compression_method": read.log_compression_method,
+        "log_compression_is_named": read.log_compression_is_named,
         "log_encoding": as_text or {"callable": encode.at("logEncoding").callable(encoding)},
         "validation": read.validation,
         "collapse_requests": collapse_data(read.collapse, encode.at("collapseRequests")),
