@@ -18,7 +18,6 @@ mod embedded_router;
 mod events;
 mod killed;
 mod missing;
-mod moving;
 mod overload;
 mod probe;
 mod reconfiguring;
