@@ -5,15 +5,22 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use muster_session::{WorkerInfo, wire::MAX_DIAL};
+use muster_session::{
+    WorkerInfo,
+    wire::{MAX_AHEAD, MAX_DIAL},
+};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use crate::WorkerError;
+use crate::{WorkerError, private};
 
 const LOCK_FILE: &str = "worker.lock";
 const DIAL_FILE: &str = "dial-number";
 const GENERATION_FILE: &str = "generation";
+
+/// How far a dial's number may be ahead of the clock, in seconds: twice what a master takes, so that what a master tells is never
+/// taken for nonsense. A worker counts one for each dial, which is far slower than the clock.
+const IMPLAUSIBLE: u64 = 2 * MAX_AHEAD;
 
 /// Largest file of `info/` that is told to the master; larger ones are skipped.
 const MAX_INFO_BYTES: u64 = 64 * 1024;
@@ -30,15 +37,10 @@ impl WorkerHome {
     /// Creates the directory if needed and takes its lock.
     pub(crate) fn open(dir: &Path) -> Result<Self, WorkerError> {
         let unusable = |error: io::Error| WorkerError::Directory { dir: dir.to_owned(), error };
-        std::fs::create_dir_all(dir.join("info")).map_err(unusable)?;
+        private::create_dir(&dir.join("info")).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
-        let mut lock = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(LOCK_FILE))
-            .map_err(unusable)?;
+        let mut lock =
+            private::options().read(true).truncate(false).open(dir.join(LOCK_FILE)).map_err(unusable)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -59,7 +61,15 @@ impl WorkerHome {
     /// The number of this dial: higher than that of any earlier one, also after a crash of the machine. It is never
     /// lower than `now`, the seconds since 1970, so that a worker whose directory was lost is not taken for an old one.
     pub(crate) fn next_dial_number(&self, now: u64) -> Result<u64, WorkerError> {
-        let next = self.counter(DIAL_FILE)?.saturating_add(1).max(now);
+        let last = self.counter(DIAL_FILE)?;
+        if last > now.saturating_add(IMPLAUSIBLE) {
+            tracing::warn!(
+                last,
+                "no worker has dialled so often; the numbers of dials begin with the present second again"
+            );
+        }
+        let last = if last > now.saturating_add(IMPLAUSIBLE) { 0 } else { last };
+        let next = last.saturating_add(1).max(now);
         self.keep_counter(DIAL_FILE, next)?;
         Ok(next)
     }
@@ -115,7 +125,7 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
 /// On disk when this returns: a dial number must not come twice even after a power cut.
 fn write_durably(path: &Path, content: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
+    let mut file = private::options().truncate(true).open(&temporary)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -185,6 +195,15 @@ mod tests {
         home.count_dials_from(5000).unwrap();
         home.count_dials_from(2000).unwrap();
         assert_eq!(home.next_dial_number(900).unwrap(), 5001);
+    }
+
+    #[test]
+    fn a_number_that_nobody_reaches_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(DIAL_FILE), format!("{}\n", 1_u64 << 62)).unwrap();
+        let home = WorkerHome::open(dir.path()).unwrap();
+        assert_eq!(home.next_dial_number(1_800_000_000).unwrap(), 1_800_000_000);
+        assert_eq!(home.next_dial_number(1_800_000_000).unwrap(), 1_800_000_001);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod launch;
 mod link;
 mod options;
 mod outbox;
+mod private;
 mod process;
 mod pty;
 mod records;

@@ -12,6 +12,7 @@ use muster_core::CommandId;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
+use crate::private;
 use crate::process::{self, ProcessIdentity};
 
 const COMMAND_FILE: &str = "command.json";
@@ -44,7 +45,7 @@ pub(crate) struct Records {
 impl Records {
     pub(crate) fn open(worker_dir: &Path) -> io::Result<Self> {
         let dir = worker_dir.join("commands");
-        std::fs::create_dir_all(&dir)?;
+        private::create_dir(&dir)?;
         Ok(Self { dir })
     }
 
@@ -94,7 +95,7 @@ pub(crate) struct RecordDir {
 impl RecordDir {
     /// Writes the record of a new command; its directory also holds the spool.
     pub(crate) fn create(&self, id: CommandId, boot_id: &str, shown: String) -> io::Result<()> {
-        std::fs::create_dir_all(&self.path)?;
+        private::create_dir(&self.path)?;
         let record = CommandRecord { id: id.to_string(), boot_id: boot_id.to_owned(), shown };
         write_whole(&self.path, COMMAND_FILE, &record)
     }
@@ -125,7 +126,7 @@ pub(crate) fn write_process(record_dir: &Path, identity: &ProcessIdentity) -> io
 /// Beside and renamed, so that a reader sees all of it or nothing.
 fn write_whole<T: Serialize>(dir: &Path, name: &str, value: &T) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
-    std::fs::write(&temporary, serde_json::to_vec(value)?)?;
+    private::write(&temporary, &serde_json::to_vec(value)?)?;
     std::fs::rename(temporary, dir.join(name))
 }
 

@@ -194,7 +194,7 @@ impl Spool {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(true).open(path)
+    crate::private::options().read(true).truncate(true).open(path)
 }
 
 impl Drop for Spool {

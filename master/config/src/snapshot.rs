@@ -52,6 +52,9 @@ pub struct Snapshot {
     pub mq: MqConfig,
     /// `raw`, `bz2`, `gz`, `lz4`, `br` or `zstd`.
     pub log_compression_method: String,
+    /// Whether the configuration names it; older versions didn't say.
+    #[serde(default)]
+    pub log_compression_is_named: bool,
     /// How bytes of logs become text.
     pub log_encoding: LogEncoding,
     /// What people may enter.
@@ -107,6 +110,7 @@ impl Snapshot {
             db: DbConfig { db_url: Renderable::from("sqlite:///state.sqlite") },
             mq: MqConfig::Simple,
             log_compression_method: "zstd".to_owned(),
+            log_compression_is_named: true,
             log_encoding: LogEncoding::Name("utf-8".to_owned()),
             validation: ValidationConfig::default(),
             collapse_requests: CollapseSetting::Default,

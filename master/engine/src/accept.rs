@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use muster_core::{BuildId, Epoch, lease::RENEWAL, render::Renderable};
-use muster_data::{Dialled, WorkerDial};
+use muster_data::{Dialled, WorkerDial, plausible_dial};
 use muster_net::Listener;
 use muster_session::wire::GATEWAY;
 use muster_session::{MasterLink, Opening, Password, Passwords, Refusal, RefusalCode, Terms, Transport};
@@ -174,6 +174,11 @@ impl Engine {
         let _ = tokio::time::timeout(LATE, self.data().trust().held()).await;
         if let Some(reason) = self.refuses(&slot, bound).await {
             return refuse(opening, RefusalCode::Unavailable, reason).await;
+        }
+        if i64::try_from(opening.dial_no()).map_or(true, |number| number > plausible_dial()) {
+            let reason = "its number is one that no worker reaches; is its clock right? Otherwise remove the file dial-number \
+                          in the worker's directory";
+            return refuse(opening, RefusalCode::StaleDial, reason).await;
         }
         let info = stored_info(&opening);
         let boot = opening.boot_id().clone();

@@ -11,7 +11,10 @@ use muster_config::{
 };
 use muster_core::{BuilderId, MasterId, Role, Roles};
 use muster_data::{BuilderSetup, Collapse, Configured, Data, Setup};
-use muster_store::builders::{BuilderInfo, ProjectInfo};
+use muster_store::{
+    builders::{BuilderInfo, ProjectInfo},
+    chunks::Compression,
+};
 
 use crate::plan::Plan;
 
@@ -27,6 +30,8 @@ pub struct Active {
     pub setup: Arc<Setup>,
     /// Answers the configuration's callables, when there are any.
     pub host: Option<Host>,
+    /// How logs are compressed.
+    pub(crate) compression: Compression,
     builders: BTreeMap<BuilderId, Builder>,
     /// The ids of all of them.
     pub(crate) builder_ids: Arc<BTreeSet<BuilderId>>,
@@ -86,6 +91,7 @@ pub async fn activate(
         workers: snapshot.workers.iter().map(|worker| worker.name.clone()).collect(),
         snapshot: (digest.to_owned(), content),
     };
+    let compression = compression(data, &snapshot).await?;
     let ids = data.configure(master, &setup).await?;
     let mut builders = BTreeMap::new();
     for (place, builder) in snapshot.builders.iter().enumerate() {
@@ -98,7 +104,26 @@ pub async fn activate(
     let workers = snapshot.workers.iter().enumerate().map(|(place, worker)| (worker.name.clone(), place));
     let workers = workers.collect();
     let builder_ids = Arc::new(builders.keys().copied().collect());
-    Ok(Active { snapshot, ids, roles, setup: Arc::new(setup), host, builders, builder_ids, workers })
+    Ok(Active {
+        snapshot,
+        ids,
+        roles,
+        setup: Arc::new(setup),
+        host,
+        compression,
+        builders,
+        builder_ids,
+        workers,
+    })
+}
+
+/// As the configuration says. Where it says nothing and Buildbot made the database, in a way that every Buildbot can read: its
+/// own default needs a package that may not be there.
+async fn compression(data: &Data, snapshot: &Snapshot) -> muster_store::Result<Compression> {
+    if !snapshot.log_compression_is_named && data.db().is_adopted().await? {
+        return Ok(Compression::Gz);
+    }
+    Ok(Compression::for_writing(&snapshot.log_compression_method).unwrap_or(Compression::Gz))
 }
 
 fn project_info(project: &ProjectConfig) -> ProjectInfo {

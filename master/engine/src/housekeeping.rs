@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use muster_store::{Error, chunks::Compression, regroup, runs};
+use muster_store::{Error, regroup, runs};
 use tokio::{
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -49,8 +49,7 @@ pub(crate) async fn group_logs(engine: Engine, leaving: CancellationToken) {
 async fn group_those_due(engine: &Engine) -> muster_store::Result<()> {
     let db = engine.data().db();
     while let Some(log) = regroup::take(db, muster_data::now()).await? {
-        let method = Compression::for_writing(&engine.active().snapshot.log_compression_method);
-        match regroup::regroup(db, log, method.unwrap_or(Compression::Gz)).await {
+        match regroup::regroup(db, log, engine.active().compression).await {
             Ok(chunks) => tracing::debug!(%log, chunks, "grouped the chunks of a log"),
             // Damaged, or somebody else does the same: it is readable as it is.
             Err(Error::Data(reason)) => tracing::warn!(%log, reason, "the chunks of a log stay as they are"),
@@ -74,6 +73,13 @@ pub(crate) async fn free_orphans(engine: Engine, leaving: CancellationToken) {
             Ok(0) => {}
             Ok(freed) => tracing::info!(freed, "freed requests that a master which is gone had claimed"),
             Err(error) => tracing::warn!(%error, "can't look for orphaned requests; trying again"),
+        }
+        match engine.data().end_what_the_dead_left().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::warn!(ended, "ended builds of masters that are gone; they are built again"),
+            Err(error) => {
+                tracing::warn!(%error, "can't look for builds of masters that are gone; trying again")
+            }
         }
     }
 }

@@ -8,9 +8,7 @@ use std::{
 
 use muster_core::{BuildId, BuilderId, Properties, RequestId, Results, SourceStamp, Step, WorkerId};
 use muster_store::{
-    Error, builds,
-    chunks::Compression,
-    control, query,
+    Error, builds, control, query,
     runs::{self, RunKey, RunRow},
     steps,
 };
@@ -407,14 +405,8 @@ impl Engine {
 
     fn core(&self, begin: Begin, stop: StopReceiver, leaving: CancellationToken) -> RunCore {
         let active = self.active();
-        let compression = Compression::for_writing(&active.snapshot.log_compression_method);
-        let recorder = Recorder::new(
-            &self.0.writer,
-            begin.key,
-            begin.request,
-            compression.unwrap_or(Compression::Gz),
-            leaving.clone(),
-        );
+        let recorder =
+            Recorder::new(&self.0.writer, begin.key, begin.request, active.compression, leaving.clone());
         RunCore {
             data: self.data().clone(),
             key: begin.key,

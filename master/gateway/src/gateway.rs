@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,7 +138,8 @@ impl Gateway {
         around: Surroundings,
         stop: CancellationToken,
     ) -> std::io::Result<(Gateway, impl Future<Output = ()> + Send + 'static)> {
-        std::fs::create_dir_all(&around.directory)?;
+        // Output of builds is kept there.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&around.directory)?;
         let registry = around.registry.clone();
         let (registrar, carrying) = Registrar::new(registry.clone());
         let gateway = Gateway(Arc::new(Inner {

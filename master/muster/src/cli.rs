@@ -75,6 +75,10 @@ pub struct UpgradeMaster {
     /// make a backup first
     #[arg(long)]
     pub convert: bool,
+    /// The Buildbot that was the master of this directory is gone, although the database says that it runs: for one that was
+    /// killed, and whose twistd.pid isn't there to show it
+    #[arg(long)]
+    pub buildbot_is_gone: bool,
 }
 
 /// Options of `create-master`.

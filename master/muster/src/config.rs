@@ -73,12 +73,12 @@ pub async fn db_url(host: &Host, snapshot: &Snapshot, dir: &MasterDir) -> Result
     DbUrl::parse(&url, dir.path()).context("c['db']['db_url']")
 }
 
-/// The database of the master in `dir`, for a command.
-pub async fn database(dir: &MasterDir) -> Result<DbUrl> {
+/// The database of the master in `dir`, for a command, and whether its configuration names how logs are compressed.
+pub async fn database(dir: &MasterDir) -> Result<(DbUrl, bool)> {
     let (host, driver) = host(dir);
     let asked = async {
         let loaded = load(&host, dir).await?;
-        db_url(&host, &loaded.snapshot, dir).await
+        anyhow::Ok((db_url(&host, &loaded.snapshot, dir).await?, loaded.snapshot.log_compression_is_named))
     };
     tokio::select! {
         url = asked => url,

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::master_dir::MasterDir;
+use crate::master_dir::{MasterDir, PRIVATE_FILE};
 
 /// What is logged when `MUSTER_LOG` does not say otherwise.
 const DEFAULT_FILTER: &str = "info";
@@ -122,7 +123,7 @@ impl Write for RotatingFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+    File::options().append(true).create(true).mode(PRIVATE_FILE).open(path)
 }
 
 /// Lets `tell` say that this program has a mistake, in one line and without a backtrace.

@@ -1,5 +1,6 @@
 //! The one binary: commands, wiring, task tree.
 
+mod buildbot_pid;
 mod cli;
 mod commands;
 mod config;

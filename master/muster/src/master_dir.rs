@@ -1,5 +1,6 @@
 //! A master's directory: what lies where.
 
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,22 @@ use muster_config::{MasterDirectory, find_config};
 const ROTATE_LENGTH: u64 = 10_000_000;
 /// Older log files that are kept, unless `buildbot.tac` says otherwise.
 const MAX_ROTATED_FILES: u64 = 10;
+
+/// Rights of what a master makes: it holds passwords of workers and what builds say.
+pub const PRIVATE_DIR: u32 = 0o700;
+pub const PRIVATE_FILE: u32 = 0o600;
+/// Rights of others than the user.
+const OTHERS: u32 = 0o077;
+
+/// Makes a directory for its user alone; one that is there already stays as it is.
+pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
+}
+
+/// Whether others than its user may read or write a file.
+pub fn is_open_to_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS != 0)
+}
 
 /// A directory in which a master lives.
 #[derive(Clone, Debug)]

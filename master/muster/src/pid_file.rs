@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
 
-use crate::master_dir::MasterDir;
+use crate::master_dir::{MasterDir, PRIVATE_FILE};
 
 /// How long a start tries to get the lock: somebody may just be looking at it, or a restart's old process is ending.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ fn holder_of(path: &Path) -> Option<Pid> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
+    File::options().read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(path)
 }
 
 fn is_still_at(file: &File, path: &Path) -> bool {

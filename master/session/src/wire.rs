@@ -287,6 +287,9 @@ impl Default for Settings {
 
 /// The highest dial number that is taken: far beyond what any worker reaches, and far from where numbers end.
 pub const MAX_DIAL: u64 = 1 << 62;
+/// How far the number of a dial may be ahead of the master's clock, in seconds since 1970: ten years, for clocks that are wrong.
+/// Whoever is further ahead is mistaken, and would keep out every later dial.
+pub const MAX_AHEAD: u64 = 10 * 366 * 24 * 3600;
 
 /// Why a worker is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

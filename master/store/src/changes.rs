@@ -1,8 +1,8 @@
 //! Changes, and what each scheduler made of them.
 
-use muster_core::{ChangeId, SchedulerId, SourceStampId};
+use muster_core::{ChangeId, SchedulerId, SourceStampId, Timestamp};
 
-use crate::{Result, Tx, names::found_next_time, params, sourcestamps::NewSourceStamp};
+use crate::{Result, Tx, json_text, names::found_next_time, params, sourcestamps::NewSourceStamp};
 
 /// Columns of a change beside its sourcestamp.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +54,8 @@ pub async fn insert(
         parent
     ];
     let id = tx.insert(insert, values).await?;
+    let ours = "INSERT INTO muster_changes (changeid) VALUES (?) ON CONFLICT DO NOTHING";
+    tx.later(ours, params![id]).await?;
     for file in &row.files {
         tx.later("INSERT INTO change_files (changeid, filename) VALUES (?, ?)", params![id, file]).await?;
     }
@@ -139,8 +141,53 @@ pub async fn raise_mark(tx: &Tx, scheduler: SchedulerId) -> Result<()> {
     if tx.execute(update, params![mark, scheduler, mark]).await? == 1 {
         let delete = "DELETE FROM muster_change_seen WHERE schedulerid = ? AND changeid <= ?";
         tx.later(delete, params![scheduler, mark]).await?;
+        // Below every mark nobody asks any more whose a change was.
+        let delete =
+            "DELETE FROM muster_changes WHERE changeid <= (SELECT MIN(low_water) FROM muster_change_marks)";
+        tx.later(delete, params![]).await?;
     }
     Ok(())
+}
+
+/// Leaves out what a master of Buildbot has dealt with, at the moment when a master of Muster begins to own a scheduler: what
+/// was Buildbot's begins at the end of its ownership. Buildbot's schedulers look at a change once, when it comes, so
+///
+/// - the changes that Buildbot itself stored are done, unless one of its masters lives beside and may have stored them for us;
+/// - any other is done when the scheduler keeps it, or has made a buildset of it.
+///
+/// `alive` is since when a master that lives was heard of. Answers how many were left out.
+pub async fn leave_out_buildbots(
+    tx: &Tx,
+    scheduler: SchedulerId,
+    name: &str,
+    alive: Timestamp,
+) -> Result<u64> {
+    let ever = "SELECT 1 FROM masters m LEFT JOIN muster_masters l ON l.masterid = m.id \
+                LEFT JOIN muster_heartbeats h ON h.masterid = m.id \
+                WHERE COALESCE(h.was_buildbot, 0) = 1 OR (l.masterid IS NULL AND (m.active = 1 OR m.last_active > 0)) LIMIT 1";
+    if tx.query_opt(ever, params![]).await?.is_none() {
+        return Ok(0);
+    }
+    let lives = "SELECT 1 FROM masters m LEFT JOIN muster_masters l ON l.masterid = m.id WHERE m.active = 1 \
+                 AND m.last_active >= ? AND COALESCE(l.state, 'expired') IN ('stopped', 'expired') LIMIT 1";
+    let mut left_out = 0;
+    if tx.query_opt(lives, params![alive]).await?.is_none() {
+        let skip = "INSERT INTO muster_change_seen (schedulerid, changeid) SELECT ?1, c.changeid FROM changes c \
+                    WHERE c.changeid > (SELECT COALESCE(MAX(low_water), 0) FROM muster_change_marks WHERE schedulerid = ?1) \
+                    AND NOT EXISTS (SELECT 1 FROM muster_changes o WHERE o.changeid = c.changeid) \
+                    ON CONFLICT DO NOTHING";
+        left_out += tx.execute(skip, params![scheduler]).await?;
+    }
+    let by_this = json_text(&(name, "Scheduler"))?;
+    let skip = "INSERT INTO muster_change_seen (schedulerid, changeid) SELECT ?1, c.changeid FROM changes c \
+                WHERE c.changeid > (SELECT COALESCE(MAX(low_water), 0) FROM muster_change_marks WHERE schedulerid = ?1) \
+                AND (EXISTS (SELECT 1 FROM scheduler_changes k WHERE k.schedulerid = ?1 AND k.changeid = c.changeid) \
+                OR EXISTS (SELECT 1 FROM buildset_sourcestamps s JOIN buildset_properties p ON p.buildsetid = s.buildsetid \
+                WHERE s.sourcestampid = c.sourcestampid AND p.property_name = 'scheduler' AND p.property_value = ?2)) \
+                ON CONFLICT DO NOTHING";
+    left_out += tx.execute(skip, params![scheduler, by_this]).await?;
+    raise_mark(tx, scheduler).await?;
+    Ok(left_out)
 }
 
 /// Keeps a classified change for a later buildset.

@@ -1,8 +1,13 @@
 //! Masters: Buildbot's rows and our leases.
 
-use muster_core::{Master, MasterId, Role, Roles, Timestamp};
+use muster_core::{BuildId, Master, MasterId, RequestId, Role, Roles, Timestamp};
 
-use crate::{Error, Result, Row, Tx, names::NamedTable, params};
+use crate::{
+    Error, Result, Row, Tx,
+    migrate::{self, TakenOver},
+    names::NamedTable,
+    params,
+};
 
 const MASTERS: NamedTable = NamedTable {
     select: "SELECT id FROM masters WHERE name_hash = ?",
@@ -38,7 +43,51 @@ pub(crate) fn from_row(row: &Row) -> Result<Master> {
 /// Sets Buildbot's flag and heartbeat, which Python masters look at.
 pub async fn set_active(tx: &Tx, id: MasterId, active: bool, now: Timestamp) -> Result<()> {
     let update = "UPDATE masters SET active = ?, last_active = ? WHERE id = ?";
-    tx.later(update, params![active, now, id]).await
+    tx.later(update, params![active, now, id]).await?;
+    let upsert = "INSERT INTO muster_heartbeats (masterid, last_active, was_buildbot) VALUES (?, ?, 0) \
+                  ON CONFLICT (masterid) DO UPDATE SET last_active = excluded.last_active";
+    tx.later(upsert, params![id, now]).await
+}
+
+/// Whether the last life under a master's name was a Buildbot's: its heartbeat is not what Muster wrote.
+pub async fn is_buildbots(tx: &Tx, id: MasterId) -> Result<bool> {
+    let query = "SELECT m.active, m.last_active, h.last_active, l.masterid FROM masters m \
+                 LEFT JOIN muster_heartbeats h ON h.masterid = m.id LEFT JOIN muster_masters l ON l.masterid = m.id \
+                 WHERE m.id = ?";
+    let Some(row) = tx.query_opt(query, params![id]).await? else { return Ok(false) };
+    let (active, last, ours) = (row.bool(0)?, row.int(1)?, row.opt_int(2)?);
+    Ok(match ours {
+        Some(ours) => ours != last,
+        // A lease without a heartbeat is of a Muster that wrote none; a row without either was made for this start.
+        None => row.opt_int(3)?.is_none() && (active || last > 0),
+    })
+}
+
+/// Notes that a Buildbot has run under a master's name.
+pub async fn note_buildbot(tx: &Tx, id: MasterId) -> Result<()> {
+    let upsert = "INSERT INTO muster_heartbeats (masterid, last_active, was_buildbot) \
+                  SELECT id, last_active, 1 FROM masters WHERE id = ? \
+                  ON CONFLICT (masterid) DO UPDATE SET was_buildbot = excluded.was_buildbot";
+    tx.later(upsert, params![id]).await
+}
+
+/// A master of Buildbot of this name that is heard of since `alive`, and when it was last: it runs, as far as anybody can
+/// see. Works on a database that Muster has not taken over yet.
+pub async fn live_buildbot(tx: &Tx, name: &str, alive: Timestamp) -> Result<Option<Timestamp>> {
+    if !migrate::has_buildbots_tables(tx).await? {
+        return Ok(None);
+    }
+    let query = "SELECT id, last_active FROM masters WHERE name_hash = ? AND active = 1 AND last_active >= ?";
+    let Some(row) = tx.query_opt(query, params![muster_core::hash::name_hash(name), alive]).await? else {
+        return Ok(None);
+    };
+    let theirs = match migrate::is_taken_over(tx).await? {
+        TakenOver::Fully => is_buildbots(tx, MasterId(row.int(0)?)).await?,
+        // A Muster that kept no heartbeats can't be told from a Buildbot.
+        TakenOver::Formerly => false,
+        TakenOver::No => true,
+    };
+    Ok(theirs.then_some(row.time(1)?))
 }
 
 /// Forgets which builders, workers, schedulers and change sources a master had: it stopped, or starts anew.
@@ -198,6 +247,28 @@ pub async fn expire_lease(tx: &Tx, lease: &Lease) -> Result<bool> {
     let update = "UPDATE muster_masters SET state = 'expired' \
                   WHERE masterid = ? AND incarnation = ? AND counter = ? AND state <> 'expired'";
     Ok(tx.execute(update, params![lease.master, &lease.incarnation, lease.counter]).await? == 1)
+}
+
+/// Marks a Buildbot as down that somebody has seen to be gone.
+pub async fn bury_buildbot(tx: &Tx, name: &str) -> Result<()> {
+    let update = "UPDATE masters SET active = 0 WHERE name_hash = ?";
+    tx.later(update, params![muster_core::hash::name_hash(name)]).await
+}
+
+/// The masters of which nobody acts any more, by Muster's leases and Buildbot's heartbeats since `alive`; and what they left
+/// unfinished that is no run of Muster's: (master, build, request).
+pub async fn left_by_the_dead(
+    tx: &Tx,
+    alive: Timestamp,
+    begun: Timestamp,
+) -> Result<Vec<(MasterId, BuildId, RequestId)>> {
+    let query = "SELECT b.masterid, b.id, b.buildrequestid FROM builds b JOIN masters m ON m.id = b.masterid \
+                 LEFT JOIN muster_masters l ON l.masterid = m.id WHERE b.results IS NULL AND b.started_at < ? \
+                 AND NOT EXISTS (SELECT 1 FROM muster_runs r WHERE r.buildid = b.id) \
+                 AND (m.active = 0 OR m.last_active < ?) AND COALESCE(l.state, 'expired') IN ('stopped', 'expired') \
+                 ORDER BY b.id";
+    let rows = tx.query(query, params![begun, alive]).await?;
+    rows.iter().map(|row| Ok((MasterId(row.int(0)?), BuildId(row.int(1)?), RequestId(row.int(2)?)))).collect()
 }
 
 /// Masters of Buildbot that are shown as active and were not heard of since `limit`.

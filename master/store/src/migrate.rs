@@ -31,7 +31,7 @@ struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
     buildbot: &'static str,
     /// Muster's own tables, version after version.
-    muster: [&'static str; 6],
+    muster: [&'static str; 7],
     has_table: &'static str,
 }
 
@@ -50,6 +50,7 @@ const SQLITE: Scripts = Scripts {
         script!("sqlite", "004_database.sql"),
         script!("sqlite", "005_stock_lives.sql"),
         script!("sqlite", "006_reasons.sql"),
+        script!("sqlite", "007_moving.sql"),
     ],
     has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
 };
@@ -62,6 +63,7 @@ const POSTGRES: Scripts = Scripts {
         script!("postgres", "004_database.sql"),
         script!("postgres", "005_stock_lives.sql"),
         script!("postgres", "006_reasons.sql"),
+        script!("postgres", "007_moving.sql"),
     ],
     has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
@@ -75,6 +77,7 @@ const MYSQL: Scripts = Scripts {
         script!("mysql", "004_database.sql"),
         script!("mysql", "005_stock_lives.sql"),
         script!("mysql", "006_reasons.sql"),
+        script!("mysql", "007_moving.sql"),
     ],
     has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 };
@@ -106,6 +109,16 @@ impl Db {
         let db = Db::connect(url, Create::Yes).await?;
         run(&db).await?;
         Ok(db)
+    }
+
+    /// Opens a database for a look at it before its schema is made.
+    pub async fn before_upgrade(url: &DbUrl) -> Result<Db> {
+        Db::connect(url, Create::Yes).await
+    }
+
+    /// Whether Buildbot made this database, so that it may read one day what is written now.
+    pub async fn is_adopted(&self) -> Result<bool> {
+        self.look("is_adopted", |tx| async move { is_adopted(&tx).await }).await
     }
 
     /// Makes tables that Buildbot made on MySQL fit for Muster: with transactions, and for every character. `progress`
@@ -146,6 +159,7 @@ pub(crate) async fn run(db: &Db) -> Result<()> {
         }
         let mut found = version(&tx).await?;
         refuse_newer(&found)?;
+        let is_new = found.version == UNFINISHED;
         if found.version == UNFINISHED {
             tx.script(scripts.buildbot).await?;
             found.version = 0;
@@ -156,6 +170,11 @@ pub(crate) async fn run(db: &Db) -> Result<()> {
         }
         for script in scripts.muster.iter().skip(found.version as usize) {
             tx.script(script).await?;
+        }
+        // Its first tables are of the same run: whatever was there before them was Buildbot's.
+        if found.version == 0 && !is_new {
+            tx.execute("INSERT INTO muster_adopted (id) VALUES (1) ON CONFLICT DO NOTHING", params![])
+                .await?;
         }
         if schema_version() > SCHEMA_VERSION {
             tx.script(NEXT).await?;
@@ -271,6 +290,34 @@ async fn check_buildbot(tx: &Tx) -> Result<()> {
     Err(Error::Schema(format!(
         "the database has Buildbot's schema revision {found}, this Muster needs {BUILDBOT_REVISION}: {advice}"
     )))
+}
+
+/// Whether Buildbot made this database, so that it may read one day what is written now.
+pub(crate) async fn is_adopted(tx: &Tx) -> Result<bool> {
+    Ok(tx.query_opt("SELECT 1 FROM muster_adopted", params![]).await?.is_some())
+}
+
+/// How far Muster has taken a database over.
+pub(crate) enum TakenOver {
+    No,
+    /// By a version that did not write down its heartbeats.
+    Formerly,
+    Fully,
+}
+
+pub(crate) async fn is_taken_over(tx: &Tx) -> Result<TakenOver> {
+    Ok(if has_table(tx, "muster_heartbeats").await? {
+        TakenOver::Fully
+    } else if has_table(tx, "muster_schema").await? {
+        TakenOver::Formerly
+    } else {
+        TakenOver::No
+    })
+}
+
+/// Whether Buildbot's tables are there.
+pub(crate) async fn has_buildbots_tables(tx: &Tx) -> Result<bool> {
+    has_table(tx, "masters").await
 }
 
 async fn has_table(tx: &Tx, name: &str) -> Result<bool> {

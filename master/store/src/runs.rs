@@ -108,11 +108,34 @@ pub async fn audit(tx: &Tx, writers: &[RunKey]) -> Result<()> {
 
 /// The unfinished builds of a master that are no runs of Muster's: (build, request).
 pub async fn builds_of_buildbot(tx: &Tx, master: MasterId) -> Result<Vec<(BuildId, RequestId)>> {
-    let query = "SELECT b.id, b.buildrequestid FROM buildrequest_claims c JOIN builds b ON b.buildrequestid = c.brid \
-                 WHERE c.masterid = ? AND b.masterid = ? AND b.results IS NULL \
+    let query = "SELECT b.id, b.buildrequestid FROM builds b WHERE b.masterid = ? AND b.results IS NULL \
                  AND NOT EXISTS (SELECT 1 FROM muster_runs r WHERE r.buildid = b.id) ORDER BY b.id";
-    let rows = tx.query(query, params![master, master]).await?;
+    let rows = tx.query(query, params![master]).await?;
     rows.iter().map(|row| Ok((BuildId(row.int(0)?), RequestId(row.int(1)?)))).collect()
+}
+
+/// An unfinished build that is no run of Muster's: its master and its request, and whether that master acts, by Muster's
+/// leases and Buildbot's heartbeats since `alive`.
+pub async fn without_run(
+    tx: &Tx,
+    build: BuildId,
+    alive: Timestamp,
+) -> Result<Option<(MasterId, RequestId, bool)>> {
+    let query = "SELECT b.masterid, b.buildrequestid, m.active, m.last_active FROM builds b \
+                 LEFT JOIN masters m ON m.id = b.masterid WHERE b.id = ? AND b.results IS NULL \
+                 AND NOT EXISTS (SELECT 1 FROM muster_runs r WHERE r.buildid = b.id)";
+    let Some(row) = tx.query_opt(query, params![build]).await? else { return Ok(None) };
+    let master = MasterId(row.int(0)?);
+    let is_heard_of = row.opt_int(2)? == Some(1) && row.opt_int(3)?.is_some_and(|last| last >= alive.0);
+    let acts = is_heard_of && crate::masters::is_buildbots(tx, master).await?;
+    Ok(Some((master, RequestId(row.int(1)?), acts)))
+}
+
+/// Runs whose build somebody else has ended: a Buildbot that was started without `muster release`.
+pub async fn ended_by_others(tx: &Tx) -> Result<Vec<BuildId>> {
+    let query = "SELECT r.buildid FROM muster_runs r JOIN builds b ON b.id = r.buildid WHERE b.results IS NOT NULL \
+                 ORDER BY r.buildid";
+    tx.query(query, params![]).await?.iter().map(|row| row.int(0).map(BuildId)).collect()
 }
 
 /// One run.

@@ -1,6 +1,6 @@
 //! Steps and their logs.
 
-use muster_core::{BuildId, Log, LogId, LogKind, Step, StepId, StepUrl};
+use muster_core::{BuildId, Log, LogId, LogKind, MasterId, Results, Step, StepId, StepUrl, Timestamp};
 
 use crate::{
     Error, Result, Row, Tx,
@@ -191,4 +191,16 @@ pub async fn insert_chunks(tx: &Tx, chunks: &[Placed<'_>]) -> Result<()> {
         tx.later(&expand_rows(INSERT_CHUNKS, "(?, ?, ?, ?, ?)", size), values).await?;
     }
     Ok(())
+}
+
+/// Ends what a master of Buildbot that died has left open in builds of its that are over: steps, and logs of steps. Answers how
+/// many rows.
+pub async fn end_those_left(tx: &Tx, master: MasterId, now: Timestamp) -> Result<u64> {
+    let steps = "UPDATE steps SET results = ?, complete_at = ? WHERE results IS NULL AND buildid IN \
+                 (SELECT id FROM builds WHERE masterid = ? AND results IS NOT NULL)";
+    let logs = "UPDATE logs SET complete = 1 WHERE complete = 0 AND stepid IN \
+                (SELECT s.id FROM steps s JOIN builds b ON b.id = s.buildid WHERE b.masterid = ? \
+                AND b.results IS NOT NULL AND s.results IS NOT NULL)";
+    let ended = tx.execute(steps, params![Results::Retry, now, master]).await?;
+    Ok(ended + tx.execute(logs, params![master]).await?)
 }

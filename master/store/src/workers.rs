@@ -117,15 +117,21 @@ struct Session {
 }
 
 /// Takes workers' sessions by compare-and-set: only a dial with a higher number than any before it wins, also that of a
-/// new life. Each worker stands there once; the outcomes are in the same order.
-pub async fn win_sessions(tx: &Tx, dials: &[Dial], holder: MasterId) -> Result<Vec<DialOutcome>> {
+/// new life. Each worker stands there once; the outcomes are in the same order. A stored number above `plausible` was never
+/// a worker's: it counts for nothing.
+pub async fn win_sessions(
+    tx: &Tx,
+    dials: &[Dial],
+    holder: MasterId,
+    plausible: i64,
+) -> Result<Vec<DialOutcome>> {
     let workers: Vec<WorkerId> = dials.iter().map(|dial| dial.worker).collect();
     let sessions = lock_sessions(tx, &workers).await?;
     let mut outcomes = Vec::with_capacity(dials.len());
     let (mut won, mut lives) = (Vec::new(), Vec::new());
     for dial in dials {
         let Session { dial_no: highest, epoch } = sessions[&dial.worker];
-        if dial.dial_no <= highest {
+        if dial.dial_no <= highest && highest <= plausible {
             outcomes.push(DialOutcome::Lost { highest });
             continue;
         }
@@ -147,8 +153,17 @@ pub async fn win_sessions(tx: &Tx, dials: &[Dial], holder: MasterId) -> Result<V
 
 /// Gives out `count` dial numbers for each of these workers, to who dials for them: all dials before have lower ones.
 /// Answers the number before the first, by worker.
-pub async fn reserve_dials(tx: &Tx, workers: &[WorkerId], count: i64) -> Result<HashMap<WorkerId, i64>> {
-    let sessions = lock_sessions(tx, workers).await?;
+pub async fn reserve_dials(
+    tx: &Tx,
+    workers: &[WorkerId],
+    count: i64,
+    plausible: i64,
+) -> Result<HashMap<WorkerId, i64>> {
+    let mut sessions = lock_sessions(tx, workers).await?;
+    for (worker, session) in sessions.iter_mut().filter(|(_, session)| session.dial_no > plausible) {
+        session.dial_no = 0;
+        tx.execute("UPDATE muster_sessions SET dial_no = 0 WHERE workerid = ?", params![*worker]).await?;
+    }
     let update = "UPDATE muster_sessions SET dial_no = dial_no + ? WHERE workerid IN (??)";
     about(tx, update, params![count], workers).await?;
     Ok(sessions.into_iter().map(|(worker, session)| (worker, session.dial_no + count)).collect())

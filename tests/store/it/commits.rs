@@ -5,7 +5,8 @@ use std::sync::Arc;
 use muster_bus::{Bus, Received};
 use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, Roles, StepUrl, WorkerId};
 use muster_data::{
-    BuilderSetup, Data, Life, NewBuildset, NewRun, RunPart, RunWrite, Setup, Start, Started, WorkerDial,
+    Beside, BuilderSetup, Data, Life, NewBuildset, NewRun, RunPart, RunWrite, Setup, Start, Started,
+    WorkerDial,
 };
 use muster_store::{
     Error, Result,
@@ -46,7 +47,9 @@ impl World {
             version: "0".into(),
             sessions: Vec::new(),
         };
-        let Start::Leased(master) = data.master_starts("m", &life, None, None).await.unwrap() else {
+        let Start::Leased(master) =
+            data.master_starts("m", &life, None, &[], Beside::Others, false).await.unwrap()
+        else {
             panic!("nobody else is there")
         };
         let info = BuilderInfo { name: "b".into(), ..BuilderInfo::default() };

@@ -163,13 +163,14 @@ async fn sessions_are_won_by_the_highest_dial(ground: &Ground) {
     let dials = [dial(other, "three", 1), dial(worker, "one", 4)];
     assert_eq!(win(db, &dials, master).await, [won, lost(4)]);
     // Who reserves numbers has those above all that were seen.
-    let given = tx(db, |tx| async move { workers::reserve_dials(&tx, &[worker, other], 10).await }).await;
+    let given =
+        tx(db, |tx| async move { workers::reserve_dials(&tx, &[worker, other], 10, i64::MAX).await }).await;
     assert_eq!(given, [(worker, 14), (other, 11)].into());
     assert_eq!(win(db, &[dial(worker, "two", 14), dial(other, "three", 12)], master).await, [lost(14), won]);
 }
 
 async fn win(db: &Db, dials: &[Dial], master: MasterId) -> Vec<DialOutcome> {
-    tx(db, |tx| async move { workers::win_sessions(&tx, dials, master).await }).await
+    tx(db, |tx| async move { workers::win_sessions(&tx, dials, master, i64::MAX).await }).await
 }
 
 async fn change(ground: &Ground, revision: &str) -> muster_core::ChangeId {

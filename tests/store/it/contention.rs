@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use muster_bus::Bus;
 use muster_core::{BuilderId, MasterId, RequestId, Roles, WorkerId};
-use muster_data::{Data, LockWish, Start};
+use muster_data::{Beside, Data, LockWish, Start};
 use muster_store::{Db, DbUrl, Error, Result, builders, buildsets, masters::Life, query, runs::RunKey};
 use muster_store_tests::{
     MariaDb, Postgres, Server,
@@ -243,7 +243,7 @@ async fn name_is_taken_once(url: &DbUrl) {
                 sessions: Vec::new(),
             };
             let name = &name;
-            async move { data.master_starts(name, &life, None, None).await.unwrap() }
+            async move { data.master_starts(name, &life, None, &[], Beside::Others, false).await.unwrap() }
         }))
         .await;
         let leased = started.iter().filter(|start| matches!(start, Start::Leased(_))).count();

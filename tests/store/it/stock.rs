@@ -45,7 +45,7 @@ async fn connected<const N: usize>(db: &Db, about: &str) -> [WorkerId; N] {
 /// Dials of workers in the life `boot`.
 async fn dial(db: &Db, holder: MasterId, all: &[WorkerId], boot: &str, gateway: Option<&str>) {
     tx(db, |tx| async move {
-        let last = workers::reserve_dials(&tx, all, 1).await?;
+        let last = workers::reserve_dials(&tx, all, 1, i64::MAX).await?;
         let dial = |worker: &WorkerId| workers::Dial {
             worker: *worker,
             boot_id: boot.to_owned(),
@@ -53,7 +53,7 @@ async fn dial(db: &Db, holder: MasterId, all: &[WorkerId], boot: &str, gateway: 
             gateway: gateway.map(str::to_owned),
         };
         let dials: Vec<workers::Dial> = all.iter().map(dial).collect();
-        workers::win_sessions(&tx, &dials, holder).await.map(drop)
+        workers::win_sessions(&tx, &dials, holder, i64::MAX).await.map(drop)
     })
     .await;
 }

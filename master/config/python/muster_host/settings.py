@@ -70,6 +70,7 @@ def read_global(values):
         if values.get(name) is not None:
             read.warnings.append(f"c['{name}'] has no effect: {why}")
     read.log_compression_method = values.get("logCompressionMethod") or "zstd"
+    read.log_compression_is_named = bool(values.get("logCompressionMethod"))
     if read.log_compression_method not in _METHODS:
         error("c['logCompressionMethod'] must be 'raw', 'bz2', 'gz', 'lz4', 'br' or 'zstd'")
         read.log_compression_method = _DEFAULT_METHOD
@@ -337,6 +338,7 @@ def global_data(read, encode):
         "properties": encode.at("properties").values(read.properties),
         "multi_master": read.multi_master,
         "log_compression_method": read.log_compression_method,
+        "log_compression_is_named": read.log_compression_is_named,
         "log_encoding": {"name": read.log_encoding},
         "validation": read.validation,
         "collapse_requests": collapse_data(read.collapse, encode.at("collapseRequests")),

@@ -191,6 +191,15 @@ class Bad(ConfigTestCase):
             ],
         )
 
+    def test_names_of_workers_are_those_of_buildbot(self):
+        for name in ("w.1", "1w", "a/b", ""):
+            self.assertIn(
+                f"worker name '{name}' is not an identifier",
+                self.errors(f"c['workers'].append(worker.Worker({name!r}, 'x'))"),
+            )
+        for name in ("w-1", "_w", "-w", "bäume", "日本", "a" * 50):
+            self.load(f"c['workers'].append(worker.Worker({name!r}, 'x'))")
+
     def test_duplicates(self):
         self.assertEqual(
             self.errors("c['builders'].append(c['builders'][0])"),

@@ -92,6 +92,11 @@ class ForceForms(unittest.TestCase):
             ["ForceScheduler name must be an identifier: 'a b'"],
         )
         self.assertEqual(
+            errors_of(lambda: schedulers.ForceScheduler(name="a.b", builderNames=["b"])),
+            ["ForceScheduler name must be an identifier: 'a.b'"],
+        )
+        self.assertEqual(errors_of(lambda: schedulers.ForceScheduler(name="bäume" * 60, builderNames=["b"])), [])
+        self.assertEqual(
             errors_of(lambda: util.StringParameter(name="owner")),
             ["owner cannot be used as a parameter name, because it is reserved"],
         )

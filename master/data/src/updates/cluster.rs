@@ -1,15 +1,20 @@
 //! Masters come and go: leases, and what becomes of those that stand still.
 
 use muster_bus::Event;
-use muster_core::{Epoch, MasterId, Role, Timestamp, lease::BUILDBOT_DEAD};
+use muster_core::{MasterId, Role, Timestamp, lease::BUILDBOT_DEAD};
 use muster_store::{
-    Error, Result, Tx, builders, buildsets, control,
+    Db, Dialect, Error, Result, Tx, builders, control,
     masters::{self, EngineAddress, Lease, Life},
     runs::{self, RunKey, RunRow},
+    steps,
 };
 use serde_json::json;
 
-use super::{abandon::abandon, buildsets::request_event, configure::configure, runs::adopt};
+use super::{
+    abandon::{alive, end_former_life},
+    configure::configure,
+    runs::adopt,
+};
 use crate::{Data, Setup, now};
 
 /// What a start came to.
@@ -19,6 +24,19 @@ pub enum Start {
     Leased(MasterId),
     /// Another life acts under this name, as far as the database knows.
     Occupied(Lease),
+    /// Another master acts on this file of SQLite, as far as the database knows.
+    Crowded(Lease),
+    /// A Buildbot of this name was heard of then, and nobody has seen its end.
+    Buildbot(Timestamp),
+}
+
+/// Which other masters a master expects beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// It is to be the only one, where the database is for one.
+    Nobody,
+    /// The configuration says that there are several (`multiMaster`).
+    Others,
 }
 
 /// What a renewal came to.
@@ -35,29 +53,70 @@ pub enum Renewal {
 
 impl Data {
     /// A master starts: its row, its lease, and nothing configured yet. Another life under the same name must be over:
-    /// it said so, or its incarnation is `dead`, or its lease was seen to stand still (`expired`).
+    /// it said so, or its incarnation is `dead`, or its lease is one of those that were seen to stand still (`expired`). A Buildbot of this name must
+    /// be over, too: `buildbot_is_gone` when its process was seen to be. What it has left is ended.
     pub async fn master_starts(
         &self,
         name: &str,
         life: &Life,
         dead: Option<&str>,
-        expired: Option<&Lease>,
+        expired: &[Lease],
+        beside: Beside,
+        buildbot_is_gone: bool,
     ) -> Result<Start> {
         let started = self.db().tx("master_starts", |tx| async move {
+            if !buildbot_is_gone && let Some(heard) = masters::live_buildbot(&tx, name, alive()).await? {
+                return Ok((Start::Buildbot(heard), Vec::new()));
+            }
             let id = masters::find_or_create(&tx, name).await?;
             if let Some((lease, acts)) = masters::lease_of(&tx, id).await? {
-                let is_over = !acts || dead == Some(lease.incarnation.as_str()) || expired == Some(&lease);
+                let is_over = !acts || dead == Some(lease.incarnation.as_str()) || expired.contains(&lease);
                 if !is_over && lease.incarnation != life.incarnation {
-                    return Ok(Start::Occupied(lease));
+                    return Ok((Start::Occupied(lease), Vec::new()));
                 }
             }
+            // SQLite is for one master; whether the others live, whoever starts has to see.
+            if tx.dialect() == Dialect::Sqlite && beside == Beside::Nobody {
+                let others = masters::leases_of_others(&tx, id).await?;
+                if let Some(other) = others.into_iter().find(|other| !expired.contains(other)) {
+                    return Ok((Start::Crowded(other), Vec::new()));
+                }
+            }
+            let was_buildbot = masters::is_buildbots(&tx, id).await?;
+            if was_buildbot {
+                masters::note_buildbot(&tx, id).await?;
+            }
             masters::forget_configuration(&tx, id).await?;
+            // It is down until it is ready; what it has claimed and doesn't build is free.
+            masters::set_inactive(&tx, id).await?;
             masters::take_lease(&tx, id, life, now()).await?;
             // Orders to go were for the life before.
             control::done(&tx, "master", id.0).await?;
-            Ok::<_, Error>(Start::Leased(id))
+            let (ended, events) = end_former_life(&tx, id).await?;
+            if was_buildbot {
+                steps::end_those_left(&tx, id, now()).await?;
+            }
+            if ended > 0 {
+                tracing::warn!(
+                    builds = ended,
+                    "ended builds that a former life under this name has left; they are built again"
+                );
+            }
+            Ok::<_, Error>((Start::Leased(id), events))
         });
-        started.await.map(|committed| committed.into_inner())
+        Ok(self.tell(started.await?))
+    }
+
+    /// When a Buildbot of this name, which still seems to run, was last heard of. The database may be one that Muster has not
+    /// taken over yet.
+    pub async fn live_buildbot(db: &Db, name: &str) -> Result<Option<Timestamp>> {
+        db.look("live_buildbot", |tx| async move { masters::live_buildbot(&tx, name, alive()).await }).await
+    }
+
+    /// Marks a Buildbot as down that was seen to be gone.
+    pub async fn bury_buildbot(db: &Db, name: &str) -> Result<()> {
+        let buried = db.tx("bury_buildbot", |tx| async move { masters::bury_buildbot(&tx, name).await });
+        buried.await.map(|committed: muster_store::Committed<()>| committed.into_inner())
     }
 
     /// The master is ready: it is shown as active from now on.
@@ -179,13 +238,8 @@ impl Data {
                 }
                 masters::forget_configuration(&tx, master).await?;
                 let mut events = vec![master_event(&tx, master, "stopped", false).await?];
-                for (build, request) in runs::builds_of_buildbot(&tx, master).await? {
-                    let key = RunKey { build, owner: master, epoch: Epoch(0) };
-                    events.extend(abandon(&tx, &key, request, "its master is gone").await?);
-                }
-                for request in buildsets::unclaim_orphans(&tx).await? {
-                    events.push(request_event(&tx, request, "unclaimed").await?);
-                }
+                events.extend(end_former_life(&tx, master).await?.1);
+                steps::end_those_left(&tx, master, now()).await?;
                 Ok::<_, Error>((true, events))
             });
             if self.tell(committed.await?) {

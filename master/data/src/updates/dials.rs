@@ -12,7 +12,7 @@ use super::{
     control::{event_about, worker_event},
     runs::adopt,
 };
-use crate::Data;
+use crate::{Data, now};
 
 /// A worker that dials a master.
 #[derive(Clone, Debug)]
@@ -46,6 +46,16 @@ pub enum Dialled {
     },
 }
 
+/// Where the clock is at least: one that begins in 1970 must not keep workers out.
+const AT_LEAST: i64 = 1_750_000_000;
+/// How far the number of a dial may be ahead of the clock: ten years, as the session protocol has it.
+const MAX_AHEAD: i64 = 10 * 366 * 24 * 3600;
+
+/// The highest number of a dial that can be a worker's: it counts on from the seconds since 1970.
+pub fn plausible_dial() -> i64 {
+    now().0.max(AT_LEAST) + MAX_AHEAD
+}
+
 impl Data {
     /// Workers dial this master, each one once. If a dial wins the session, the builds on that worker come along: a build
     /// follows its worker, and its former owner is fenced. The answers are in the order of the dials.
@@ -66,7 +76,7 @@ impl Data {
             .collect();
         let (for_session, infos) = (&for_session, &infos);
         let committed = self.db().tx("workers_dial", |tx| async move {
-            let outcomes = workers::win_sessions(&tx, for_session, master).await?;
+            let outcomes = workers::win_sessions(&tx, for_session, master, plausible_dial()).await?;
             let won: Vec<(WorkerId, String)> = for_session
                 .iter()
                 .zip(infos)

@@ -1,13 +1,15 @@
 //! What operators do to a cluster by hand: to one run, or to all of them when the past was restored.
 
-use muster_core::BuildId;
+use muster_bus::Event;
+use muster_core::{BuildId, Epoch};
 use muster_store::{
-    Error, Result, masters, runs,
+    Error, Result, Tx, masters,
+    runs::{self, RunKey},
     views::{self, ClusterMaster, ClusterRun},
     workers,
 };
 
-use super::abandon::give_up;
+use super::abandon::{abandon, alive, give_up};
 use crate::{
     Data, now,
     views::{MAX_RUNNING, PendingPage},
@@ -22,6 +24,19 @@ pub struct ClusterStatus {
     pub masters: Vec<ClusterMaster>,
     /// Builds under way.
     pub runs: Vec<ClusterRun>,
+}
+
+/// What became of a build that an operator looked after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// It has ended; its request is pending again, unless somebody has ordered the build to stop.
+    Ended,
+    /// It is nobody's, and an engine goes on with it.
+    Released,
+    /// This master of Buildbot runs it.
+    Theirs(String),
+    /// It doesn't run.
+    Over,
 }
 
 impl Data {
@@ -43,23 +58,26 @@ impl Data {
         self.pending_page().await
     }
 
-    /// Ends a run, so that its request is built again. Its owner notices at its next write or look. `false`: no such run.
-    pub async fn retry_run(&self, build: BuildId) -> Result<bool> {
+    /// Ends a build under way, so that its request is built again. Its owner notices at its next write or look.
+    pub async fn retry_run(&self, build: BuildId) -> Result<Mended> {
         let committed = self.db().tx("retry_run", |tx| async move {
-            let Some(run) = runs::by_build(&tx, build).await? else { return Ok((false, Vec::new())) };
-            Ok::<_, Error>((true, give_up(&tx, &run, "ordered by an operator").await?))
+            if let Some(run) = runs::by_build(&tx, build).await? {
+                return Ok((Mended::Ended, give_up(&tx, &run, "ordered by an operator").await?));
+            }
+            end_foreign(&tx, build).await
         });
         Ok(self.tell(committed.await?))
     }
 
-    /// Takes a run from its owner, so that any engine goes on with it. `false`: no such run.
-    pub async fn release_run(&self, build: BuildId) -> Result<bool> {
-        let released = self.db().tx("release_run", |tx| async move {
-            let Some(run) = runs::by_build(&tx, build).await? else { return Ok(false) };
+    /// Takes a run from its owner, so that any engine goes on with it. What a Buildbot that is gone has built can't be gone on
+    /// with: it is ended, so that its request is built again.
+    pub async fn release_run(&self, build: BuildId) -> Result<Mended> {
+        let committed = self.db().tx("release_run", |tx| async move {
+            let Some(run) = runs::by_build(&tx, build).await? else { return end_foreign(&tx, build).await };
             runs::adopt(&tx, &run.key, runs::NOBODY).await?;
-            Ok::<_, Error>(true)
+            Ok::<_, Error>((Mended::Released, Vec::new()))
         });
-        released.await.map(|committed| committed.into_inner())
+        Ok(self.tell(committed.await?))
     }
 
     /// Ends all runs, so that their requests are pending again: before the way back to Buildbot. Answers how many there
@@ -70,7 +88,12 @@ impl Data {
             for run in &all {
                 events.extend(give_up(&tx, run, reason).await?);
             }
-            Ok::<_, Error>((all.len(), events))
+            let left = masters::left_by_the_dead(&tx, alive(), now()).await?;
+            for (owner, build, request) in &left {
+                let key = RunKey { build: *build, owner: *owner, epoch: Epoch(0) };
+                events.extend(abandon(&tx, &key, *request, reason).await?);
+            }
+            Ok::<_, Error>((all.len() + left.len(), events))
         });
         Ok(self.tell(committed.await?))
     }
@@ -91,4 +114,17 @@ impl Data {
         });
         Ok(self.tell(committed.await?))
     }
+}
+
+/// Ends a build that no master of Muster runs, unless a Buildbot that is alive does.
+async fn end_foreign(tx: &Tx, build: BuildId) -> Result<(Mended, Vec<Event>)> {
+    let Some((master, request, acts)) = runs::without_run(tx, build, alive()).await? else {
+        return Ok((Mended::Over, Vec::new()));
+    };
+    if acts {
+        let name = masters::by_id(tx, master).await?.map(|master| master.name).unwrap_or_default();
+        return Ok((Mended::Theirs(name), Vec::new()));
+    }
+    let key = RunKey { build, owner: master, epoch: Epoch(0) };
+    Ok((Mended::Ended, abandon(tx, &key, request, "ordered by an operator").await?))
 }

@@ -8,7 +8,7 @@ use muster_store::{
 };
 use serde_json::{Value, json};
 
-use super::{buildsets, owned::fence};
+use super::{abandon::alive, buildsets, owned::fence};
 use crate::{AddedBuildset, Data, NewBuildset, resources};
 
 /// What a scheduler makes of a change.
@@ -110,6 +110,12 @@ impl Data {
             let ownership = schedulers::own(&tx, Singleton::Scheduler(scheduler), master).await?;
             if ownership.is_some() {
                 changes::start_mark(&tx, scheduler).await?;
+                let left_out = changes::leave_out_buildbots(&tx, scheduler, name, alive()).await?;
+                if left_out > 0 {
+                    tracing::info!(
+                        "scheduler '{name}' leaves out {left_out} changes that a Buildbot has dealt with"
+                    );
+                }
             }
             Ok::<_, Error>(ownership)
         });

@@ -99,7 +99,7 @@ impl Data {
             stock::challenge(&tx, &with(Verdict::Challenge), gateway).await?;
             taken.extend(displaced);
             // After the lock of the connection: a dial of whoever had it before has a lower number, however late it comes.
-            let dials = workers::reserve_dials(&tx, &taken, DIALS).await?;
+            let dials = workers::reserve_dials(&tx, &taken, DIALS, super::dials::plausible_dial()).await?;
             let dials = |worker: &WorkerId| {
                 let last = dials.get(worker).copied().unwrap_or_default();
                 last + 1..last + DIALS

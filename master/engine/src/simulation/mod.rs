@@ -29,7 +29,7 @@ use std::{
 
 use muster_bus::Bus;
 use muster_core::{BuildId, BuilderId, MasterId, RequestId, Roles, Timestamp};
-use muster_data::{Data, Life, Moment, NewBuildset, Renewal, Start, Trust};
+use muster_data::{Beside, Data, Life, Moment, NewBuildset, Renewal, Start, Trust};
 use muster_store::{Db, DbUrl};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -219,7 +219,8 @@ impl World {
         let data = Data::trusted(self.db.clone(), self.bus.clone(), trust.clone());
         let asked = Moment::now();
         let name = format!("master {number}");
-        let started = data.master_starts(&name, &life, dead.as_deref(), None).await.unwrap();
+        let started =
+            data.master_starts(&name, &life, dead.as_deref(), &[], Beside::Others, false).await.unwrap();
         let Start::Leased(id) = started else { panic!("{started:?}") };
         renewed(&trust, self.reckless, asked);
         let snapshot = Arc::new(snapshot(self.size.workers));

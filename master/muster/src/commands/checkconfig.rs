@@ -13,20 +13,28 @@ use crate::{commands, config, logging};
 pub fn run(options: &Checkconfig) -> Result<ExitCode> {
     logging::warnings_to_terminal();
     let dir = MasterDir::of_config(&options.target)?;
-    match commands::block_on(async { Ok(config::evaluate(&dir).await) })? {
+    if !is_good(&dir)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !options.quiet {
+        println!("Config file is good!");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a configuration can be used; what is wrong with it is told.
+pub fn is_good(dir: &MasterDir) -> Result<bool> {
+    match commands::block_on(async { Ok(config::evaluate(dir).await) })? {
         Ok(loaded) => {
             for warning in &loaded.snapshot.warnings {
                 eprintln!("warning: {warning}");
             }
-            if !options.quiet {
-                println!("Config file is good!");
-            }
-            Ok(ExitCode::SUCCESS)
+            Ok(true)
         }
         Err(HostError::Config(errors)) => {
             // As Buildbot prints them, without the program's name: editors and scripts read these lines.
             eprintln!("{errors}");
-            Ok(ExitCode::FAILURE)
+            Ok(false)
         }
         Err(other) => Err(other.into()),
     }

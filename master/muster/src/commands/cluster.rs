@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use muster_bus::Bus;
 use muster_core::{BuildId, MasterId};
 use muster_data::views::PendingPage;
-use muster_data::{ClusterStatus, Data, MasterOrder, WorkerOrder, now};
+use muster_data::{ClusterStatus, Data, MasterOrder, Mended, WorkerOrder, now};
 use muster_store::Db;
 use muster_store::views::ClusterMaster;
 
@@ -87,14 +87,8 @@ const REASON: &str = "ordered on the command line";
 /// `muster run`.
 pub fn mend(options: &Run) -> Result<ExitCode> {
     match &options.command {
-        RunCommand::Retry(run) => with_run(run, async |data, build| {
-            let done = data.retry_run(build).await?;
-            Ok(done.then_some("has ended RETRY; its request is pending again"))
-        }),
-        RunCommand::Release(run) => with_run(run, async |data, build| {
-            let done = data.release_run(build).await?;
-            Ok(done.then_some("was taken from its master; an engine goes on with it within seconds"))
-        }),
+        RunCommand::Retry(run) => with_run(run, async |data, build| Ok(data.retry_run(build).await?)),
+        RunCommand::Release(run) => with_run(run, async |data, build| Ok(data.release_run(build).await?)),
     }
 }
 
@@ -108,17 +102,21 @@ pub fn release(target: &DatabaseOf) -> Result<ExitCode> {
     })
 }
 
-fn with_run(
-    run: &RunOf,
-    work: impl AsyncFnOnce(&Data, BuildId) -> Result<Option<&'static str>>,
-) -> Result<ExitCode> {
+fn with_run(run: &RunOf, work: impl AsyncFnOnce(&Data, BuildId) -> Result<Mended>) -> Result<ExitCode> {
     let build = BuildId(run.build);
-    with_data(&DatabaseOf { dir: run.dir.clone() }, async |data| match work(&data, build).await? {
-        Some(done) => {
-            println!("build {build} {done}");
-            Ok(())
+    with_data(&DatabaseOf { dir: run.dir.clone() }, async |data| {
+        match work(&data, build).await? {
+            Mended::Ended => println!("build {build} has ended; its request is pending again"),
+            Mended::Released => {
+                println!("build {build} was taken from its master; an engine goes on with it within seconds");
+            }
+            Mended::Theirs(master) => bail!(
+                "build {build} is run by {master}, a master of Buildbot that was heard of in the last ten minutes; stop the \
+                 build there"
+            ),
+            Mended::Over => bail!("no build {build} runs; `muster cluster status` shows those that run"),
         }
-        None => bail!("no Muster master runs a build {build}; `muster cluster status` shows those that run"),
+        Ok(())
     })
 }
 
@@ -126,7 +124,7 @@ fn with_data(target: &DatabaseOf, work: impl AsyncFnOnce(Data) -> Result<()>) ->
     logging::warnings_to_terminal();
     let dir = MasterDir::open(&target.dir)?;
     commands::block_on(async {
-        let db = Db::open(&config::database(&dir).await?).await?;
+        let db = Db::open(&config::database(&dir).await?.0).await?;
         work(Data::new(db, Bus::default())).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `start`, `stop`, `restart`, `reconfig`: a master in the background, asked by signals and heard by its log.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::cli::{Reconfig, Restart, RunMaster, Serving, Start, StartPatience, Stop};
 use crate::log_follower::LogFollower;
 use crate::master::said;
-use crate::master_dir::MasterDir;
+use crate::master_dir::{MasterDir, PRIVATE_FILE};
 use crate::pid_file;
 
 /// How long `stop` waits without --graceful. Longer than a master takes that hands over by default, and then gives its
@@ -38,6 +39,10 @@ pub fn stop(options: &Stop) -> Result<ExitCode> {
 /// `muster restart`.
 pub fn restart(options: &Restart) -> Result<ExitCode> {
     let dir = MasterDir::open(&options.target.dir)?;
+    // What could not start must not end what runs.
+    if pid_file::running(&dir).is_some() && !super::checkconfig::is_good(&dir)? {
+        bail!("nothing was stopped: the master in {} goes on as it was", dir.path().display());
+    }
     stop_in(&dir, options.graceful, true, options.target.quiet)?;
     start_in(&dir, &options.patience, options.target.quiet, &options.serving)
 }
@@ -87,7 +92,7 @@ fn start_in(dir: &MasterDir, patience: &StartPatience, quiet: bool, serving: &Se
 
 fn spawn(dir: &MasterDir, serving: &Serving) -> Result<Child> {
     let program = std::env::current_exe().context("can't find this program's own file")?;
-    let log = std::fs::File::options().append(true).create(true).open(dir.log_file());
+    let log = std::fs::File::options().append(true).create(true).mode(PRIVATE_FILE).open(dir.log_file());
     let log = log.with_context(|| format!("can't write the log {}", dir.log_file().display()))?;
     let mut command = Command::new(program);
     command.arg("master").arg("--detached").args(serving.to_arguments());

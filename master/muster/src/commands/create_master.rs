@@ -11,7 +11,10 @@ use muster_store::{Db, DbUrl};
 
 use crate::cli::CreateMaster;
 use crate::config::{DEFAULT_DB_URL, FIRST_CONFIG};
-use crate::{commands, master_dir::MasterDir};
+use crate::{
+    commands,
+    master_dir::{MasterDir, PRIVATE_FILE, make_private_dir},
+};
 
 /// Creates what is missing; nothing of the user's is overwritten.
 pub fn run(options: &CreateMaster) -> Result<ExitCode> {
@@ -22,11 +25,20 @@ pub fn run(options: &CreateMaster) -> Result<ExitCode> {
     let path = dir.path();
     let url = DbUrl::parse(&options.db, path)?;
     prepare(path, options.force)?;
+    let kept = match &url {
+        DbUrl::Sqlite(file) if std::fs::metadata(file).is_ok_and(|found| found.len() > 0) => {
+            Some(file.display().to_string())
+        }
+        _ => None,
+    };
     write_sample(&path.join("master.cfg.sample"), &options.db)?;
     commands::block_on(async { Ok(Db::upgrade(&url).await?) })?;
     if !options.target.quiet {
         let path = path.display();
         println!("created {path}");
+        if let Some(file) = kept {
+            println!("{file} was there already and is kept, with all its builds; it was brought up to date");
+        }
         if !dir.config_file().exists() {
             println!("next: copy {path}/master.cfg.sample to {path}/master.cfg, adapt it, and run");
         }
@@ -36,7 +48,7 @@ pub fn run(options: &CreateMaster) -> Result<ExitCode> {
 }
 
 fn prepare(path: &Path, force: bool) -> Result<()> {
-    fs::create_dir_all(path)
+    make_private_dir(path)
         .with_context(|| format!("can't create {}; choose another directory", path.display()))?;
     let mut entries = fs::read_dir(path).with_context(|| format!("can't read {}", path.display()))?;
     // A directory that already is a master's is completed, so that the command can be repeated.
@@ -56,7 +68,7 @@ fn write_sample(path: &Path, db: &str) -> Result<()> {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+        File::options().write(true).create_new(true).mode(PRIVATE_FILE).open(path)?.write_all(text.as_bytes())
     };
     write().with_context(|| format!("can't write {}", path.display()))
 }

@@ -9,13 +9,14 @@ use muster_session::MasterUrl;
 
 use super::worker_file::WorkerFile;
 use crate::cli::CreateWorker;
+use crate::master_dir::make_private_dir;
 
 /// Creates the directory, its `worker.toml` and `info/`.
 pub fn run(options: &CreateWorker) -> Result<ExitCode> {
     let master = with_scheme(&options.master);
     master.parse::<MasterUrl>()?;
     let info = options.dir.join("info");
-    fs::create_dir_all(&info)
+    make_private_dir(&info)
         .with_context(|| format!("can't create {}; choose another directory", info.display()))?;
     let file = WorkerFile {
         masters: vec![master],

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use muster_core::MasterId;
 use muster_core::lease::{HEARTBEAT, RENEWAL, STANDSTILL};
-use muster_data::{Data, Lease, Life, Moment, Renewal, Start};
+use muster_data::{Beside, Data, Lease, Life, Moment, Renewal, Start};
 use muster_engine::{Active, Engine};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::drain::Phase;
+use super::{drain::Phase, said};
 
 /// How often a start that waits for another process says so: `muster start` gives up on a log that stands still.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
@@ -21,33 +21,74 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Takes the lease of the master `name` for this life. One that is live under another life is waited for, unless `dead`
 /// is that life: the lock on the directory where it ran has shown that its process is gone.
-pub async fn take(data: &Data, name: &str, life: &Life, dead: Option<&str>) -> Result<MasterId> {
-    let mut seen: Option<(Lease, Instant)> = None;
+/// A Buildbot of this name must have ended; `buildbot_is_gone` when its process was seen to have.
+///
+/// On SQLite it must be the only one, unless the configuration says otherwise (`beside`).
+pub async fn take(
+    data: &Data,
+    name: &str,
+    life: &Life,
+    dead: Option<&str>,
+    beside: Beside,
+    buildbot_is_gone: bool,
+) -> Result<MasterId> {
+    let mut seen: Vec<(Lease, Instant)> = Vec::new();
     let mut told: Option<Instant> = None;
     loop {
-        let expired =
-            seen.as_ref().filter(|(_, since)| since.elapsed() >= STANDSTILL).map(|(lease, _)| lease);
+        let still = seen.iter().filter(|(_, since)| since.elapsed() >= STANDSTILL);
+        let still: Vec<Lease> = still.map(|(lease, _)| lease.clone()).collect();
         let asked = Moment::now();
-        match data.master_starts(name, life, dead, expired).await? {
+        let (lease, waits) = match data
+            .master_starts(name, life, dead, &still, beside, buildbot_is_gone)
+            .await?
+        {
             Start::Leased(id) => {
                 data.trust().renew(asked);
                 return Ok(id);
             }
-            Start::Occupied(lease) => {
-                if seen.as_ref().is_none_or(|(known, _)| *known != lease) {
-                    seen = Some((lease, Instant::now()));
-                }
-                if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
-                    told = Some(Instant::now());
-                    tracing::warn!(
-                        "another process acts as the master {name}, or did until a moment ago; waiting until its lease \
+            Start::Buildbot(heard) => bail!("{}", said::buildbot_lives(name, heard)),
+            Start::Occupied(lease) => (
+                lease,
+                format!(
+                    "another process acts as the master {name}, or did until a moment ago; waiting until its lease \
                          stands still. Each master needs a name of its own (--name)"
-                    );
-                }
-                tokio::time::sleep(LOOK).await;
+                ),
+            ),
+            Start::Crowded(lease) if has_moved(&seen, &lease) => {
+                bail!("{}", said::crowded(&master_named(data, &lease).await?))
             }
+            Start::Crowded(lease) => {
+                let other = master_named(data, &lease).await?;
+                (
+                    lease,
+                    format!(
+                        "the master {other} worked on this database until a moment ago; looking whether it still does"
+                    ),
+                )
+            }
+        };
+        if !seen.iter().any(|(known, _)| *known == lease) {
+            seen.retain(|(known, _)| known.master != lease.master);
+            seen.push((lease, Instant::now()));
         }
+        if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            told = Some(Instant::now());
+            tracing::warn!("{waits}");
+        }
+        tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether a lease was raised since it was seen first: its master lives.
+fn has_moved(seen: &[(Lease, Instant)], now: &Lease) -> bool {
+    let same = |known: &Lease| known.master == now.master && known.incarnation == now.incarnation;
+    seen.iter().any(|(known, _)| same(known) && known.counter != now.counter)
+}
+
+async fn master_named(data: &Data, lease: &Lease) -> Result<String> {
+    let masters = data.cluster_status().await?.masters;
+    let found = masters.into_iter().find(|master| master.id == lease.master);
+    Ok(found.map_or_else(|| lease.master.to_string(), |master| master.name))
 }
 
 /// Renews the lease of a running master.

@@ -1,6 +1,10 @@
 //! The start, step by step. Nothing is spawned before everything that can be refused was tried.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +12,12 @@ use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
 use muster_config::Host;
 use muster_core::{MasterId, Role};
-use muster_data::{Data, Life, Trust};
+use muster_data::{Beside, Data, Life, Trust};
 use muster_engine::{Active, Engine, activate, answer_collapses, watch_peers};
 use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
-use muster_store::Db;
+use muster_store::{Db, DbUrl};
 use muster_web::AppState;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -31,9 +35,10 @@ use super::{
     tasks::Tasks,
     warnings,
 };
+use crate::buildbot_pid;
 use crate::cli::Serving;
 use crate::config;
-use crate::master_dir::MasterDir;
+use crate::master_dir::{MasterDir, PRIVATE_FILE, is_open_to_others};
 use crate::metrics;
 use crate::pid_file::PidFile;
 
@@ -69,6 +74,7 @@ struct Ready {
 
 impl Ready {
     async fn get(dir: &MasterDir, serving: &Serving) -> Result<Ready> {
+        let left = buildbot_pid::refuse_live(dir)?;
         // Before anything takes its time: a reconfiguration that is asked for meanwhile is carried out afterwards.
         let hang_up = listen_for_hang_up()?;
         let (host, driver) = config::host(dir);
@@ -85,6 +91,7 @@ impl Ready {
         for warning in warnings::about(&loaded.snapshot, serving.roles) {
             tracing::warn!("{warning}");
         }
+        warn_of_readers(&url, dir);
         // Who waits for its lease behind slow queries loses it, although nothing is wrong.
         let (url, apart) = url.one_apart();
         let db = Db::open(&url).await?;
@@ -106,10 +113,13 @@ impl Ready {
             sessions: reached_at(&serving.session_url, &listeners.sessions),
         };
         let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
+        let beside = if loaded.snapshot.multi_master { Beside::Others } else { Beside::Nobody };
+        // A file tells of the Buildbot of this directory only.
+        let buildbot_is_gone = left == buildbot_pid::Seen::Stale && name == dir.master_name();
         let generation = data.generation().await?;
         let dead = std::fs::read_to_string(dir.incarnation_file()).ok();
-        let id = lease::take(&data, &name, &life, dead.as_deref()).await?;
-        std::fs::write(dir.incarnation_file(), &life.incarnation)
+        let id = lease::take(&data, &name, &life, dead.as_deref(), beside, buildbot_is_gone).await?;
+        write_privately(&dir.incarnation_file(), &life.incarnation)
             .with_context(|| format!("can't write {}", dir.incarnation_file().display()))?;
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
@@ -194,6 +204,23 @@ impl Ready {
         let drain =
             Drain { data, master: id, incarnation, engine, gateway, singletons, phase, going, patience };
         Ok(RunningMaster { drain, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
+    }
+}
+
+fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The database holds configurations with the passwords of workers, and the log may hold what builds say.
+fn warn_of_readers(url: &DbUrl, dir: &MasterDir) {
+    let database = match url {
+        DbUrl::Sqlite(path) => Some(path.clone()),
+        _ => None,
+    };
+    for path in database.into_iter().chain([dir.log_file()]).filter(|path| is_open_to_others(path)) {
+        let path = path.display();
+        tracing::warn!("other users may read {path}, which can hold passwords; forbid it: chmod go= {path}*");
     }
 }
 

@@ -1,8 +1,9 @@
 """Force forms: builds that people start, and what they are asked."""
 
+from buildbot import util
 from buildbot.config.errors import error, warn
 from buildbot.schedulers.base import BaseScheduler
-from buildbot.util.identifiers import isIdentifier
+from buildbot.util.identifiers import ident_re
 from muster_host.encode import pattern_text
 
 __all__ = [
@@ -320,9 +321,10 @@ class ForceScheduler(BaseScheduler):
         properties=None,
         priority=None,
     ):
+        name = util.bytes2unicode(name)
         if name == "":
             error(f"ForceScheduler name must not be empty: {name!r}")
-        if not isIdentifier(255, name):
+        if not isinstance(name, str) or not ident_re.match(name):
             error(f"ForceScheduler name must be an identifier: {name!r}")
         self.form_codebases = self._checked_form_codebases(name, codebases)
         super().__init__(name, builderNames, codebases={field.codebase: {} for field in self.form_codebases})

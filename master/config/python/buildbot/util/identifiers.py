@@ -1,8 +1,9 @@
-"""Identifiers: ASCII words of limited length, for names in addresses and tables."""
+"""Identifiers: words of limited length, for names in addresses and tables: letters, digits, `_` and `-`, and everything
+beyond ASCII, but no digit at the beginning."""
 
 import re
 
-ident_re = re.compile(r"^[a-zA-Z_-][.a-zA-Z0-9_-]*$", re.ASCII)
+ident_re = re.compile(r"^[a-zA-Z\u00a0-\U0010ffff_-][a-zA-Z0-9\u00a0-\U0010ffff_-]*$")
 
 
 def isIdentifier(maxLength, candidate):
@@ -14,10 +15,10 @@ def forceIdentifier(maxLength, text):
     """An identifier that looks like the text."""
     if not isinstance(text, str):
         raise TypeError(f"{text!r} cannot be coerced to an identifier")
-    cleaned = re.sub(r"[^.a-zA-Z0-9_-]", "_", text)
-    if not re.match(r"[a-zA-Z_-]", cleaned):
-        cleaned = "_" + cleaned
-    return cleaned[:maxLength]
+    if isIdentifier(maxLength, text):
+        return text
+    cleaned = re.sub(r"^[^a-zA-Z_-]", "_", text[:maxLength])
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", cleaned)
 
 
 def incrementIdentifier(maxLength, identifier):

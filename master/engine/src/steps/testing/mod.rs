@@ -12,8 +12,8 @@ use muster_core::{
     render::Renderable,
 };
 use muster_data::{
-    BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup, SourceOf,
-    Start, WorkerDial,
+    Beside, BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup,
+    SourceOf, Start, WorkerDial,
 };
 use muster_session::BootId;
 use muster_store::{
@@ -140,7 +140,9 @@ impl World {
             version: "0".into(),
             sessions: Vec::new(),
         };
-        let Start::Leased(master) = data.master_starts("m", &life, None, None).await.unwrap() else {
+        let Start::Leased(master) =
+            data.master_starts("m", &life, None, &[], Beside::Others, false).await.unwrap()
+        else {
             panic!("nobody else is there")
         };
         let info = BuilderInfo { name: "b".into(), ..BuilderInfo::default() };

@@ -3,10 +3,17 @@
 //! Statements run on the calling thread: they cost microseconds, less than handing them over would. Nothing waits
 //! for the disk there, because with `synchronous=NORMAL` only a checkpoint does, and a thread of its own makes those.
 
+mod journal;
+
 use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
-    time::Duration,
+    sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{ErrorCode, OpenFlags, config::DbConfig, types::ValueRef};
@@ -21,20 +28,29 @@ const READERS: usize = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements kept by a connection.
 const STATEMENT_CACHE: usize = 256;
-/// How often the write-ahead log is carried into the database file.
+/// How often the write-ahead log is carried into the database file while there is always something new.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long nothing is written before it is carried over at once.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
+/// Rights of a database: it holds passwords of workers and what builds say. SQLite gives them to its journal, too.
+const PRIVATE: u32 = 0o600;
 
 /// The connections of one database file.
 pub(crate) struct Engine {
     writer: Arc<Mutex<rusqlite::Connection>>,
     readers: Vec<Arc<Mutex<rusqlite::Connection>>>,
     free_readers: Arc<Semaphore>,
-    /// Dropped with the engine, which ends the checkpoint thread.
-    _checkpoints: mpsc::Sender<()>,
+    files: Files,
+    checkpoints: Checkpoints,
+    _in_use: InUse,
 }
 
 impl Engine {
     pub(crate) fn open(path: &Path, create: Create) -> Result<Engine> {
+        if create == Create::Yes {
+            make_private(path);
+        }
+        let in_use = InUse::note(path, || refuse_foreign_journal(path))?;
         let writer = connect(path, create)?;
         let mut readers = Vec::with_capacity(READERS);
         for _ in 0..READERS {
@@ -46,7 +62,9 @@ impl Engine {
             writer: Arc::new(Mutex::new(writer)),
             readers,
             free_readers: Arc::new(Semaphore::new(READERS)),
-            _checkpoints: spawn_checkpoints(path.to_owned())?,
+            files: Files::at(path),
+            checkpoints: Checkpoints::spawn(path.to_owned())?,
+            _in_use: in_use,
         })
     }
 
@@ -58,6 +76,7 @@ impl Engine {
     }
 
     async fn begin_write(&self) -> Result<Connection> {
+        self.files.are_there()?;
         let guard = self.writer.clone().lock_owned().await;
         let connection = Connection { guard, _permit: None };
         connection.execute("BEGIN IMMEDIATE", Vec::new())?;
@@ -65,6 +84,7 @@ impl Engine {
     }
 
     async fn begin_read(&self) -> Result<Connection> {
+        self.files.are_there()?;
         let permit = self.free_readers.clone().acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let free = self.readers.iter().find_map(|reader| reader.clone().try_lock_owned().ok());
@@ -72,6 +92,110 @@ impl Engine {
         let connection = Connection { guard, _permit: Some(permit) };
         connection.execute("BEGIN", Vec::new())?;
         Ok(connection)
+    }
+}
+
+/// The last connection that closes removes the journal: the thread's must not be the one that outlives the process.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.checkpoints.end();
+    }
+}
+
+/// The files that the connections hold, by which it is seen that somebody has put others in their place.
+struct Files {
+    path: PathBuf,
+    database: Option<(u64, u64)>,
+    journal: OnceLock<(u64, u64)>,
+}
+
+impl Files {
+    fn at(path: &Path) -> Files {
+        Files { path: path.to_owned(), database: journal::identity(path), journal: OnceLock::new() }
+    }
+
+    /// Fails while the path means other files than those that are open: what is written into these is lost at the end.
+    fn are_there(&self) -> Result<()> {
+        let path = self.path.display();
+        let advice = "nothing is read or written until it is back. Put it back, or stop this master, and start it when the \
+                      file is as you want it";
+        if journal::identity(&self.path) != self.database {
+            return Err(Error::Lost(format!(
+                "the file {path} was removed or replaced while it was open; {advice}"
+            )));
+        }
+        let found = journal::identity(&journal::beside(&self.path, "-wal"));
+        let known = match (self.journal.get(), found) {
+            (Some(known), _) => Some(*known),
+            (None, Some(found)) => Some(*self.journal.get_or_init(|| found)),
+            (None, None) => None,
+        };
+        if known == found {
+            return Ok(());
+        }
+        Err(Error::Lost(format!(
+            "the journal {path}-wal was removed or replaced while it was open; {advice}"
+        )))
+    }
+}
+
+/// How often each database is open in this process.
+static IN_USE: StdMutex<BTreeMap<PathBuf, usize>> = StdMutex::new(BTreeMap::new());
+
+/// Counts one use of a database.
+struct InUse(PathBuf);
+
+impl InUse {
+    /// `first` is done before the first one.
+    fn note(path: &Path, first: impl FnOnce() -> Result<()>) -> Result<InUse> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if !in_use.contains_key(&path) {
+            first()?;
+        }
+        *in_use.entry(path.clone()).or_default() += 1;
+        Ok(InUse(path))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = in_use.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                in_use.remove(&self.0);
+            }
+        }
+    }
+}
+
+/// Makes a missing file for its user alone; SQLite would let the `umask` decide.
+fn make_private(path: &Path) {
+    if let Err(error) = File::options().write(true).create_new(true).mode(PRIVATE).open(path)
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        // What is wrong with the path, SQLite tells.
+        tracing::debug!(%error, "the database file can't be made");
+    }
+}
+
+fn refuse_foreign_journal(path: &Path) -> Result<()> {
+    match journal::is_foreign(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => {
+            let path = path.display();
+            let reason = format!(
+                "the journal {path}-wal beside it is of another file: a database was put here while that journal lay there, \
+                 and would be hidden by it. To use {path} as it is, remove {path}-wal and {path}-shm. To use what the journal \
+                 belongs to, put that file back; its last commits are in the journal"
+            );
+            Err(Error::Open { path: path.to_string(), reason })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            Err(Error::Open { path: path.display().to_string(), reason: format!("its journal: {error}") })
+        }
     }
 }
 
@@ -178,19 +302,54 @@ fn connect(path: &Path, create: Create) -> Result<rusqlite::Connection> {
     setup().map_err(|error| open_error(path, &error))
 }
 
-fn spawn_checkpoints(path: PathBuf) -> Result<mpsc::Sender<()>> {
-    let connection = connect(&path, Create::No)?;
-    let (sender, ended) = mpsc::channel::<()>();
-    let run = move || {
-        while ended.recv_timeout(CHECKPOINT_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-            if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                tracing::warn!(%error, path = %path.display(), "checkpoint failed; it is tried again");
+/// The thread that carries the write-ahead log into the file.
+struct Checkpoints {
+    /// Dropped to end it.
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    fn spawn(path: PathBuf) -> Result<Checkpoints> {
+        let connection = connect(&path, Create::No)?;
+        let (stop, ended) = mpsc::channel::<()>();
+        let run = move || {
+            let (mut carried, mut last) = (None, Instant::now());
+            let mut seen = None;
+            while ended.recv_timeout(CHECKPOINT_PAUSE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let version =
+                    connection.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).ok();
+                let is_quiet = std::mem::replace(&mut seen, version) == version;
+                if version == carried && version.is_some()
+                    || !is_quiet && last.elapsed() < CHECKPOINT_INTERVAL
+                {
+                    continue;
+                }
+                last = Instant::now();
+                match connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                    Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                }) {
+                    Ok((frames, done)) if frames == done => carried = version,
+                    // Somebody still reads what was there before.
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, path = %path.display(), "checkpoint failed; it is tried again");
+                    }
+                }
             }
+        };
+        let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(run);
+        let thread =
+            spawned.map_err(|error| Error::Open { path: String::new(), reason: error.to_string() })?;
+        Ok(Checkpoints { stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn end(&mut self) {
+        self.stop = None;
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the checkpoint thread has panicked");
         }
-    };
-    let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(run);
-    spawned.map_err(|error| Error::Open { path: String::new(), reason: error.to_string() })?;
-    Ok(sender)
+    }
 }
 
 fn from_sqlite(value: ValueRef<'_>) -> Value {
