@@ -14,6 +14,7 @@ use muster_store::{
     changes, query,
     sourcestamps::{self, NewSourceStamp},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -56,7 +57,7 @@ pub struct NewBuildset {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct AddedBuildset {
     pub id: BuildsetId,
