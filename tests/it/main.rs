@@ -24,4 +24,5 @@ mod reconfiguring;
 mod router;
 mod secrets;
 mod stock;
+mod triggers;
 mod unstorable;
