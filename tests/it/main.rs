@@ -25,4 +25,5 @@ mod retries;
 mod router;
 mod secrets;
 mod stock;
+mod triggers;
 mod unstorable;

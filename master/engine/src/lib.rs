@@ -27,6 +27,7 @@ mod sessions;
 mod simulation;
 mod slots;
 mod steps;
+mod triggers;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -44,6 +45,7 @@ pub use effects::{
 };
 pub use peers::watch_peers;
 pub use steps::{STEP_KINDS, problems};
+pub use triggers::{NotMade, Triggers};
 
 use effects::Writer;
 use runner::Runs;
@@ -80,6 +82,8 @@ struct Inner {
     leaving: CancellationToken,
     /// Of the cluster: workers refuse orders of an older one.
     generation: u64,
+    /// Schedulers that builds may ask for other builds.
+    triggers: Arc<dyn Triggers>,
 }
 
 impl Engine {
@@ -90,6 +94,7 @@ impl Engine {
         basedir: PathBuf,
         active: watch::Receiver<Arc<Active>>,
         generation: u64,
+        triggers: Arc<dyn Triggers>,
     ) -> Engine {
         let writer = Writer::new(data.clone());
         let slots = Slots::new();
@@ -111,6 +116,7 @@ impl Engine {
             others: drain::Others::default(),
             leaving: CancellationToken::new(),
             generation,
+            triggers,
         }))
     }
 

@@ -427,6 +427,7 @@ impl Engine {
             releases: self.0.releases.clone(),
             basedir: self.0.basedir.clone(),
             callables: Callables(active.host.clone()),
+            triggers: self.0.triggers.clone(),
             refused: None,
         }
     }

@@ -11,6 +11,7 @@ mod reconfigure;
 pub mod said;
 mod start;
 mod tasks;
+mod triggers;
 mod warnings;
 
 use std::net::SocketAddr;

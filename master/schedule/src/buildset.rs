@@ -107,7 +107,7 @@ pub(crate) fn stamps_with_defaults<'a>(
     stamps.into_values().map(|stamp| Stamp::New(Box::new(stamp))).collect()
 }
 
-fn default_stamp(codebase: &str, defaults: &CodebaseDefaults) -> NewSourceStamp {
+pub(crate) fn default_stamp(codebase: &str, defaults: &CodebaseDefaults) -> NewSourceStamp {
     NewSourceStamp {
         branch: defaults.branch.clone(),
         revision: defaults.revision.clone(),

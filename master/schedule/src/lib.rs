@@ -37,4 +37,4 @@ pub use problems::problems;
 pub use revlinks::link as revlink;
 pub use sent::{NotKept, add_sent_change};
 pub use service::Schedulers;
-pub use triggerable::{Trigger, TriggerError, trigger};
+pub use triggerable::{TriggerError, check_trigger, compose_triggered};

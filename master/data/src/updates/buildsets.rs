@@ -14,6 +14,7 @@ use muster_store::{
     changes, query,
     sourcestamps::{self, NewSourceStamp},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -56,12 +57,13 @@ pub struct NewBuildset {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct AddedBuildset {
     pub id: BuildsetId,
     pub requests: Vec<(BuilderId, RequestId)>,
-    /// What a function has to be asked now.
+    /// What a function has to be asked now. Who reads a buildset later asks nothing again.
+    #[serde(skip)]
     pub(super) questions: Vec<CollapseQuestion>,
 }
 

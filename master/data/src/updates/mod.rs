@@ -20,6 +20,7 @@ mod reasons;
 mod runs;
 mod schedulers;
 mod stock;
+mod triggers;
 
 pub use absences::MissingWorker;
 pub use buildsets::{AddedBuildset, CollapsePolicy, NewBuildset, SourceOf};
@@ -37,6 +38,7 @@ pub use questions::{Collapse, CollapseQuestion, CollapseQuestions};
 pub use runs::{NewRun, RunWrite, Started};
 pub use schedulers::Classification;
 pub use stock::{StockArrival, StockStanding};
+pub use triggers::{Trigger, TriggeredBuild, WantedSource};
 
 pub use muster_store::{
     absences::{Absence, Told},

@@ -56,6 +56,18 @@ impl From<Mismatch> for StepEnd {
     }
 }
 
+/// What a step's summary says whatever is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OwnSummary {
+    /// The configuration and the result speak.
+    #[default]
+    None,
+    /// This text alone.
+    Text(String),
+    /// Nothing: the build's summary doesn't name the step.
+    Silent,
+}
+
 /// The effects of one running step.
 pub struct StepContext<'a> {
     pub(crate) core: &'a mut RunCore,
@@ -68,6 +80,8 @@ pub struct StepContext<'a> {
     pub(crate) summary: Option<String>,
     /// What its summary says in any case.
     pub(crate) outcome: Option<String>,
+    /// Its summary, where its kind doesn't leave it to the configuration.
+    pub(crate) own_summary: OwnSummary,
     /// The last command was ended for its time or for its lines.
     pub(crate) note: Option<&'static str>,
     /// The worker went away under it.
@@ -94,6 +108,7 @@ impl<'a> StepContext<'a> {
             answers: BTreeMap::new(),
             summary: None,
             outcome: None,
+            own_summary: OwnSummary::None,
             note: None,
             lost: false,
             name: String::new(),
@@ -124,6 +139,21 @@ impl<'a> StepContext<'a> {
     /// What the worker told about itself under `key`.
     pub fn worker_info(&self, key: &str) -> Option<&Value> {
         self.core.facts.worker_info.get(key)
+    }
+
+    /// The build.
+    pub fn build(&self) -> muster_core::BuildId {
+        self.core.key.build
+    }
+
+    /// The address of a request's page.
+    pub fn request_url(&self, request: muster_core::RequestId) -> String {
+        self.core.facts.request_url(request)
+    }
+
+    /// The address of a build's page.
+    pub fn build_url(&self, builder: muster_core::BuilderId, number: i64) -> String {
+        self.core.facts.build_url(builder, number)
     }
 
     /// The worker's name.
@@ -203,6 +233,11 @@ impl<'a> StepContext<'a> {
     /// Whether nothing was said yet about what the step does.
     pub(crate) fn is_silent(&self) -> bool {
         self.summary.is_none() && self.outcome.is_none()
+    }
+
+    /// Sets the whole summary: neither what is configured nor the result is added.
+    pub(crate) fn set_own_summary(&mut self, summary: OwnSummary) {
+        self.own_summary = summary;
     }
 
     /// A new log. The name may be taken in this step: then the slug counts up.

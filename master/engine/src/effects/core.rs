@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{callables::Callables, facts::Facts, halt::Halt, recorder::Recorder};
-use crate::{plan::Stopped, sessions::Slot};
+use crate::{plan::Stopped, sessions::Slot, triggers::Triggers};
 
 /// The wait before a database that refused is asked again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -88,6 +88,8 @@ pub(crate) struct RunCore {
     pub(crate) releases: watch::Sender<u64>,
     pub(crate) basedir: PathBuf,
     pub(crate) callables: Callables,
+    /// Schedulers that its steps may ask for other builds.
+    pub(crate) triggers: Arc<dyn Triggers>,
     /// The database won't ever take what the step under way did in an earlier execution of the run here, and says so.
     pub(crate) refused: Option<String>,
 }
@@ -154,8 +156,8 @@ impl RunCore {
         Ok(logs.into_iter().map(|log| log.slug).collect())
     }
 
-    /// Reads something; a database that refuses is asked again.
-    async fn insist<T, F>(&self, what: &str, read: impl Fn() -> F) -> Result<T, Halt>
+    /// Asks the database for something; one that that refuses is asked again.
+    pub(super) async fn insist<T, F>(&self, what: &str, read: impl Fn() -> F) -> Result<T, Halt>
     where
         F: Future<Output = muster_store::Result<T>>,
     {
@@ -163,7 +165,7 @@ impl RunCore {
         loop {
             match read().await {
                 Ok(rows) => return Ok(rows),
-                Err(error) => tracing::error!(%build, %error, "can't read {what}; trying again"),
+                Err(error) => tracing::error!(%build, %error, "can't ask for {what}; trying again"),
             }
             tokio::select! {
                 () = tokio::time::sleep(READ_AGAIN) => {}

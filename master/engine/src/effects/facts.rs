@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use muster_config::snapshot::Snapshot;
 use muster_core::{
-    Properties, SourceStamp,
+    BuilderId, Properties, RequestId, SourceStamp,
     render::{Answer, RenderContext, Renderable, Request, render},
 };
 use muster_session::WorkerInfo;
@@ -31,7 +31,17 @@ impl Facts {
 
     /// The address of the build's page.
     pub(crate) fn url(&self) -> String {
-        format!("{}#/builders/{}/builds/{}", self.snapshot.buildbot_url, self.builder_id, self.number)
+        self.build_url(self.builder_id, self.number)
+    }
+
+    /// The address of a build's page.
+    pub(crate) fn build_url(&self, builder: BuilderId, number: i64) -> String {
+        format!("{}#/builders/{builder}/builds/{number}", self.snapshot.buildbot_url)
+    }
+
+    /// The address of a request's page.
+    pub(crate) fn request_url(&self, request: RequestId) -> String {
+        format!("{}#/buildrequests/{request}", self.snapshot.buildbot_url)
     }
 }
 

@@ -18,10 +18,12 @@ mod recorder;
 mod secrets;
 pub(crate) mod summary;
 mod transfer;
+mod triggering;
 mod writer;
 
 pub(crate) use callables::Callables;
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
+pub(crate) use context::OwnSummary;
 pub use context::{HaltReason, StepContext, StepEnd};
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use execute::LineObserver;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::locks;
 use crate::{
-    effects::{Halt, RunCore, StepContext, StepEnd, summary, unfinished_commands},
+    effects::{Halt, OwnSummary, RunCore, StepContext, StepEnd, summary, unfinished_commands},
     steps,
 };
 
@@ -192,6 +192,7 @@ async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<Step
             context.settle(end)?;
         }
     }
+    let is_silent = context.own_summary == OwnSummary::Silent;
     let (results, state, hidden) = match last_words(&mut context, results).await {
         Ok((state, hidden)) => (results, state, hidden),
         Err(end) => {
@@ -214,7 +215,7 @@ async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<Step
         core.recorder.flush().await?;
         core.releases.send_modify(|count| *count += 1);
     }
-    let counts_for_build = summary::counts_for_build(&policy, config.flags, results);
+    let counts_for_build = !is_silent && summary::counts_for_build(&policy, config.flags, results);
     Ok(StepOutcome { name, results, state, counts_for_build, lost })
 }
 
@@ -228,7 +229,13 @@ async fn last_words(context: &mut StepContext<'_>, results: Results) -> Result<(
     let description = context.render(&config.description).await?;
     let suffix = context.render(&config.description_suffix).await?;
     let texts = summary::Texts { outcome: context.outcome.take(), default: context.summary.take() };
-    let state = summary::finished(texts.choose(&done, &description, &suffix), results, context.note);
+    let state = match std::mem::take(&mut context.own_summary) {
+        OwnSummary::Text(text) => text,
+        OwnSummary::Silent => summary::finished(None, Results::Success, None),
+        OwnSummary::None => {
+            summary::finished(texts.choose(&done, &description, &suffix), results, context.note)
+        }
+    };
     let hidden = context.decide(&config.hide_step_if, Some(results)).await?;
     Ok((state, hidden))
 }

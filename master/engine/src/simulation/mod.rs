@@ -227,7 +227,14 @@ impl World {
         let active = activate(&data, id, snapshot, "digest", None, Roles::ALL).await.unwrap();
         self.builders = active.ids.builders.values().copied().collect();
         let (sender, receiver) = watch::channel(Arc::new(active));
-        let engine = Engine::new(data.clone(), id, self.directory.path().to_owned(), receiver, 1);
+        let engine = Engine::new(
+            data.clone(),
+            id,
+            self.directory.path().to_owned(),
+            receiver,
+            1,
+            Arc::new(crate::triggers::NoTriggers),
+        );
         let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
         let renews = Arc::new(AtomicBool::new(true));
         let keeper = Keeper { data: data.clone(), id, incarnation, reckless: self.reckless };

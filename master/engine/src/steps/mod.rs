@@ -11,6 +11,7 @@ mod shell;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod trigger;
 mod upload;
 mod warnings;
 
@@ -50,6 +51,7 @@ pub const STEP_KINDS: &[&str] = &[
     "StringDownload",
     "Test",
     "TreeSize",
+    "Trigger",
     "WarningCountingShellCommand",
 ];
 
@@ -122,6 +124,7 @@ pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEn
         "StringDownload" => download::string_download(context).await,
         "Test" | "WarningCountingShellCommand" => warnings::warning_counting(context).await,
         "TreeSize" => shell::tree_size(context).await,
+        "Trigger" => trigger::trigger(context).await,
         other => Err(StepEnd::Exception(format!("this version of Muster has no step {other}"))),
     }
 }

@@ -33,7 +33,7 @@ use super::{
     reconfigure::{Reconfigure, listen_for_hang_up},
     said,
     tasks::Tasks,
-    warnings,
+    triggers, warnings,
 };
 use crate::buildbot_pid;
 use crate::cli::Serving;
@@ -149,7 +149,8 @@ impl Ready {
         bus.spawn(&bus_tasks);
         let engine = roles.has(Role::Engine).then(|| {
             let generation = u64::try_from(generation).unwrap_or_default();
-            Engine::new(data.clone(), id, basedir.clone(), in_force.clone(), generation)
+            let triggers = Arc::new(triggers::InForce { data: data.clone(), active: in_force.clone() });
+            Engine::new(data.clone(), id, basedir.clone(), in_force.clone(), generation, triggers)
         });
         let keeper = Keeper {
             data: lease_data,

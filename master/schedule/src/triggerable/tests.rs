@@ -1,12 +1,23 @@
 use std::collections::BTreeMap;
 
 use muster_config::snapshot::CodebaseDefaults;
+use muster_core::Properties;
+use muster_data::AddedBuildset;
 
 use super::*;
-use crate::testing::{World, scheduler, snapshot};
+use crate::testing::{World, plain, scheduler, snapshot};
 
-fn stamp(codebase: &str, revision: &str) -> NewSourceStamp {
-    NewSourceStamp { codebase: codebase.into(), revision: Some(revision.into()), ..NewSourceStamp::default() }
+fn stamp(codebase: &str, revision: &str) -> WantedSource {
+    WantedSource {
+        codebase: codebase.into(),
+        revision: Some(Some(revision.into())),
+        ..WantedSource::default()
+    }
+}
+
+async fn trigger(world: &World, snapshot: &Snapshot, wanted: Trigger) -> AddedBuildset {
+    let set = compose_triggered(&world.data, snapshot, None, "s", wanted).await.unwrap();
+    world.data.add_buildset(set).await.unwrap()
 }
 
 #[tokio::test]
@@ -21,7 +32,7 @@ async fn a_build_asks_for_builds_of_its_sources() {
     properties.set("more", 1, "Trigger");
     let wanted =
         Trigger { sources: vec![stamp("app", "r1"), stamp("extra", "r2")], properties, ..Trigger::default() };
-    let added = trigger(&world.data, &snapshot, None, "s", wanted).await.unwrap();
+    let added = trigger(&world, &snapshot, wanted).await;
     assert_eq!(added.requests.len(), 2);
 
     let built = world.buildsets().await.remove(0);
@@ -49,15 +60,42 @@ async fn the_asking_build_may_give_the_reason() {
     properties.set("reason", "mine", "Trigger");
     for trigger_properties in [properties, Properties::new()] {
         let wanted = Trigger { properties: trigger_properties, ..Trigger::default() };
-        trigger(&world.data, &snapshot, None, "s", wanted).await.unwrap();
+        trigger(&world, &snapshot, wanted).await;
     }
     let reasons: Vec<_> = world.buildsets().await.into_iter().map(|set| set.reason).collect();
     assert_eq!(reasons, ["mine", "usual"]);
 }
 
 #[tokio::test]
-async fn an_unknown_scheduler_is_named() {
+async fn what_a_build_leaves_out_is_the_schedulers() {
     let world = World::new().await;
-    let error = trigger(&world.data, &snapshot(Vec::new(), Vec::new()), None, "x", Trigger::default()).await;
-    assert_eq!(error.unwrap_err().to_string(), "there is no Triggerable scheduler 'x'");
+    let mut config = scheduler("triggerable.Triggerable", SchedulerKind::Triggerable { reason: None });
+    let defaults = CodebaseDefaults {
+        branch: Some("stable".into()),
+        repository: "https://example.org/r".into(),
+        ..CodebaseDefaults::default()
+    };
+    config.codebases = BTreeMap::from([("app".into(), defaults)]);
+    let snapshot = snapshot(vec![config], Vec::new());
+    for (branch, expected) in [(None, Some("stable")), (Some(None), None)] {
+        let source = WantedSource { branch, ..stamp("app", "r1") };
+        let wanted = Trigger { sources: vec![source], ..Trigger::default() };
+        trigger(&world, &snapshot, wanted).await;
+        let built = world.buildsets().await.pop().unwrap();
+        let stamp = &built.sources[0];
+        assert_eq!(stamp.branch.as_deref(), expected);
+        assert_eq!(
+            (stamp.revision.as_deref(), stamp.repository.as_str()),
+            (Some("r1"), "https://example.org/r")
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_triggered_is_named() {
+    let nobody = check_trigger(&snapshot(Vec::new(), Vec::new()), "x").unwrap_err();
+    assert_eq!(nobody.to_string(), "unknown triggered scheduler: 'x'");
+    let other = scheduler("basic.AnyBranchScheduler", SchedulerKind::AnyBranch(plain()));
+    let other = check_trigger(&snapshot(vec![other], Vec::new()), "s").unwrap_err();
+    assert!(other.to_string().contains("no Triggerable"), "{other}");
 }

@@ -1,6 +1,6 @@
 //! Builds.
 
-use muster_core::{Build, BuildId, BuilderId, BuildsetId, ChangeId};
+use muster_core::{Build, BuildId, BuilderId, BuildsetId, ChangeId, RequestId};
 
 use super::{Column, Select, Table, rows};
 pub use crate::builds::by_id;
@@ -30,6 +30,15 @@ pub const TABLE: Table = Table {
 /// Builds that `select` names.
 pub async fn list(tx: &Tx, select: &Select) -> Result<Vec<Build>> {
     rows(tx, &TABLE, select).await?.iter().map(from_row).collect()
+}
+
+/// The builds of these requests.
+pub async fn of_requests(tx: &Tx, requests: &[RequestId]) -> Result<Vec<Build>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let requests = requests.iter().map(|request| (*request).into()).collect();
+    list(tx, &Select::all().only_among("buildrequestid IN (??)", requests)).await
 }
 
 /// One build by its number.

@@ -52,6 +52,8 @@ class Trigger(BuildStep):
         self.alwaysUseLatest, self.waitForFinish = alwaysUseLatest, waitForFinish
         properties = dict(set_properties or {})
         properties.update({name: Property(name) for name in copy_properties or []})
+        for virtual in [each for each in properties if str(each).startswith("virtual_builder_")]:
+            error(f"Trigger: set_properties has '{virtual}': Muster has no virtual builders yet")
         self.set_properties, self.parent_relationship = properties, parent_relationship
         super().__init__(**kwargs)
 

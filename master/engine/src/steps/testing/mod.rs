@@ -5,6 +5,7 @@ mod worker;
 
 use std::{path::PathBuf, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use muster_bus::Bus;
 use muster_config::snapshot::{Condition, LockSet, SourceRef, StepConfig};
 use muster_core::{
@@ -13,12 +14,13 @@ use muster_core::{
 };
 use muster_data::{
     Beside, BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup,
-    SourceOf, Start, WorkerDial,
+    SourceOf, Start, Trigger, WorkerDial,
 };
 use muster_session::BootId;
 use muster_store::{
     Db, DbUrl,
     builders::BuilderInfo,
+    buildsets,
     chunks::Compression,
     query,
     runs::{self, RunKey},
@@ -29,9 +31,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    effects::{Callables, Facts, Recorder, RunCore, StepContext, StopOrder, StopReceiver, Writer},
+    effects::{
+        Callables, Facts, OwnSummary, Recorder, RunCore, StepContext, StopOrder, StopReceiver, Writer,
+    },
     plan::{self, Plan},
     slots::Slots,
+    triggers::{NotMade, Triggers},
 };
 
 pub(super) use worker::{Reply, Script, TestWorker, hands_on, says};
@@ -224,6 +229,39 @@ impl World {
         self.stop.send_replace(Some(Arc::new(StopOrder { number: 1, reason: reason.to_owned() })));
     }
 
+    fn schedulers(&self) -> TestSchedulers {
+        TestSchedulers { builder: self.builder }
+    }
+
+    /// The data below.
+    pub(super) fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// The open requests but for the build's own.
+    pub(super) async fn triggered(&self) -> Vec<muster_core::BuildRequest> {
+        let read = self
+            .data
+            .db()
+            .read("triggered", |tx| async move { query::requests::list(&tx, &query::Select::all()).await });
+        let mut requests = read.await.unwrap();
+        requests.retain(|request| request.id != self.request);
+        requests.sort_by_key(|request| request.id);
+        requests
+    }
+
+    /// Somebody completes a request that is the only one of its buildset.
+    pub(super) async fn complete(&self, request: RequestId, results: Results) {
+        let committed = self.data.db().tx("complete", |tx| async move {
+            let set = query::requests::by_id(&tx, request).await?.expect("it is there").buildset;
+            buildsets::complete_request(&tx, request, results, muster_data::now()).await?;
+            buildsets::complete_if_done(&tx, set, muster_data::now()).await?;
+            Ok::<_, muster_store::Error>(set)
+        });
+        let told = |set| vec![muster_bus::Event::new([format!("buildsets/{set}/complete")], Value::Null)];
+        self.data.bus().publish(committed.await.unwrap().map(told));
+    }
+
     /// Runs a step to its end.
     pub(super) async fn run(&self, step: &StepConfig) -> Ended {
         self.live(step, None, &CancellationToken::new()).await.ended()
@@ -273,7 +311,11 @@ impl World {
             Err(end) => super::settle(&mut context, end).await,
         };
         let Ok(results) = settled else { return Life::Over };
-        let summary = context.outcome.take().or_else(|| context.summary.take());
+        let summary = match std::mem::take(&mut context.own_summary) {
+            OwnSummary::Text(text) => Some(text),
+            _ => context.outcome.take(),
+        };
+        let summary = summary.or_else(|| context.summary.take());
         let note = context.note;
         let properties = std::mem::take(&mut context.new_properties);
         context.core.recorder.flush().await.unwrap();
@@ -342,8 +384,39 @@ impl World {
             releases: watch::Sender::new(0),
             basedir: self.directory.path().to_owned(),
             callables: Callables(None),
+            triggers: Arc::new(self.schedulers()),
             refused: None,
         }
+    }
+}
+
+/// Schedulers that make one request for the world's builder, unless they are called `absent`.
+struct TestSchedulers {
+    builder: BuilderId,
+}
+
+impl Triggers for TestSchedulers {
+    fn check(&self, scheduler: &str) -> Result<(), String> {
+        if scheduler == "absent" { Err("unknown triggered scheduler: 'absent'".to_owned()) } else { Ok(()) }
+    }
+
+    fn compose<'a>(
+        &'a self,
+        scheduler: &'a str,
+        trigger: Trigger,
+    ) -> BoxFuture<'a, Result<NewBuildset, NotMade>> {
+        let sources =
+            trigger.sources.into_iter().map(|source| source.with_defaults(NewSourceStamp::default()));
+        let set = NewBuildset {
+            scheduler: scheduler.to_owned(),
+            sources: sources.map(|stamp| SourceOf::New(Box::new(stamp))).collect(),
+            properties: trigger.properties,
+            builders: vec![self.builder],
+            parent: trigger.parent,
+            waited_for: trigger.waited_for,
+            ..NewBuildset::default()
+        };
+        Box::pin(std::future::ready(Ok(set)))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn empty() -> Snapshot {
         db: DbConfig { db_url: Renderable::NONE },
         mq: MqConfig::Simple,
         log_compression_method: "gz".into(),
+        log_compression_is_named: false,
         log_encoding: LogEncoding::Name("utf-8".into()),
         validation: Default::default(),
         collapse_requests: CollapseSetting::Default,

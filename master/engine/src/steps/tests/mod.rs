@@ -5,3 +5,4 @@ mod master_command;
 mod replay;
 mod shell;
 mod transfer;
+mod trigger;

@@ -121,6 +121,7 @@ fn examples() -> Vec<(&'static str, Value)> {
         ("StringDownload", json!({"s": "text", "workerdest": "t"})),
         ("Test", json!({"command": "make"})),
         ("TreeSize", json!({"command": "du"})),
+        ("Trigger", json!({"schedulerNames": ["one", "two"], "set_properties": {"a": 1}})),
         ("WarningCountingShellCommand", json!({"command": "make"})),
     ]
 }
