@@ -61,3 +61,58 @@ fn state_is(result: &str) -> String {
 fn has_line(text: &str) -> String {
     format!("[...document.querySelectorAll('#log .l')].some(line => line.textContent.trim() === '{text}')")
 }
+
+/// Mails, statuses and bookmarks have addresses of Buildbot's interface: the build's page is what they must lead to.
+#[test]
+fn addresses_of_buildbots_interface_lead_to_our_pages() {
+    let site = Site::new();
+    let mut master = Master::new(&site, "builder('one', sh('echo done', name='speak'))\n");
+    let rest = master.start();
+    let _worker = master.start_worker(&site);
+    let request = rest.force("one", json!({}));
+    rest.built(request, Results::Success);
+    let mut browser = Browser::start(&site);
+    let waiting = rest.force("one", json!({}));
+    rest.built(waiting, Results::Success);
+    let request = format!("buildrequests/{request}");
+    let routes = [
+        ("builders", "/builders"),
+        ("builders?tags=%2Bx", "/builders"),
+        ("builders/1", "/builders/1"),
+        ("builders/1/builds/1", "/builders/1/builds/1"),
+        ("builders/1/builds/1/steps/0", "/builders/1/builds/1#step-0"),
+        ("builders/1/builds/1/steps/0/logs/stdio", "/builders/1/builds/1/steps/0/logs/stdio"),
+        ("builders/1/force/force-one", "/builders/1/force/force-one"),
+        (request.as_str(), "/builders/one/builds/1"),
+        ("pendingbuildrequests", "/pending"),
+        ("workers", "/workers"),
+        ("workers/1", "/workers/w1"),
+        ("changes", "/changes"),
+        ("changes/7", "/changes?below=8"),
+        ("masters", "/about#masters"),
+        ("schedulers", "/about#schedulers"),
+        ("about", "/about"),
+        ("settings", "/about"),
+        ("projects", "/builders"),
+        ("projects/1", "/builders"),
+        ("waterfall", "/builders"),
+        ("console", "/changes"),
+        ("grid", "/builders"),
+    ];
+    let place = "location.pathname + location.search + location.hash";
+    for (route, page) in routes {
+        browser.go("about:blank");
+        browser.go(&format!("http://{}/#/{route}", master.web));
+        browser.wait_for(&format!("{place} === {}", json!(page)));
+        browser.wait_for("!!document.querySelector('main') && !document.title.includes('Not found')");
+    }
+    // The form that Buildbot itself once wrote, an address that is typed on an open page, and what leads nowhere.
+    browser.go(&format!("http://{}/#builders/1/builds/1", master.web));
+    browser.wait_for(&format!("{place} === '/builders/1/builds/1'"));
+    browser.evaluate("location.hash = '#/workers'");
+    browser.wait_for(&format!("{place} === '/workers'"));
+    browser.go("about:blank");
+    browser.go(&format!("http://{}/#/nosuch/1", master.web));
+    browser.wait_for("!!document.querySelector('#answer')");
+    browser.screenshot("home-of-an-unknown-route");
+}

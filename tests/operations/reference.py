@@ -41,7 +41,7 @@ def _modules() -> tuple[Any, Any, Any, Any]:
 def sections() -> dict[str, str]:
     """Each generated part by its name."""
     names, loaders, settings, mq = _modules()
-    parts = {"keys": "\n".join(_keys(loaders, settings)), "www": "\n".join(_www(settings)), "mq": _list(mq._KEYS["wamp"])}
+    parts = {"keys": "\n".join(_keys(loaders, settings)), "www": "\n".join(_www()), "mq": _list(mq._KEYS["wamp"])}
     parts["every step"] = _list(importlib.import_module("buildbot.process.buildstep").BuildStep.parms)
     parts["protocols"] = _list(settings._PROTOCOLS)
     kinds = set(re.findall(r'"(\w+)"', _step_kinds()))
@@ -70,12 +70,11 @@ def _keys(loaders: Any, settings: Any) -> Iterator[str]:
             yield f"| `{key}` | {_PARTLY.get(key) or effective.said(key, read)} |"
 
 
-def _www(settings: Any) -> Iterator[str]:
-    for title, keys in [
-        ("Known", settings._WWW_KEYS - set(settings._WWW_NOT_YET) - {"auth", "authz"}),
-        ("Refused when set, not yet there", {*settings._WWW_NOT_YET, "auth (other than `NoAuth`)", "authz"}),
-    ]:
-        yield f"{title}: {_list(keys)}\n"
+def _www() -> Iterator[str]:
+    yield "| key | |"
+    yield "| --- | --- |"
+    for key, what in sorted(importlib.import_module("muster_host.www").KEYS.items(), key=lambda item: item[0].lower()):
+        yield f"| `{key}` | {what} |"
 
 
 def _namespace(names: Any, namespace: str, kinds: set[str]) -> Iterator[str]:

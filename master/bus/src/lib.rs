@@ -44,6 +44,8 @@ pub enum Origin {
     Here,
     /// Another master, over the router: of Muster or of Buildbot.
     Elsewhere,
+    /// Somebody on the router who has no role that gives orders.
+    WithoutOrders,
 }
 
 impl Event {

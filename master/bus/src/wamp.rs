@@ -45,6 +45,8 @@ pub struct WampOptions {
     pub credentials: Credentials,
     /// For `wss`.
     pub tls: ClientTls,
+    /// The role at the router whose peers give orders; without one, whoever may publish does.
+    pub orders_role: Option<String>,
 }
 
 /// The sending side.
@@ -326,14 +328,16 @@ impl WampDriver {
             Incoming::Event { details, .. } if topic_text(&details) == Some(MISSED) => {
                 self.shared.local.tell(Received::Missed(1));
             }
-            Incoming::Event { details, payload, .. } => match event(&details, payload) {
-                Some(event) => {
-                    counters.received.increment();
-                    tracing::trace!(topic = %event.topics[0], "from the router");
-                    self.shared.local.tell(Received::Event(Arc::new(event)));
+            Incoming::Event { details, payload, .. } => {
+                match event(&details, payload, self.options.orders_role.as_deref()) {
+                    Some(event) => {
+                        counters.received.increment();
+                        tracing::trace!(topic = %event.topics[0], "from the router");
+                        self.shared.local.tell(Received::Event(Arc::new(event)));
+                    }
+                    None => counters.not_understood.increment(),
                 }
-                None => counters.not_understood.increment(),
-            },
+            }
             _ => counters.not_understood.increment(),
         }
         Ok(())
@@ -387,8 +391,34 @@ fn topic_text(details: &Dict) -> Option<&str> {
 }
 
 /// An event of another master. Buildbot sends null where it has no payload that JSON can hold.
-fn event(details: &Dict, payload: Payload) -> Option<Event> {
+fn event(details: &Dict, payload: Payload, orders_role: Option<&str>) -> Option<Event> {
+    let role = details.get("publisher_authrole").and_then(|role| role.as_str());
+    let origin = match orders_role {
+        Some(wanted) if role != Some(wanted) => Origin::WithoutOrders,
+        _ => Origin::Elsewhere,
+    };
     let topic = topic_of(topic_text(details)?)?;
     let payload = payload.args.into_iter().next().unwrap_or_default();
-    Some(Event { topics: vec![topic], payload, origin: Origin::Elsewhere })
+    Some(Event { topics: vec![topic], payload, origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_one_role_gives_orders_where_one_is_named() {
+        let origin = |details: serde_json::Value, role: Option<&str>| {
+            let details = details.as_object().unwrap().clone().into_iter().collect();
+            event(&details, Payload::one(json!(null)), role).unwrap().origin
+        };
+        let topic = "org.buildbot.mq.control.builds.1.stop";
+        let (named, unnamed) = (json!({"topic": topic, "publisher_authrole": "ci"}), json!({"topic": topic}));
+        assert_eq!(origin(unnamed.clone(), None), Origin::Elsewhere);
+        assert_eq!(origin(named.clone(), Some("ci")), Origin::Elsewhere);
+        assert_eq!(origin(named, Some("other")), Origin::WithoutOrders);
+        assert_eq!(origin(unnamed, Some("ci")), Origin::WithoutOrders);
+    }
 }

@@ -124,7 +124,7 @@ fn counter(bus: &Bus, name: &str) -> u64 {
 async fn endure(place: Place, credentials: Credentials, says: &str, counts: &[&str], log: &Log) {
     let url = format!("ws://127.0.0.1:{}/ws", place.port);
     let (realm, tls) = ("buildbot".to_owned(), ClientTls::default());
-    let options = WampOptions { url: url.parse().unwrap(), realm, credentials, tls };
+    let options = WampOptions { url: url.parse().unwrap(), realm, credentials, tls, orders_role: None };
     let (bus, driver) = Bus::wamp(options);
     let (stop, began) = (CancellationToken::new(), Instant::now());
     let driving = tokio::spawn(driver.run(stop.clone()));

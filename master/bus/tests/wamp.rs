@@ -61,7 +61,13 @@ impl Site {
     }
 
     fn options(&self, credentials: Credentials) -> WampOptions {
-        WampOptions { url: self.url(), realm: REALM.to_owned(), credentials, tls: ClientTls::default() }
+        WampOptions {
+            url: self.url(),
+            realm: REALM.to_owned(),
+            credentials,
+            tls: ClientTls::default(),
+            orders_role: None,
+        }
     }
 
     fn bus(&self, credentials: Credentials) -> (Bus, Running) {

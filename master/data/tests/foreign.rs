@@ -8,7 +8,7 @@ use muster_bus::{Event, Origin, Received, Subscription};
 use muster_core::{BuildId, MasterId, Results, WorkerId};
 use muster_data::{Data, ForeignOrder};
 use muster_store::query::{self, Select};
-use muster_store::{Error, builds, control, runs};
+use muster_store::{Error, builds, control, masters, runs};
 use recorded::adopted;
 use serde_json::json;
 
@@ -35,9 +35,37 @@ async fn events(subscription: &mut Subscription) -> Vec<String> {
     names
 }
 
+/// The recorded master of Buildbot shows life.
+async fn buildbot_lives(data: &Data) {
+    let seen = data.db().tx("life", |tx| async move {
+        masters::set_active(&tx, MasterId(1), true, muster_data::now()).await
+    });
+    seen.await.unwrap().into_inner();
+}
+
+#[tokio::test]
+async fn what_comes_over_the_router_is_no_order_without_a_live_master_of_buildbot() {
+    let (data, _directory) = adopted().await;
+    let mut heard = data.bus().subscribe();
+    let orders = ["control/worker/1/pause", "control/worker/1/kill", "control/buildrequests/22/cancel"];
+    for order in orders {
+        assert!(!data.keep_foreign(&told(order)).await.unwrap(), "{order}");
+    }
+    assert_eq!(events(&mut heard).await, [] as [String; 0]);
+    assert_eq!(open(&data, "worker").await, [] as [i64; 0]);
+    buildbot_lives(&data).await;
+    // The recorded worker may be paused already.
+    for order in [orders[0], "control/worker/1/unpause"] {
+        assert!(data.keep_foreign(&told(order)).await.unwrap());
+    }
+    let heard = events(&mut heard).await;
+    assert_eq!(heard[heard.len() - 2..], ["control/worker/1/unpause", "workers/1/state_updated"]);
+}
+
 #[tokio::test]
 async fn an_order_of_buildbot_becomes_one_row_when_it_is_about_us() {
     let (data, _directory) = adopted().await;
+    buildbot_lives(&data).await;
     let stop = told(&format!("control/builds/{BUILD}/stop"));
     data.keep_foreign(&stop).await.unwrap();
     assert_eq!(open(&data, "build").await, [] as [i64; 0], "its own master has heard of it");

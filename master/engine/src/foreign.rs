@@ -28,19 +28,35 @@ pub(crate) async fn run(engine: Engine, leaving: CancellationToken) {
 
 async fn keep(engine: &Engine) {
     let mut events = engine.data().bus().subscribe();
+    let mut told_of_strangers = false;
     while let Some(received) = events.next().await {
         // Orders that were missed are gone: nobody has them but who gave them.
         let Received::Event(event) = received else { continue };
         if let Some(order) = ForeignOrder::of(&event) {
-            write_down(engine, &order).await;
+            write_down(engine, &order, &mut told_of_strangers).await;
         }
     }
     std::future::pending().await
 }
 
-async fn write_down(engine: &Engine, order: &ForeignOrder) {
+async fn write_down(engine: &Engine, order: &ForeignOrder, told_of_strangers: &mut bool) {
     let give_up = Instant::now() + PATIENCE;
-    while let Err(error) = engine.data().keep_foreign(order).await {
+    loop {
+        let error = match engine.data().keep_foreign(order).await {
+            Ok(true) => return,
+            Ok(false) => {
+                // Once: whoever sends them may send many.
+                if !std::mem::replace(told_of_strangers, true) {
+                    tracing::warn!(
+                        ?order,
+                        "an order came over the router, but no master of Buildbot lives on this database; it and further \
+                         ones are ignored"
+                    );
+                }
+                return;
+            }
+            Err(error) => error,
+        };
         if !error.is_transient() || Instant::now() >= give_up {
             tracing::error!(%error, ?order, "an order of a Buildbot master can't be written down; it is lost");
             return;

@@ -67,7 +67,7 @@ fn init(terminal: Option<&str>, file: Option<RotatingFile>) {
 }
 
 /// A log file that gives way to a new one when it is full: `NAME`, `NAME.1` (the last full one), `NAME.2`, ….
-struct RotatingFile {
+pub struct RotatingFile {
     path: PathBuf,
     file: File,
     written: u64,
@@ -76,7 +76,8 @@ struct RotatingFile {
 }
 
 impl RotatingFile {
-    fn open(path: &Path, length: u64, kept: u64) -> io::Result<RotatingFile> {
+    /// Goes on in the file that is there. `length` is that of a full one, `kept` how many full ones stay.
+    pub fn open(path: &Path, length: u64, kept: u64) -> io::Result<RotatingFile> {
         let file = append(path)?;
         let written = file.metadata()?.len();
         Ok(RotatingFile { path: path.to_owned(), file, written, length, kept })

@@ -53,7 +53,8 @@ fn options(config: &WampConfig, basedir: &Path) -> Result<WampOptions> {
     if matches!(url, RouterUrl::Tcp { tls: true, .. }) {
         tls.load().context("c['mq']: TLS")?;
     }
-    Ok(WampOptions { url, realm: config.realm.clone(), credentials: credentials(config, basedir)?, tls })
+    let (realm, orders_role) = (config.realm.clone(), config.orders_role.clone());
+    Ok(WampOptions { url, realm, credentials: credentials(config, basedir)?, tls, orders_role })
 }
 
 fn credentials(config: &WampConfig, basedir: &Path) -> Result<Credentials> {

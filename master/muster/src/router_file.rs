@@ -28,6 +28,8 @@ struct Keys {
     realms: BTreeMap<String, Realm>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    origins: Vec<String>,
 }
 
 /// A socket.
@@ -71,8 +73,8 @@ impl RouterFile {
             bail!("{} is no configuration of a router: it has {size} bytes", path.display());
         }
         let text = std::fs::read_to_string(path).with_context(told)?;
-        let Keys { listen, realms, limits } = serde_json::from_str(&text).with_context(told)?;
-        let mut file = RouterFile { listen, router: RouterConfig { realms, limits } };
+        let Keys { listen, realms, limits, origins } = serde_json::from_str(&text).with_context(told)?;
+        let mut file = RouterFile { listen, router: RouterConfig { realms, limits, origins } };
         if file.listen.is_empty() {
             bail!("{}: 'listen' names no socket", path.display());
         }

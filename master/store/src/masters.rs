@@ -31,6 +31,14 @@ pub async fn is_ours(tx: &Tx, id: MasterId) -> Result<bool> {
     Ok(tx.query_opt(query, params![id]).await?.is_some())
 }
 
+/// Whether a master of Buildbot has shown life at `since` or later. It may have the name of one of ours that has ended.
+pub async fn buildbot_lives(tx: &Tx, since: Timestamp) -> Result<bool> {
+    let query = "SELECT 1 FROM masters m LEFT JOIN muster_masters l ON l.masterid = m.id \
+                 WHERE m.active = 1 AND m.last_active >= ? AND (l.masterid IS NULL OR l.state IN ('stopped', 'expired')) \
+                 LIMIT 1";
+    Ok(tx.query_opt(query, params![since]).await?.is_some())
+}
+
 pub(crate) fn from_row(row: &Row) -> Result<Master> {
     Ok(Master {
         id: MasterId(row.int(0)?),

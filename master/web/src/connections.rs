@@ -10,6 +10,8 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
+use crate::access_log::Peer;
+
 /// Connections at once on one listener; more wait in its backlog. A browser holds up to six.
 const MAX_CONNECTIONS: usize = 16_384;
 /// How long a client may take to send a request's head, or idle before the next one; then the connection is closed.
@@ -37,10 +39,10 @@ pub(crate) async fn serve(listener: Listener, app: Router, ending: CancellationT
             },
             () = ending.cancelled() => break,
         };
-        let (app, ending) = (app.clone(), ending.clone());
+        let (app, ending, peer) = (app.clone(), ending.clone(), Peer::of(incoming.peer()));
         connections.spawn(async move {
             match timeout(HEAD_TIMEOUT, incoming.open()).await {
-                Ok(Ok(stream)) => converse(stream, app, ending).await,
+                Ok(Ok(stream)) => converse(stream, app, peer, ending).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a connection did not get through TLS"),
                 Err(_) => tracing::debug!("a connection did not get through TLS within {HEAD_TIMEOUT:?}"),
             }
@@ -51,11 +53,12 @@ pub(crate) async fn serve(listener: Listener, app: Router, ending: CancellationT
     connections.wait().await;
 }
 
-async fn converse(stream: AnyStream, app: Router, ending: CancellationToken) {
+async fn converse(stream: AnyStream, app: Router, peer: Peer, ending: CancellationToken) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut app = app.clone();
+        let (mut app, peer) = (app.clone(), peer.clone());
         async move {
-            let request: Request = request.map(Body::new);
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
             let response: Result<Response, Infallible> = app.call(request).await;
             response
         }

@@ -19,15 +19,20 @@ pub(crate) async fn config(State(state): State<AppState>) -> Response {
     ([(CACHE_CONTROL, "public,max-age=0")], reply).into_response()
 }
 
-/// The settings of `c['www']`, and who the visitor is: nobody logs in yet.
-fn frontend_config(snapshot: &Snapshot) -> Value {
-    let mut config: Map<String, Value> = snapshot.www.raw.clone();
-    config.retain(|name, _| !PRIVATE.contains(&name.as_str()));
+/// What runs here, each as a list of a name and its version: Muster, then those of the configuration.
+pub(crate) fn versions(snapshot: &Snapshot) -> Vec<Value> {
     let mut versions = vec![json!(["Muster", env!("CARGO_PKG_VERSION")])];
     if let Some(configured) = snapshot.www.raw.get("versions").and_then(Value::as_array) {
         versions.extend(configured.iter().cloned());
     }
-    config.insert("versions".to_owned(), versions.into());
+    versions
+}
+
+/// The settings of `c['www']`, and who the visitor is: nobody logs in yet.
+fn frontend_config(snapshot: &Snapshot) -> Value {
+    let mut config: Map<String, Value> = snapshot.www.raw.clone();
+    config.retain(|name, _| !PRIVATE.contains(&name.as_str()));
+    config.insert("versions".to_owned(), versions(snapshot).into());
     config.insert("port".to_owned(), json!(snapshot.www.port));
     config.insert("buildbotURL".to_owned(), json!(snapshot.buildbot_url));
     config.insert("title".to_owned(), json!(snapshot.title));

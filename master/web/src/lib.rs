@@ -3,8 +3,10 @@
 //! Nothing is decided here. Every answer comes from `data`, the configuration or the bus, and every order goes to an
 //! update method of `data`.
 
+mod access_log;
 mod api;
 mod connections;
+mod forcing;
 mod frontend;
 mod health;
 mod hooks;
@@ -23,6 +25,7 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use access_log::AccessLog;
 pub use health::{MetricsText, Probe};
 pub use muster_net::{Listener, listen};
 pub use state::AppState;
@@ -49,7 +52,11 @@ pub fn router(state: AppState) -> Router {
 /// Serves everything on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
 pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
     let ending = state.ending.clone();
-    let app = router(state);
+    let log = state.access_log.clone();
+    let mut app = router(state);
+    if let Some(log) = log {
+        app = app.layer(middleware::from_fn(access_log::note)).layer(Extension(log));
+    }
     let served = listeners.into_iter().map(|listener| {
         let app = match listener.takes_this_machine_only() {
             true => app.clone().layer(Extension(site::ThisMachineOnly)),

@@ -8,7 +8,11 @@ use muster_data::Data;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{MetricsText, Probe, streams::Streams};
+use crate::{
+    AccessLog, MetricsText, Probe,
+    forcing::{Forcing, Forms},
+    streams::Streams,
+};
 
 /// Open WebSockets and event streams in all; one more is answered with 503. Each holds a queue and a connection.
 pub const MAX_LISTENERS: usize = 4_096;
@@ -22,10 +26,14 @@ pub struct AppState {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// Answers the configuration's Python functions; a server of its own has none.
     pub(crate) host: Option<Host>,
+    /// Force schedulers of all masters.
+    pub(crate) forcing: Forcing,
     /// Open event streams that can be told to add paths.
     pub(crate) streams: Streams,
     /// One permit for each open WebSocket and event stream.
     pub(crate) listeners: Arc<Semaphore>,
+    /// Notes every request, where there is one.
+    pub(crate) access_log: Option<AccessLog>,
     /// Writes the figures of this process.
     pub(crate) metrics: MetricsText,
     /// Cancelled when the master is about to go: it still answers, but is not ready for more.
@@ -51,8 +59,10 @@ impl AppState {
             data,
             snapshot,
             host: None,
+            forcing: Forcing::default(),
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+            access_log: None,
             metrics,
             going,
             ending: CancellationToken::new(),
@@ -64,9 +74,19 @@ impl AppState {
         AppState { host: Some(host), ..self }
     }
 
+    /// The same with a log of all requests.
+    pub fn with_access_log(self, log: Option<AccessLog>) -> AppState {
+        AppState { access_log: log, ..self }
+    }
+
     /// What answers probes of this server.
     pub fn probe(&self) -> Probe {
         Probe::from_ref(self)
+    }
+
+    /// The force schedulers of all masters that live.
+    pub(crate) async fn forcing(&self) -> Forms {
+        self.forcing.with(&self.data, self.config()).await
     }
 
     /// The configuration as it is now.

@@ -127,10 +127,10 @@ impl Pings {
 }
 
 fn ping_timer(state: &AppState) -> Pings {
-    let seconds = state.config().www.raw.get("ws_ping_interval").and_then(Value::as_u64).unwrap_or(0);
-    let period = Duration::from_secs(seconds);
+    let seconds = state.config().www.raw.get("ws_ping_interval").and_then(Value::as_f64).unwrap_or(0.0);
+    let period = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     // The first tick of an interval is at once; the first ping is due after one period.
-    Pings((seconds > 0).then(|| tokio::time::interval_at(tokio::time::Instant::now() + period, period)))
+    Pings((!period.is_zero()).then(|| tokio::time::interval_at(tokio::time::Instant::now() + period, period)))
 }
 
 /// One connection: what it listens to, and the way to it.

@@ -16,7 +16,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::{
+    HeaderValue, StatusCode,
+    header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -124,6 +127,7 @@ pub struct RouterServer(Arc<Hub>);
 
 struct Hub {
     limits: Limits,
+    origins: Vec<String>,
     metrics: Arc<RouterMetrics>,
     shared: Mutex<Shared>,
 }
@@ -138,10 +142,11 @@ impl RouterServer {
     /// A router without connections.
     pub fn new(config: RouterConfig) -> RouterServer {
         let (limits, metrics) = (config.limits.clone(), Arc::new(RouterMetrics::default()));
+        let origins = config.origins.clone();
         metrics.announce();
         let router = Router::new(config, metrics.clone());
         let shared = Mutex::new(Shared { router, outboxes: HashMap::new(), last_peer: 0 });
-        RouterServer(Arc::new(Hub { limits, metrics, shared }))
+        RouterServer(Arc::new(Hub { limits, origins, metrics, shared }))
     }
 
     /// What it counts.
@@ -192,7 +197,7 @@ impl RouterServer {
 impl Hub {
     async fn connection(&self, stream: Box<dyn Io>, tls: Option<TlsAcceptor>) {
         let deadline = Instant::now() + self.limits.join_within();
-        let opened = timeout_at(deadline, open(stream, tls, self.limits.frame_bytes)).await;
+        let opened = timeout_at(deadline, open(stream, tls, self.limits.frame_bytes, &self.origins)).await;
         let (socket, serialisation) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
@@ -383,6 +388,7 @@ async fn open(
     stream: Box<dyn Io>,
     tls: Option<TlsAcceptor>,
     frame_bytes: usize,
+    origins: &[String],
 ) -> Result<(WebSocket, Serialisation), tungstenite::Error> {
     let stream: Box<dyn Io> = match tls {
         Some(tls) => Box::new(tls.accept(stream).await?),
@@ -393,6 +399,7 @@ async fn open(
     // The type of the error is the library's.
     #[allow(clippy::result_large_err)]
     let choose = |request: &Request, mut response: Response| match choose_serialisation(request) {
+        _ if !is_let_in(request, origins) => Err(foreign_page()),
         Some(serialisation) => {
             let name = HeaderValue::from_static(serialisation.subprotocol());
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -410,6 +417,20 @@ fn choose_serialisation(request: &Request) -> Option<Serialisation> {
     let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let mut names = offers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     names.find_map(|name| Serialisation::from_subprotocol(name.trim()))
+}
+
+/// Whether no web page connects, or one that is let in.
+fn is_let_in(request: &Request, origins: &[String]) -> bool {
+    let mut given = request.headers().get_all(ORIGIN).iter().map(|origin| origin.to_str().unwrap_or("?"));
+    given.all(|given| origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(given)))
+}
+
+fn foreign_page() -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(
+        "This router takes no web pages; 'origins' in its configuration lets some in.\n".to_owned(),
+    ));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
 }
 
 fn no_common_subprotocol() -> ErrorResponse {

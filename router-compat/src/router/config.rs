@@ -18,6 +18,10 @@ pub struct RouterConfig {
     /// Bounds for each peer.
     #[serde(default)]
     pub limits: Limits,
+    /// Web pages that may join, by their origins (`https://ci.example.org`); `*` is every one. Other pages are refused:
+    /// browsers say which page connects, and masters are no pages.
+    #[serde(default)]
+    pub origins: Vec<String>,
 }
 
 /// A realm: peers of one don't see those of another.
@@ -264,7 +268,11 @@ impl RouterConfig {
             anonymous: Some("anonymous".to_owned()),
             principals: BTreeMap::new(),
         };
-        RouterConfig { realms: [(realm.to_owned(), realm_config)].into(), limits: Limits::default() }
+        RouterConfig {
+            realms: [(realm.to_owned(), realm_config)].into(),
+            limits: Limits::default(),
+            origins: Vec::new(),
+        }
     }
 
     /// One realm that only `authid` can join, by `proof`.
@@ -275,7 +283,11 @@ impl RouterConfig {
             anonymous: None,
             principals: [(authid.to_owned(), Principal { role: "master".to_owned(), proof })].into(),
         };
-        RouterConfig { realms: [(realm.to_owned(), realm_config)].into(), limits: Limits::default() }
+        RouterConfig {
+            realms: [(realm.to_owned(), realm_config)].into(),
+            limits: Limits::default(),
+            origins: Vec::new(),
+        }
     }
 
     /// All that can't work.

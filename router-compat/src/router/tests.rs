@@ -260,7 +260,11 @@ fn only_masters_may_publish_where_the_roles_say_so() {
         anonymous: Some("viewer".to_owned()),
         principals: [("m1".to_owned(), Principal { role: "master".to_owned(), proof: ticket })].into(),
     };
-    let config = RouterConfig { realms: [(REALM.to_owned(), realm)].into(), limits: Limits::default() };
+    let config = RouterConfig {
+        realms: [(REALM.to_owned(), realm)].into(),
+        limits: Limits::default(),
+        origins: Vec::new(),
+    };
     let mut bench = Bench::new(config);
     bench.join(1);
     let refused = bench.publish(1, json!({"acknowledge": true}), "org.buildbot.mq.x");

@@ -97,6 +97,34 @@ async fn another_protocol_is_refused_and_counted() {
 }
 
 #[tokio::test]
+async fn web_pages_are_let_in_by_name_only() {
+    let named =
+        RouterConfig { origins: vec!["https://ci.example.org".to_owned()], ..RouterConfig::open(REALM) };
+    let all = RouterConfig { origins: vec!["*".to_owned()], ..RouterConfig::open(REALM) };
+    let cases = [
+        (RouterConfig::open(REALM), [false, false, false]),
+        (named, [false, true, false]),
+        (all, [true, true, true]),
+    ];
+    for (config, let_in) in cases {
+        let router = TestRouter::start(config).await;
+        for (origin, let_in) in
+            ["http://evil.example", "https://CI.example.org", "null"].into_iter().zip(let_in)
+        {
+            let mut request = router.url().to_string().into_client_request().unwrap();
+            request.headers_mut().insert("sec-websocket-protocol", "wamp.2.json".parse().unwrap());
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+            match tokio_tungstenite::connect_async(request).await {
+                Ok(_) => assert!(let_in, "{origin}"),
+                Err(error) => assert!(!let_in && error.to_string().contains("403"), "{origin}: {error}"),
+            }
+        }
+        join(&router).await;
+        router.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_join_in_time_is_closed() {
     let mut config = RouterConfig::open(REALM);
     config.limits.join_seconds = 1;

@@ -2,7 +2,7 @@
 
 from buildbot.config.checks import rendered
 from buildbot.config.errors import error
-from muster_host import checks, mq, settings
+from muster_host import checks, mq, settings, www
 from muster_host.encode import Encoder, NotEncodable
 from muster_host.not_yet import StandIn
 
@@ -75,7 +75,7 @@ class _Loaded:
         self.workers = self._workers()
         self.change_sources = self._change_sources()
         self.reporters = self._reporters()
-        self.www = settings.read_www(values)
+        self.www = www.read_www(values)
 
     def _schedulers(self):
         from buildbot.schedulers.base import BaseScheduler
@@ -199,7 +199,7 @@ def _snapshot(loaded, functions):
             "db": {"db_url": encode.at("db", "db_url")(loaded.db)},
             "mq": mq.mq_data(loaded.mq, encode.at("mq", "router_url")),
             "caches": loaded.caches,
-            "www": settings.www_data(loaded.www, encode.at("www")),
+            "www": www.www_data(loaded.www, encode.at("www")),
             "workers": [worker.as_data(encode.at("workers", worker.name)) for worker in loaded.workers],
             "builders": [_builder(builder, encode.at("builders", builder.name)) for builder in loaded.builders],
             "schedulers": [s.as_data(encode.at("schedulers", s.name)) for s in loaded.schedulers],

@@ -16,6 +16,7 @@ _KEYS = {
         "authid",
         "secret",
         "secret_file",
+        "orders_role",
         "tls_ca",
         "tls_certificate",
         "tls_key",
@@ -50,7 +51,7 @@ def mq_data(mq, encode):
 
 
 def _read_wamp(mq):
-    texts = ("realm", "authid", "secret", "secret_file", "tls_ca", "tls_certificate", "tls_key")
+    texts = ("realm", "authid", "secret", "secret_file", "orders_role", "tls_ca", "tls_certificate", "tls_key")
     for key in texts:
         if mq.get(key) is not None and not isinstance(mq[key], str):
             error(f"c['mq']['{key}'] must be a string")

@@ -1,13 +1,12 @@
 """Keys of `BuildmasterConfig` that hold plain settings."""
 
 import codecs
-import datetime
 import re
 from types import SimpleNamespace
 
-from buildbot.config.errors import error, warn
+from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
-from muster_host.encode import NotEncodable, pattern_text
+from muster_host.encode import pattern_text
 from muster_host.not_yet import StandIn
 
 _TITLE_LENGTH = 18
@@ -247,85 +246,6 @@ def read_caches(values):
         else:
             caches[str(name)] = size
     return caches
-
-
-#: Every key that Buildbot 4.3 knows in `c['www']`.
-_WWW_KEYS = frozenset(
-    """
-    allowed_origins auth authz avatar_methods change_hook_auth change_hook_dialects cookie_expiration_time
-    custom_templates_dir debug default_page json_cache_seconds jsonp logRotateLength logfileName maxRotatedFiles plugins
-    port rest_minimum_version ui_default_config versions ws_ping_interval project_widgets graphql theme
-    """.split()
-)
-_WWW_NOT_YET = ("avatar_methods", "change_hook_auth", "custom_templates_dir")
-
-
-def read_www(values):
-    """The web server's settings."""
-    www = values.get("www") or {}
-    if not isinstance(www, dict):
-        error("c['www'] must be a dictionary")
-        return {}
-    unknown = [str(name) for name in www if name not in _WWW_KEYS]
-    if unknown:
-        error(f"unknown www configuration parameter(s) {', '.join(unknown)}")
-    versions = www.get("versions", [])
-    if not isinstance(versions, list) or any(not isinstance(v, tuple) or len(v) < 2 for v in versions):
-        error("Invalid www configuration value of versions")
-    if not isinstance(www.get("cookie_expiration_time", datetime.timedelta()), datetime.timedelta):
-        error('Invalid www["cookie_expiration_time"] configuration should be a datetime.timedelta')
-    from buildbot.www.auth import NoAuth
-
-    for name in ("auth", "authz"):
-        value = www.get(name)
-        if value is not None and not isinstance(value, (NoAuth, StandIn)):
-            error(f"c['www']['{name}'] is not supported by Muster yet")
-    for name in _WWW_NOT_YET:
-        if www.get(name):
-            error(f"c['www']['{name}'] is not supported by Muster yet")
-    _read_plugins(www.get("plugins") or {})
-    _read_change_hooks(www.get("change_hook_dialects") or {})
-    return www
-
-
-def _read_change_hooks(dialects):
-    if not isinstance(dialects, dict):
-        error("c['www']['change_hook_dialects'] must be a dictionary")
-        return
-    for name, options in dialects.items():
-        if options and name != "base":
-            error(f"c['www']['change_hook_dialects']['{name}'] is not supported by Muster yet; only 'base' is")
-        elif isinstance(options, dict) and options:
-            error(f"options of c['www']['change_hook_dialects']['{name}'] are not supported by Muster yet; write True")
-
-
-def _read_plugins(plugins):
-    if not isinstance(plugins, dict):
-        error("c['www']['plugins'] must be a dictionary")
-        return
-    if plugins.get("wsgi_dashboards"):
-        error("c['www']['plugins']['wsgi_dashboards'] is not supported by Muster yet")
-    for name in plugins:
-        warn(f"c['www']['plugins']['{name}'] has no effect: Muster's pages are its own")
-
-
-def www_data(www, encode):
-    """The web server for the snapshot."""
-    own = ("port", "auth", "authz", "allowed_origins")
-    raw = {}
-    for name, value in www.items():
-        if name in own:
-            continue
-        try:
-            raw[name] = encode.at(name)(value)
-        except NotEncodable as refused:
-            error(str(refused))
-    origins = www.get("allowed_origins")
-    return {
-        "port": port_text(www.get("port"), "c['www']['port']"),
-        "allowed_origins": None if origins is None else list(origins),
-        "raw": raw,
-    }
 
 
 def global_data(read, encode):

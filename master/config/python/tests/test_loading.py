@@ -218,6 +218,54 @@ class Bad(ConfigTestCase):
     def test_www(self):
         self.assertEqual(self.errors("c['www'] = {'foo': 1}"), ["unknown www configuration parameter(s) foo"])
 
+    def test_settings_of_the_web_server_that_make_no_sense(self):
+        for text, word in [
+            ("'json_cache_seconds': '15'", "json_cache_seconds"),
+            ("'json_cache_seconds': -1", "json_cache_seconds"),
+            ("'rest_minimum_version': True", "rest_minimum_version"),
+            ("'ws_ping_interval': None or 'x'", "ws_ping_interval"),
+            ("'logRotateLength': 1.5", "logRotateLength"),
+            ("'maxRotatedFiles': '2'", "maxRotatedFiles"),
+            ("'logfileName': 7", "logfileName"),
+            ("'default_page': 'nosuch'", "default_page"),
+            ("'allowed_origins': 'http://a'", "allowed_origins"),
+            ("'theme': {'bb-sidebar-background-color': 'red; } body { color: red'}", "bb-sidebar-background-color"),
+            ("'theme': {'bb-sidebar-background-color': 'url(//evil)'}", "bb-sidebar-background-color"),
+            ("'theme': {'bb-sidebar-background-color': 5}", "bb-sidebar-background-color"),
+            ("'theme': 'dark'", "theme"),
+        ]:
+            errors = self.errors("c['www'] = {%s}" % text)
+            self.assertEqual([word in error for error in errors], [True], (text, errors))
+
+    def test_settings_of_the_web_server_without_effect_are_told(self):
+        snapshot = self.load(
+            """
+            import datetime
+            c['www'] = {
+                'cookie_expiration_time': datetime.timedelta(weeks=2), 'ui_default_config': {'Home.x': 1}, 'jsonp': True,
+                'graphql': {'debug': True}, 'project_widgets': [1], 'rest_minimum_version': 3,
+                'theme': {'bb-sidebar-background-color': '#123', 'my-color': 'red'},
+            }
+            """
+        )
+        for word in [
+            "cookie_expiration_time", "ui_default_config", "jsonp", "graphql", "project_widgets", "rest_minimum_version",
+            "my-color",
+        ]:
+            told = [warning for warning in snapshot["warnings"] if f"'{word}'" in warning]
+            self.assertEqual(len(told), 1, (word, snapshot["warnings"]))
+
+    def test_only_the_hook_base_is_there(self):
+        for dialects in ["{'github': {}}", "{'github': False}", "{'gitlab': None}", "{'base': True, 'poller': True}"]:
+            errors = self.errors("c['www'] = {'change_hook_dialects': %s}" % dialects)
+            self.assertEqual(len(errors), 1, (dialects, errors))
+            self.assertIn("only 'base' is", errors[0])
+        for options in ["{'custom_class': 'x'}", "{'x': None}", "False", "None", "'yes'"]:
+            errors = self.errors("c['www'] = {'change_hook_dialects': {'base': %s}}" % options)
+            self.assertEqual(len(errors), 1, (options, errors))
+        for options in ["True", "{}"]:
+            self.load("c['www'] = {'change_hook_dialects': {'base': %s}}" % options)
+
     def test_values_that_can_not_leave_python(self):
         errors = self.errors("c['properties'] = {'x': object()}")
         self.assertEqual(errors, ["properties/x: object can't be used here"])

@@ -54,6 +54,9 @@ pub struct WampConfig {
     /// A PEM file with its key.
     #[serde(default)]
     pub tls_key: Option<String>,
+    /// The role at the router whose peers give orders.
+    #[serde(default)]
+    pub orders_role: Option<String>,
     /// The router runs inside this master.
     #[serde(default)]
     pub embedded: Option<EmbeddedRouter>,

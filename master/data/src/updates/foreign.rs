@@ -5,8 +5,8 @@
 //! nobody there looks at our rows.
 
 use muster_bus::{Event, Origin};
-use muster_core::{BuildId, MasterId, RequestId, Topic, WorkerId};
-use muster_store::{Error, Result, Tx, builds, control, query, runs, workers};
+use muster_core::{BuildId, MasterId, RequestId, Timestamp, Topic, WorkerId};
+use muster_store::{Error, Result, Tx, builds, control, masters, query, runs, workers};
 use serde_json::Value;
 
 use super::control::{KEPT, cancel, kept_order, stop_event, worker_event};
@@ -14,6 +14,9 @@ use crate::{Data, WorkerOrder, now};
 
 /// Characters of a reason that are kept; the rest of a longer one is cut off.
 const MAX_REASON: usize = 1000;
+
+/// Seconds without a sign of life after which a master of Buildbot is dead, as Buildbot's masters themselves have it.
+const BUILDBOT_LIVES: i64 = 600;
 
 /// An order that a master of Buildbot published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ enum Target {
 impl ForeignOrder {
     /// The order in an event; `None` for other events, and for orders of masters that keep them as rows.
     pub fn of(event: &Event) -> Option<ForeignOrder> {
-        if event.origin == Origin::Here || event.payload.get(KEPT).is_some() {
+        if event.origin != Origin::Elsewhere || event.payload.get(KEPT).is_some() {
             return None;
         }
         let target = event.topics.iter().find_map(target)?;
@@ -56,9 +59,13 @@ fn target(topic: &Topic) -> Option<Target> {
 
 impl Data {
     /// Writes an order of Buildbot's down, if it is about something of ours. Every master may do so: the first one does it.
-    pub async fn keep_foreign(&self, order: &ForeignOrder) -> Result<()> {
+    /// `false`: no master of Buildbot lives on this database, so whoever gave the order is none.
+    pub async fn keep_foreign(&self, order: &ForeignOrder) -> Result<bool> {
         let me = self.collapse_policy().master;
         let committed = self.db().tx("keep_foreign", |tx| async move {
+            if !masters::buildbot_lives(&tx, Timestamp(now().0 - BUILDBOT_LIVES)).await? {
+                return Ok((false, Vec::new()));
+            }
             let events = match order.target {
                 Target::Build(build) => keep_stop(&tx, build, &order.reason).await?,
                 Target::Request(request) => {
@@ -66,10 +73,9 @@ impl Data {
                 }
                 Target::Worker(worker, what) => keep_worker(&tx, me, worker, what, &order.reason).await?,
             };
-            Ok::<_, Error>(((), events))
+            Ok::<_, Error>((true, events))
         });
-        self.tell(committed.await?);
-        Ok(())
+        Ok(self.tell(committed.await?))
     }
 
     /// Tells the orders again that are for masters of Buildbot, and strikes those that have shown effect.
@@ -195,6 +201,8 @@ mod tests {
             assert_eq!(told(path, Value::Null), None, "{path}");
         }
         assert_eq!(told("control/worker/1/stop", json!({"reason": "", KEPT: true})), None);
+        let stranger = Event::new(["control/builds/1/stop".to_owned()], Value::Null);
+        assert_eq!(ForeignOrder::of(&Event { origin: Origin::WithoutOrders, ..stranger }), None);
         assert_eq!(ForeignOrder::of(&Event::new(["control/builds/1/stop".to_owned()], Value::Null)), None);
     }
 }

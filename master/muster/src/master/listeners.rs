@@ -79,16 +79,13 @@ impl Listeners {
             tracing::warn!("{}: {warning}", listener.address());
         }
         for listener in &self.web {
-            let scheme = if listener.has_tls() { "https" } else { "http" };
-            tracing::info!("the pages are at {scheme}://{}/", listener.address());
+            tracing::info!("the pages are at {}", url_of(listener, "http", "/"));
         }
         for listener in &self.probe {
-            let scheme = if listener.has_tls() { "https" } else { "http" };
-            tracing::info!("probes are answered at {scheme}://{}/readyz", listener.address());
+            tracing::info!("probes are answered at {}", url_of(listener, "http", "/readyz"));
         }
         for listener in &self.sessions {
-            let scheme = if listener.has_tls() { "wss" } else { "ws" };
-            tracing::info!("workers connect to {scheme}://{}", listener.address());
+            tracing::info!("workers connect to {}", url_of(listener, "ws", ""));
         }
         for GatewayListener { listener, protocol } in &self.stock {
             let speaks = match protocol {
@@ -103,6 +100,17 @@ impl Listeners {
     /// The addresses for workers.
     pub fn session_addresses(&self) -> Vec<SocketAddr> {
         self.sessions.iter().filter_map(Listener::tcp_address).collect()
+    }
+}
+
+/// What leads to a path of a listener. A socket in the file system has no address of that form: whoever connects to it,
+/// such as `curl --unix-socket`, names its file.
+fn url_of(listener: &Listener, scheme: &str, path: &str) -> String {
+    let tls = if listener.has_tls() { "s" } else { "" };
+    match listener.tcp_address() {
+        Some(address) => format!("{scheme}{tls}://{address}{path}"),
+        None if path.len() > 1 => format!("unix:{} ({path})", listener.address()),
+        None => format!("unix:{}", listener.address()),
     }
 }
 

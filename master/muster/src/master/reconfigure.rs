@@ -95,10 +95,14 @@ impl Reconfigure {
 
 /// What the new configuration can't change while the master runs.
 fn needs_restart(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let differs = |key: &str| old.www.raw.get(key) != new.www.raw.get(key);
     let differences = [
         ("c['db']", old.db != new.db),
         ("c['mq']", old.mq != new.mq),
         ("c['www']['port']", old.www.port != new.www.port),
+        ("c['www']['logfileName']", differs("logfileName")),
+        ("c['www']['logRotateLength']", differs("logRotateLength")),
+        ("c['www']['maxRotatedFiles']", differs("maxRotatedFiles")),
         ("c['protocols']", old.protocols != new.protocols || session_ports(old) != session_ports(new)),
     ];
     let changed = differences.into_iter().filter(|(_, differs)| *differs);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
-use muster_config::Host;
+use muster_config::{Host, snapshot::Snapshot};
 use muster_core::{MasterId, Role};
 use muster_data::{Beside, Data, Life, Trust};
 use muster_engine::{Active, Engine, activate, answer_collapses, watch_peers};
@@ -18,7 +18,8 @@ use muster_net::Listener;
 use muster_schedule::Schedulers;
 use muster_session::MasterUrl;
 use muster_store::{Db, DbUrl};
-use muster_web::AppState;
+use muster_web::{AccessLog, AppState};
+use serde_json::Value;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use super::{
 use crate::buildbot_pid;
 use crate::cli::Serving;
 use crate::config;
+use crate::logging::RotatingFile;
 use crate::master_dir::{MasterDir, PRIVATE_FILE, is_open_to_others};
 use crate::metrics;
 use crate::pid_file::PidFile;
@@ -198,8 +200,14 @@ impl Ready {
                 Ok(())
             });
         }
-        let state = AppState::until(data.clone(), snapshot.clone(), metrics::text()?, going.clone());
-        spawn_web(listeners.web, listeners.probe, state.with_host(host.clone()), &services, &lease);
+        let access_log = match listeners.web.is_empty() {
+            true => None,
+            false => access_log(dir, &snapshot.borrow())?,
+        };
+        let state = AppState::until(data.clone(), snapshot.clone(), metrics::text()?, going.clone())
+            .with_access_log(access_log)
+            .with_host(host.clone());
+        spawn_web(listeners.web, listeners.probe, state, &services, &lease);
         let reconfigure = Reconfigure::new(dir.clone(), data.clone(), id, host, active, published, hang_up);
         services.spawn("the reconfiguration", |stop| reconfigure.serve(stop));
         let drain =
@@ -224,6 +232,29 @@ fn warn_of_readers(url: &DbUrl, dir: &MasterDir) {
         tracing::warn!("other users may read {path}, which can hold passwords; forbid it: chmod go= {path}*");
     }
 }
+
+/// The log of requests, as `c['www']` has it; what it leaves open is as for the master's own log.
+fn access_log(dir: &MasterDir, snapshot: &Snapshot) -> Result<Option<AccessLog>> {
+    let setting = |name: &str| snapshot.www.raw.get(name);
+    let name = match setting("logfileName") {
+        None => ACCESS_LOG,
+        Some(given) => given.as_str().unwrap_or_default(),
+    };
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let (length, kept) = dir.log_rotation();
+    // As in Buildbot, 0 is as good as nothing.
+    let number =
+        |name: &str, default| setting(name).and_then(Value::as_u64).filter(|&n| n > 0).unwrap_or(default);
+    let path = dir.path().join(name);
+    let file = RotatingFile::open(&path, number("logRotateLength", length), number("maxRotatedFiles", kept));
+    let told = || format!("c['www']['logfileName']: can't write the access log {}", path.display());
+    Ok(Some(AccessLog::to(file.with_context(told)?).with_context(told)?))
+}
+
+/// The name of the access log, as Buildbot's.
+const ACCESS_LOG: &str = "http.log";
 
 /// Where workers reach this master: as told, or as its sockets say.
 fn reached_at(told: &[MasterUrl], listeners: &[Listener]) -> Vec<String> {

@@ -1,12 +1,16 @@
 //! Why a control call fails, and how its client is told (`docs/compat/www-api.md` A.6).
 
 use axum::{
+    Extension,
     http::{HeaderName, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
-use super::json::{Layout, text};
+use super::{
+    Complaint,
+    json::{Layout, text},
+};
 
 /// Of every answer to a call; here Buildbot names no character set.
 pub(super) const MEDIA_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
@@ -64,11 +68,12 @@ impl Failure {
 
     /// The answer that tells it, to the call with this id if it had one.
     pub(super) fn reply(self, id: Option<Value>) -> Response {
+        let told = Extension(Complaint(self.message.to_string()));
         let mut reply = json!({"jsonrpc": "2.0", "error": {"code": self.code, "message": self.message}});
         if let Some(id) = id {
             reply["id"] = id;
         }
-        (self.status, MEDIA_TYPE, text(reply, Layout::Spaced)).into_response()
+        (self.status, told, MEDIA_TYPE, text(reply, Layout::Spaced)).into_response()
     }
 }
 

@@ -13,7 +13,8 @@ pub(super) async fn force(
     scheduler: &str,
     params: Map<String, Value>,
 ) -> Result<AddedBuildset, Failure> {
-    let forced = muster_schedule::force(&state.data, &state.config(), scheduler, None, params).await;
+    let forms = state.forcing().await;
+    let forced = muster_schedule::force(&state.data, forms.of(scheduler), scheduler, None, params).await;
     forced.map_err(|error| match error {
         ForceError::Fields(texts) => {
             Failure::params(texts.into_iter().map(|(name, text)| (name, text.into())).collect::<Map<_, _>>())

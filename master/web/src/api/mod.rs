@@ -8,19 +8,24 @@ pub(crate) mod json;
 mod rpc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::{Body, Bytes},
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN},
+        header::{
+            ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, ORIGIN,
+            PRAGMA,
+        },
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, post},
 };
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use json::Layout;
+use muster_config::snapshot::Snapshot;
 use muster_data::read::{DataBytes, Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
@@ -30,7 +35,7 @@ use tower_http::compression::CompressionLayer;
 use control::Door;
 pub(crate) use cors::Origin;
 
-use crate::AppState;
+use crate::{AppState, forcing::Forms};
 
 /// Longest body of a request. A force form may carry a patch of 10 MiB; more is refused with 413.
 const MAX_BODY: usize = 16 << 20;
@@ -75,19 +80,63 @@ async fn uncompressed_head(mut request: Request, next: Next) -> Response {
 }
 
 async fn versions(State(state): State<AppState>) -> Response {
-    let url = format!("{}api/v2", state.config().buildbot_url);
-    json_reply(StatusCode::OK, json!({"api_versions": {"v2": url}}), Layout::Compact)
+    let config = state.config();
+    // As in Buildbot, a minimum is served, and not told.
+    let told = minimum_version(&config) < REST_VERSION;
+    let versions = if told { json!({"v2": format!("{}api/v2", config.buildbot_url)}) } else { json!({}) };
+    json_reply(StatusCode::OK, json!({"api_versions": versions}), Layout::Compact)
+}
+
+/// The version of the interface.
+const REST_VERSION: f64 = 2.0;
+
+/// `c['www']['rest_minimum_version']`: older interfaces are off.
+fn minimum_version(config: &Snapshot) -> f64 {
+    config.www.raw.get("rest_minimum_version").and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+/// What a client was told that went wrong, for `c['www']['debug']`.
+#[derive(Clone)]
+struct Complaint(String);
+
+/// `c['www']['json_cache_seconds']`: how long an answer stays good.
+fn cached(config: &Snapshot, mut response: Response) -> Response {
+    let seconds = config.www.raw.get("json_cache_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    if seconds > 0.0
+        && let Ok(until) = Timestamp::from_second(muster_data::now().0.saturating_add(seconds as i64))
+        && let Ok(until) = HeaderValue::from_str(&until.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    {
+        response.headers_mut().insert(EXPIRES, until);
+        response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    }
+    response
 }
 
 async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
+    let config = state.config();
+    if minimum_version(&config) > REST_VERSION {
+        let why = "c['www']['rest_minimum_version'] has switched this version off";
+        return error_reply(StatusCode::NOT_FOUND, why);
+    }
+    let asked = request.uri().path().to_owned();
+    let response = checked(&state, request).await;
+    let debug =
+        config.www.raw.get("debug").is_some_and(|debug| !matches!(debug, Value::Null | Value::Bool(false)));
+    if debug && let Some(Complaint(text)) = response.extensions().get() {
+        tracing::info!(path = asked, status = response.status().as_u16(), "REST error: {text}");
+    }
+    response
+}
+
+async fn checked(state: &AppState, request: Request) -> Response {
     let post = request.method() == Method::POST;
     let origin = match Origin::check(&state.config(), request.headers()) {
         Ok(origin) => origin,
         Err(refusal) => return refused(post, refusal),
     };
     let mut response = match *request.method() {
-        Method::GET | Method::HEAD => get(&state, request.uri(), request.headers()).await,
-        Method::POST => post_reply(&state, request, Door::Web).await,
+        Method::GET | Method::HEAD => get(state, request.uri(), request.headers()).await,
+        Method::POST => post_reply(state, request, Door::Web).await,
         Method::OPTIONS if origin.is_given() => match cors::preflight(request.headers()) {
             Ok(()) => StatusCode::OK.into_response(),
             Err(refusal) => refused(false, refusal),
@@ -113,12 +162,19 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
         Some(accept) if accept.contains("application/json") => Layout::Compact,
         _ => Layout::Indented,
     };
-    match state.data.get(&path_of(uri), &query_of(uri), &FromSnapshot(state)).await {
+    let path = path_of(uri);
+    let forcing = match path.iter().any(|part| part == "forceschedulers") {
+        true => Some(state.forcing().await),
+        false => None,
+    };
+    match state.data.get(&path, &query_of(uri), &FromSnapshot(forcing)).await {
         Ok(Found::List { plural, page }) => {
-            json_reply(StatusCode::OK, json!({plural: page.items, "meta": {"total": page.total}}), layout)
+            let list = json!({plural: page.items, "meta": {"total": page.total}});
+            cached(&state.config(), json_reply(StatusCode::OK, list, layout))
         }
         Ok(Found::Single { plural, item }) => {
-            json_reply(StatusCode::OK, json!({plural: [item], "meta": {}}), layout)
+            let single = json!({plural: [item], "meta": {}});
+            cached(&state.config(), json_reply(StatusCode::OK, single, layout))
         }
         Ok(Found::Log { text, attachment }) => log_reply(text, attachment),
         Ok(Found::Data(data)) => data_reply(data),
@@ -126,12 +182,13 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
     }
 }
 
-/// Force schedulers live in the configuration only.
-struct FromSnapshot<'a>(&'a AppState);
+/// Force schedulers stand in configurations only.
+struct FromSnapshot(Option<Forms>);
 
-impl ForceSchedulers for FromSnapshot<'_> {
+impl ForceSchedulers for FromSnapshot {
     fn specs(&self) -> Vec<Value> {
-        self.0.config().schedulers.iter().filter_map(|scheduler| force_spec(scheduler, true)).collect()
+        let schedulers = self.0.iter().flat_map(Forms::schedulers);
+        schedulers.filter_map(|scheduler| force_spec(scheduler, true)).collect()
     }
 }
 
@@ -179,7 +236,9 @@ fn refused(post: bool, text: &str) -> Response {
 }
 
 fn plain_error(status: StatusCode, error: Value) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], json::text(error, Layout::Spaced)).into_response()
+    let told = Extension(Complaint(error.to_string()));
+    (status, told, [(CONTENT_TYPE, "text/plain; charset=utf-8")], json::text(error, Layout::Spaced))
+        .into_response()
 }
 
 /// Sends a log part by part, as it is read.

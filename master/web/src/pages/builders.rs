@@ -62,7 +62,7 @@ pub(super) async fn one(
 ) -> Response {
     let answer = async {
         let builder = request::builder(&state, &key).await?;
-        let forms = force::forms_of(&page.snapshot, &builder.name);
+        let forms = force::forms_of(&state.forcing().await, &builder.name);
         show(&state, &page, builder, forms).await
     };
     page.finish(answer.await)

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use minijinja::{Value, context, value::Serde};
-use muster_config::snapshot::{FieldKind, ForceConfig, ForceField, SchedulerConfig, SchedulerKind, Snapshot};
+use muster_config::snapshot::{FieldKind, ForceConfig, ForceField, SchedulerConfig, SchedulerKind};
 use muster_data::views::BuilderLine;
 use muster_schedule::ForceError;
 use serde_json::Map;
@@ -18,7 +18,7 @@ use super::{
     forms::Fields,
     request::{self, PageError, PageRequest, PageResult},
 };
-use crate::state::AppState;
+use crate::{forcing::Forms, state::AppState};
 
 /// What stands in the fields of a form, and what is wrong with it; by the fields' full names.
 #[derive(Default)]
@@ -28,9 +28,9 @@ struct Filled {
 }
 
 /// The forms that a builder has, ready for the template.
-pub(super) fn forms_of(snapshot: &Snapshot, builder: &str) -> Vec<Value> {
+pub(super) fn forms_of(forms: &Forms, builder: &str) -> Vec<Value> {
     let of_builder = |scheduler: &&SchedulerConfig| names_of(scheduler).iter().any(|name| name == builder);
-    let schedulers = snapshot.schedulers.iter().filter(of_builder);
+    let schedulers = forms.schedulers().filter(of_builder);
     schedulers
         .filter_map(|scheduler| Some(form_of(scheduler, force_config(scheduler)?, &Filled::default())))
         .collect()
@@ -83,22 +83,21 @@ pub(super) async fn form(
 ) -> Response {
     let answer = async {
         let builder = request::builder(&state, &builder).await?;
-        show(&page, StatusCode::OK, &builder, &scheduler, &Filled::default(), None)
+        show(&page, &state.forcing().await, StatusCode::OK, &builder, &scheduler, &Filled::default(), None)
     };
     page.finish(answer.await)
 }
 
 fn show(
     page: &PageRequest,
+    forms: &Forms,
     status: StatusCode,
     builder: &BuilderLine,
     name: &str,
     filled: &Filled,
     problem: Option<String>,
 ) -> PageResult {
-    let snapshot = &page.snapshot;
-    let scheduler =
-        snapshot.scheduler(name).and_then(|scheduler| Some((scheduler, force_config(scheduler)?)));
+    let scheduler = forms.scheduler(name).and_then(|scheduler| Some((scheduler, force_config(scheduler)?)));
     let missing =
         || PageError::NotFound(format!("There is no force form {name}; the configuration has it no more."));
     let (scheduler, config) = scheduler.ok_or_else(missing)?;
@@ -123,20 +122,21 @@ pub(super) async fn submit(
 async fn force(state: &AppState, page: &PageRequest, builder: &str, name: &str, body: &str) -> PageResult {
     page.check_same_site()?;
     let builder = request::builder(state, builder).await?;
-    let config = page.snapshot.scheduler(name).and_then(force_config);
+    let forcing = state.forcing().await;
+    let config = forcing.scheduler(name).and_then(force_config);
     let fields = config.map(|config| config.fields.as_slice()).unwrap_or_default();
     let values = values(fields, &Fields::parse(body));
     let mut params = values.clone();
     params.insert("builderid".to_owned(), builder.id.0.into());
-    match muster_schedule::force(&state.data, &page.snapshot, name, None, params).await {
+    match muster_schedule::force(&state.data, forcing.of(name), name, None, params).await {
         Ok(_) => Ok(page.redirect(&builder_path(builder.id.0, &builder.name))),
         Err(ForceError::Fields(errors)) => {
             let filled = Filled { values, errors: errors.into_iter().collect() };
-            show(page, StatusCode::BAD_REQUEST, &builder, name, &filled, None)
+            show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, None)
         }
         Err(error) => {
             let filled = Filled { values, errors: BTreeMap::new() };
-            show(page, StatusCode::BAD_REQUEST, &builder, name, &filled, Some(error.to_string()))
+            show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, Some(error.to_string()))
         }
     }
 }

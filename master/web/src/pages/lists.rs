@@ -7,10 +7,17 @@ use axum::{
 use minijinja::{context, value::Serde};
 use muster_core::ChangeId;
 
-use super::request::{PageError, PageRequest, PageResult};
+use super::{
+    about,
+    request::{PageError, PageRequest, PageResult},
+};
 use crate::state::AppState;
 
+/// `c['www']['default_page']` goes before it; `?home` is this page whatever that says.
 pub(super) async fn home(State(state): State<AppState>, page: PageRequest) -> Response {
+    if let Some(landing) = page.landing_page() {
+        return page.redirect(landing);
+    }
     let answer = async {
         let home = state.data.home_page().await?;
         page.page("home.html", context! { nav => "home", home => Serde(home) })
@@ -39,7 +46,13 @@ pub(super) async fn worker(
     page: PageRequest,
     Path(name): Path<String>,
 ) -> Response {
-    page.finish(show_worker(&state, &page, &name).await)
+    let found = show_worker(&state, &page, &name).await;
+    if matches!(found, Err(PageError::NotFound(_)))
+        && let Some(by_number) = about::worker_by_number(&state, &page, &name).await
+    {
+        return by_number;
+    }
+    page.finish(found)
 }
 
 async fn show_worker(state: &AppState, page: &PageRequest, name: &str) -> PageResult {

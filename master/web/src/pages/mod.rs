@@ -2,6 +2,7 @@
 //!
 //! Every link is relative to the page that holds it, so the pages work below any prefix that a proxy strips.
 
+mod about;
 mod actions;
 mod ansi;
 mod assets;
@@ -14,6 +15,7 @@ mod lists;
 mod log;
 mod render;
 mod request;
+mod theme;
 
 use axum::{
     Extension, Router,
@@ -55,7 +57,10 @@ pub fn router() -> Router<AppState> {
         .route("/workers", get(lists::workers))
         .route("/workers/{name}", get(lists::worker))
         .route("/changes", get(lists::changes))
+        .route("/about", get(about::page))
+        .route("/buildrequests/{request}", get(about::request))
         .route("/theme", post(actions::theme))
+        .route("/theme.css", get(theme::css))
         .route("/static/{*file}", get(assets::file))
         .fallback(request::not_found)
         .layer(DefaultBodyLimit::max(MAX_FORM))

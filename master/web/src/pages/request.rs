@@ -11,7 +11,7 @@ use minijinja::{Value, context};
 use muster_config::snapshot::Snapshot;
 use muster_data::views::BuilderLine;
 
-use super::{forms::Fields, render::Templates};
+use super::{forms::Fields, render::Templates, theme};
 use crate::{
     site::{OF_ANOTHER_SITE, is_same_site},
     state::AppState,
@@ -25,7 +25,7 @@ pub(super) struct PageRequest {
     /// The way from this page to the first one: `./`, `../`, …
     root: String,
     path: String,
-    theme: Option<&'static str>,
+    colours: Option<&'static str>,
     same_site: bool,
 }
 
@@ -66,7 +66,7 @@ impl FromRequestParts<AppState> for PageRequest {
             templates: parts.extensions.get::<Templates>().cloned().unwrap_or_default(),
             root: root_of(parts.uri.path()),
             path: parts.uri.path().to_owned(),
-            theme: theme(&parts.headers),
+            colours: chosen_colours(&parts.headers),
             same_site: is_same_site(&parts.headers, &snapshot),
             snapshot,
         })
@@ -81,11 +81,41 @@ fn root_of(path: &str) -> String {
     }
 }
 
-fn theme(headers: &HeaderMap) -> Option<&'static str> {
+fn chosen_colours(headers: &HeaderMap) -> Option<&'static str> {
     let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
     let value = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("muster_theme="))?;
     ["light", "dark"].into_iter().find(|theme| *theme == value)
 }
+
+/// The title leads where the configuration says; Buildbot's own address, which is the default, is none of it.
+fn title_link(snapshot: &Snapshot) -> Option<&str> {
+    let url = snapshot.title_url.as_str();
+    let lower = url.to_ascii_lowercase();
+    let is_web = lower.starts_with("http://") || lower.starts_with("https://") || lower.starts_with('/');
+    (is_web && url != "http://buildbot.net/").then_some(url)
+}
+
+/// Our page for `c['www']['default_page']`, which names one of Buildbot's.
+fn default_page(snapshot: &Snapshot) -> Option<&'static str> {
+    let name = snapshot.www.raw.get("default_page")?.as_str()?;
+    LANDING_PAGES.iter().find(|(theirs, _)| *theirs == name.trim_matches(['#', '/'])).map(|(_, ours)| *ours)
+}
+
+/// Buildbot's pages, and which of ours is nearest. `static/routes.js` says the same of their addresses.
+const LANDING_PAGES: [(&str, &str); 12] = [
+    ("builders", "builders"),
+    ("pendingbuildrequests", "pending"),
+    ("pending", "pending"),
+    ("buildrequests", "pending"),
+    ("workers", "workers"),
+    ("changes", "changes"),
+    ("console", "changes"),
+    ("projects", "builders"),
+    ("waterfall", "builders"),
+    ("grid", "builders"),
+    ("about", "about"),
+    ("masters", "about#masters"),
+];
 
 impl PageRequest {
     /// Answers with the template `name`; `?fragment=content` asks for what stands inside `<main>` only.
@@ -104,14 +134,22 @@ impl PageRequest {
             Some(_) => "fragment.html",
             None => "layout.html",
         };
-        let site =
-            context! { title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str() };
+        let site = context! {
+            title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str(),
+            title_link => title_link(&self.snapshot), themed => theme::is_set(&self.snapshot),
+            home => if default_page(&self.snapshot).is_some() { "?home" } else { "" },
+        };
         let base = context! {
-            layout, site, root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.theme, now => muster_data::now().0,
+            layout, site, root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.colours, now => muster_data::now().0,
         };
         let html = self.templates.render(&self.snapshot, name, context! { ..context, ..base })?;
         let fresh = [(header::CACHE_CONTROL, "no-store"), (header::VARY, "cookie")];
         Ok((status, fresh, Html(html)).into_response())
+    }
+
+    /// Where the first page leads to instead of home.
+    pub(super) fn landing_page(&self) -> Option<&'static str> {
+        default_page(&self.snapshot).filter(|_| self.query.is_empty())
     }
 
     /// The page that tells an error.

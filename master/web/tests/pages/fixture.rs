@@ -234,7 +234,7 @@ async fn pending(tx: &Tx, now: i64) {
     }
 }
 
-fn snapshot() -> Snapshot {
+pub fn snapshot() -> Snapshot {
     Snapshot {
         title: "Example".to_owned(),
         title_url: "https://example.org/".to_owned(),

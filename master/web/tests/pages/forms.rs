@@ -121,3 +121,36 @@ async fn a_running_build_is_stopped_and_a_finished_one_repeated() {
     assert_eq!(reply.status, 303, "{}", reply.text());
     assert_eq!(pending(&server).await, before + 1);
 }
+
+/// Masters may have different files; the one with the pages may have no schedulers at all.
+#[tokio::test]
+async fn forms_of_other_masters_are_shown_and_used() {
+    let server = Server::with(|config| config.schedulers.clear()).await;
+    assert_eq!(server.get("/builders/website/force/force").await.status, 404);
+    let theirs = crate::fixture::snapshot();
+    let stored = server.data.db().tx("another master", |tx| async move {
+        let now = muster_data::now();
+        let content = serde_json::to_string(&theirs).unwrap();
+        let id = muster_store::runs::snapshot_id(&tx, "digest", &content, now).await?;
+        let other = muster_store::masters::find_or_create(&tx, "other:/master").await?;
+        muster_store::masters::set_active(&tx, other, true, now).await?;
+        muster_store::stock::set_in_force(&tx, other, id).await?;
+        Ok::<_, Error>(())
+    });
+    stored.await.unwrap().into_inner();
+    // The list of configurations is looked at again after a while.
+    let shown = async {
+        while server.get("/builders/website/force/force").await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), shown).await.expect("the form is shown");
+    assert!(server.page("/builders/website").await.contains("force/force"));
+    let listed = server.get("/api/v2/forceschedulers").await.text().to_owned();
+    assert!(listed.contains("\"force\""), "{listed}");
+    let before = pending(&server).await;
+    let reply =
+        server.post("/builders/website/force/force", &OWN, "reason=from+afar&username=a%40b.cd").await;
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    assert_eq!(pending(&server).await, before + 1);
+}

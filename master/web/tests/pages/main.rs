@@ -11,3 +11,4 @@ mod forms;
 mod log;
 mod render;
 mod screenshots;
+mod site;
