@@ -16,13 +16,13 @@ fn requests_are_logged_in_the_combined_format() {
     let site = Site::new();
     let mut master = Master::new(&site, "builder('one', sh('true'))\n");
     master.start();
-    http::request(master.web, "GET", "/api/v2/builders?x=%22%0a", None).unwrap();
+    http::request(master.web, "GET", "/builders?tag=%22%0a", None).unwrap();
     http::request(master.web, "GET", "/nothing", None).unwrap();
     let lines = lines(&master, "http.log", 2);
-    let at = lines.iter().position(|line| line.contains("/builders?x")).unwrap();
+    let at = lines.iter().position(|line| line.contains("/builders?tag")).unwrap();
     let peer = Site::address();
     assert!(lines[at].starts_with(&format!("{peer} - - [")), "{}", lines[at]);
-    assert!(lines[at].contains("+0000] \"GET /api/v2/builders?x=%22%0a HTTP/1.0\" 200 "), "{}", lines[at]);
+    assert!(lines[at].contains("+0000] \"GET /builders?tag=%22%0a HTTP/1.0\" 200 "), "{}", lines[at]);
     assert!(lines[at].ends_with(" \"-\" \"-\""), "{}", lines[at]);
     assert!(lines.iter().any(|line| line.contains("\"GET /nothing HTTP/1.0\" 404 ")), "{lines:?}");
     assert!(master.stop().success());

@@ -102,12 +102,12 @@ fn addresses_of_buildbots_interface_lead_to_our_pages() {
     let place = "location.pathname + location.search + location.hash";
     for (route, page) in routes {
         browser.go("about:blank");
-        browser.go(&format!("http://{}/#/{route}", master.web));
+        browser.visit(&format!("http://{}/#/{route}", master.web));
         browser.wait_for(&format!("{place} === {}", json!(page)));
         browser.wait_for("!!document.querySelector('main') && !document.title.includes('Not found')");
     }
     // The form that Buildbot itself once wrote, an address that is typed on an open page, and what leads nowhere.
-    browser.go(&format!("http://{}/#builders/1/builds/1", master.web));
+    browser.visit(&format!("http://{}/#builders/1/builds/1", master.web));
     browser.wait_for(&format!("{place} === '/builders/1/builds/1'"));
     browser.evaluate("location.hash = '#/workers'");
     browser.wait_for(&format!("{place} === '/workers'"));

@@ -66,6 +66,12 @@ impl Browser {
         self.wait_for(&format!("document.readyState === 'complete' && location.href === {}", json!(address)));
     }
 
+    /// Opens a page that leads elsewhere by itself.
+    pub fn visit(&mut self, address: &str) {
+        let went = self.call("Page.navigate", json!({"url": address}));
+        assert!(went["errorText"].is_null(), "{address}: {went}");
+    }
+
     /// The value of an expression in the page.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let answer = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));

@@ -52,7 +52,9 @@ enum Order {
 }
 
 /// What else a configuration must pass before it is in force.
-pub struct Check(Box<dyn FnOnce(&Snapshot) -> Result<(), ConfigErrors> + Send>);
+pub struct Check(Box<Checking>);
+
+type Checking = dyn FnOnce(&Snapshot) -> Result<(), ConfigErrors> + Send;
 
 impl Check {
     /// A check by this function.

@@ -63,7 +63,11 @@ mod tests {
             version: String::new(),
             sessions: Vec::new(),
         };
-        world.data.master_starts("master", &life, None, None).await.unwrap();
+        world
+            .data
+            .master_starts("master", &life, None, &[], muster_data::Beside::Others, false)
+            .await
+            .unwrap();
         assert_eq!(world.data.prune_changes(muster_core::MasterId(99), 5).await.unwrap(), 0);
         assert_eq!(world.data.prune_changes(world.master, 300).await.unwrap(), 0);
         assert_eq!(world.data.prune_changes(world.master, 5).await.unwrap(), 245);

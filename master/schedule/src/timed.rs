@@ -32,7 +32,7 @@ pub(crate) enum Plan {
     /// So many seconds after the last time.
     Every(f64),
     /// By the calendar of a zone.
-    Calendar { at: CronRule, force_at: Option<CronRule>, zone: TimeZone },
+    Calendar { at: Box<CronRule>, force_at: Option<Box<CronRule>>, zone: TimeZone },
 }
 
 impl Plan {
@@ -90,8 +90,8 @@ impl From<PeriodicConfig> for TimedDetails {
 impl TimedDetails {
     /// A calendar of this zone.
     pub(crate) fn nightly(config: NightlyConfig, zone: TimeZone) -> Result<TimedDetails, CronError> {
-        let at = CronRule::new(&config.at)?;
-        let force_at = config.force_at.as_ref().map(CronRule::new).transpose()?;
+        let at = Box::new(CronRule::new(&config.at)?);
+        let force_at = config.force_at.as_ref().map(CronRule::new).transpose()?.map(Box::new);
         Ok(TimedDetails {
             plan: Plan::Calendar { at, force_at, zone },
             only_if_changed: config.only_if_changed,

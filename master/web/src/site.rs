@@ -38,7 +38,7 @@ pub(crate) async fn guard(State(state): State<AppState>, request: Request, next:
     let guarded = |prefix: &&str| {
         path.strip_prefix(*prefix).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'/')))
     };
-    if OWN_PAGES_ONLY.iter().any(|prefix| guarded(&prefix)) && !is_same_site(headers, &config) {
+    if OWN_PAGES_ONLY.iter().any(guarded) && !is_same_site(headers, &config) {
         return refused(uri, StatusCode::FORBIDDEN, OF_ANOTHER_SITE);
     }
     next.run(request).await

@@ -1,6 +1,6 @@
 //! Buildsets that running builds ask for (`docs/compat/behaviour-5-steps.md` 5.4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use muster_core::{Build, BuildId, BuilderId, BuildsetId, Properties, RequestId, Results};
 use muster_store::{
@@ -103,9 +103,9 @@ impl Data {
             let builds = query::builds::of_requests(&tx, requests).await?;
             let mut names: BTreeMap<BuilderId, String> = BTreeMap::new();
             for build in &builds {
-                if !names.contains_key(&build.builder) {
+                if let Entry::Vacant(unknown) = names.entry(build.builder) {
                     let builder = query::builders::by_id(&tx, build.builder).await?;
-                    names.insert(build.builder, builder.map(|builder| builder.name).unwrap_or_default());
+                    unknown.insert(builder.map(|builder| builder.name).unwrap_or_default());
                 }
             }
             Ok::<_, Error>((builds, names))

@@ -127,11 +127,10 @@ async fn a_running_build_is_stopped_and_a_finished_one_repeated() {
 async fn forms_of_other_masters_are_shown_and_used() {
     let server = Server::with(|config| config.schedulers.clear()).await;
     assert_eq!(server.get("/builders/website/force/force").await.status, 404);
-    let theirs = crate::fixture::snapshot();
+    let theirs = &serde_json::to_string(&crate::fixture::snapshot()).unwrap();
     let stored = server.data.db().tx("another master", |tx| async move {
         let now = muster_data::now();
-        let content = serde_json::to_string(&theirs).unwrap();
-        let id = muster_store::runs::snapshot_id(&tx, "digest", &content, now).await?;
+        let id = muster_store::runs::snapshot_id(&tx, "digest", theirs, now).await?;
         let other = muster_store::masters::find_or_create(&tx, "other:/master").await?;
         muster_store::masters::set_active(&tx, other, true, now).await?;
         muster_store::stock::set_in_force(&tx, other, id).await?;

@@ -137,7 +137,8 @@ async fn nothing_is_asked_for_when_a_name_is_wrong() {
 #[tokio::test]
 async fn the_sources_are_the_builds_or_the_given_or_the_latest() {
     let given = json!([{"codebase": "", "branch": "other"}]);
-    let cases: [(Value, &[(Option<&str>, Option<&str>)]); 4] = [
+    type Stamp = (Option<&'static str>, Option<&'static str>);
+    let cases: [(Value, &[Stamp]); 4] = [
         (json!({}), &[(Some("main"), Some("got"))]),
         (json!({"updateSourceStamp": false}), &[(Some("main"), Some("r0"))]),
         (json!({"alwaysUseLatest": true, "updateSourceStamp": false}), &[]),
