@@ -20,6 +20,7 @@ use super::{
     halt::Halt,
     journal::{Effect, Journal, Mismatch},
     logs::LogRef,
+    summary::OwnSummary,
 };
 use muster_config::snapshot::{Condition, LogEncoding, StepConfig};
 
@@ -54,18 +55,6 @@ impl From<Mismatch> for StepEnd {
     fn from(mismatch: Mismatch) -> StepEnd {
         StepEnd::Retry(format!("can't be replayed: {mismatch}"))
     }
-}
-
-/// What a step's summary says whatever is configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum OwnSummary {
-    /// The configuration and the result speak.
-    #[default]
-    None,
-    /// This text alone.
-    Text(String),
-    /// Nothing: the build's summary doesn't name the step.
-    Silent,
 }
 
 /// The effects of one running step.
@@ -139,21 +128,6 @@ impl<'a> StepContext<'a> {
     /// What the worker told about itself under `key`.
     pub fn worker_info(&self, key: &str) -> Option<&Value> {
         self.core.facts.worker_info.get(key)
-    }
-
-    /// The build.
-    pub fn build(&self) -> muster_core::BuildId {
-        self.core.key.build
-    }
-
-    /// The address of a request's page.
-    pub fn request_url(&self, request: muster_core::RequestId) -> String {
-        self.core.facts.request_url(request)
-    }
-
-    /// The address of a build's page.
-    pub fn build_url(&self, builder: muster_core::BuilderId, number: i64) -> String {
-        self.core.facts.build_url(builder, number)
     }
 
     /// The worker's name.
@@ -233,11 +207,6 @@ impl<'a> StepContext<'a> {
     /// Whether nothing was said yet about what the step does.
     pub(crate) fn is_silent(&self) -> bool {
         self.summary.is_none() && self.outcome.is_none()
-    }
-
-    /// Sets the whole summary: neither what is configured nor the result is added.
-    pub(crate) fn set_own_summary(&mut self, summary: OwnSummary) {
-        self.own_summary = summary;
     }
 
     /// A new log. The name may be taken in this step: then the slug counts up.

@@ -23,7 +23,6 @@ mod writer;
 
 pub(crate) use callables::Callables;
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
-pub(crate) use context::OwnSummary;
 pub use context::{HaltReason, StepContext, StepEnd};
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use execute::LineObserver;
@@ -32,6 +31,7 @@ pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
 pub(crate) use halt::Halt;
 pub use logs::LogRef;
 pub(crate) use recorder::Recorder;
+pub(crate) use summary::OwnSummary;
 pub use transfer::Transfer;
 pub(crate) use transfer::open_to_send;
 pub(crate) use writer::Writer;

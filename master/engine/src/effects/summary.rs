@@ -23,6 +23,18 @@ pub(crate) fn current(description: &Value, suffix: &Value) -> String {
     text.join(" ")
 }
 
+/// What a step's summary says whatever is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OwnSummary {
+    /// The configuration and the result speak.
+    #[default]
+    None,
+    /// This text alone.
+    Text(String),
+    /// Nothing: the build's summary doesn't name the step.
+    Silent,
+}
+
 /// What a step's kind has to say about its end.
 pub(crate) struct Texts {
     /// Over everything that is configured.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use muster_bus::{Event, Subscription};
 use muster_core::{BuildsetId, RequestId, Results, TopicFilter};
 use muster_data::{AddedBuildset, NewBuildset, Trigger, TriggeredBuild};
 use muster_store::Error;
@@ -11,7 +12,8 @@ use super::{
     context::{StepContext, StepEnd, outcome},
     core::ordered,
     halt::Halt,
-    journal::Effect,
+    journal,
+    summary::OwnSummary,
 };
 use crate::triggers::NotMade;
 
@@ -23,6 +25,26 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const INTERRUPTED: &str = "parent build was interrupted";
 
 impl StepContext<'_> {
+    /// The build.
+    pub fn build(&self) -> muster_core::BuildId {
+        self.core.key.build
+    }
+
+    /// The address of a request's page.
+    pub fn request_url(&self, request: muster_core::RequestId) -> String {
+        self.core.facts.request_url(request)
+    }
+
+    /// The address of a build's page.
+    pub fn build_url(&self, builder: muster_core::BuilderId, number: i64) -> String {
+        self.core.facts.build_url(builder, number)
+    }
+
+    /// Sets the whole summary: neither what is configured nor the result is added.
+    pub(crate) fn set_own_summary(&mut self, summary: OwnSummary) {
+        self.own_summary = summary;
+    }
+
     /// Why a scheduler can't be triggered, if that is so.
     ///
     /// # Errors
@@ -41,8 +63,8 @@ impl StepContext<'_> {
         trigger: Trigger,
     ) -> Result<AddedBuildset, StepEnd> {
         let row = match self.journal.effect("trigger", &asked(scheduler, &trigger))? {
-            Effect::Recorded(row) => return outcome(&row),
-            Effect::Live(row) => row,
+            journal::Effect::Recorded(row) => return outcome(&row),
+            journal::Effect::Live(row) => row,
         };
         // Only here: whoever goes on with a stopped step must learn of all that it has asked for.
         if self.stopped().is_some() {
@@ -116,12 +138,12 @@ impl StepContext<'_> {
                     tracing::warn!(%build, %error, "can't look for triggered builds; trying again");
                 }
             }
-            let is_ours = |event: &muster_bus::Event| {
+            let is_ours = |event: &Event| {
                 let id = event.matching(&filter).and_then(|topic| topic.0.get(1)?.parse().ok());
                 id.is_some_and(|id| sets.contains(&BuildsetId(id)))
             };
             tokio::select! {
-                () = crate::control::wait_for(&mut events, is_ours) => {}
+                () = told(&mut events, is_ours) => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = ordered(&mut stop) => return Err(StepEnd::Cancelled),
                 () = self.core.leaving.cancelled() => return Err(self.leave()),
@@ -152,6 +174,14 @@ impl StepContext<'_> {
             self.core.insist("a request that is to be cancelled", cancel).await?;
         }
         Ok(())
+    }
+}
+
+/// Waits for an event that `wanted` selects, or for the news that some were missed.
+async fn told(events: &mut Subscription, wanted: impl Fn(&Event) -> bool) {
+    if !events.wait_for(wanted).await {
+        // The bus is gone; the timer still works.
+        std::future::pending().await
     }
 }
 

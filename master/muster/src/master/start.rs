@@ -189,16 +189,7 @@ impl Ready {
         if roles.has(Role::Scheduler) {
             let (tracker, stop) = singletons.lend();
             Schedulers::start(data.clone(), Some(host.clone()), id, basedir, snapshot.clone(), tracker, stop);
-            let pruning = (data.clone(), snapshot.clone());
-            services.spawn("the horizon of changes", |stop| async move {
-                muster_schedule::keep_horizon(pruning.0, id, pruning.1, stop).await;
-                Ok(())
-            });
-            let (data, host, snapshot) = (data.clone(), host.clone(), snapshot.clone());
-            services.spawn("the reporters", |stop| async move {
-                muster_report::run(data, host, snapshot, stop).await;
-                Ok(())
-            });
+            spawn_beside_schedulers(&data, id, &host, &snapshot, &services);
         }
         let access_log = match listeners.web.is_empty() {
             true => None,
@@ -299,6 +290,26 @@ fn spawn_web(web: Vec<Listener>, probe: Vec<Listener>, state: AppState, services
             Ok(())
         });
     }
+}
+
+/// What the role of a scheduler does besides schedulers.
+fn spawn_beside_schedulers(
+    data: &Data,
+    master: MasterId,
+    host: &Host,
+    snapshot: &watch::Receiver<Arc<Snapshot>>,
+    services: &Tasks,
+) {
+    let pruning = (data.clone(), snapshot.clone());
+    services.spawn("the horizon of changes", |stop| async move {
+        muster_schedule::keep_horizon(pruning.0, master, pruning.1, stop).await;
+        Ok(())
+    });
+    let (data, host, snapshot) = (data.clone(), host.clone(), snapshot.clone());
+    services.spawn("the reporters", |stop| async move {
+        muster_report::run(data, host, snapshot, stop).await;
+        Ok(())
+    });
 }
 
 fn spawn_engine(engine: Engine, listeners: Vec<Listener>, services: &Tasks) {
