@@ -35,7 +35,10 @@ impl FileKind {
 
 /// `MakeDirectory`
 pub(super) async fn make_directory(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let dirs = vec![context.required_text("dir").await?];
+    let dirs = context.texts("dir").await?;
+    if dirs.is_empty() {
+        return Err(context.unfit("dir", &serde_json::Value::Null, "a text or a list of texts"));
+    }
     let result = silently(context, Command::Mkdir { dirs }).await?;
     if !result.succeeded() {
         context.set_outcome("Create failed.");
