@@ -20,8 +20,7 @@ fn requests_are_logged_in_the_combined_format() {
     http::request(master.web, "GET", "/nothing", None).unwrap();
     let lines = lines(&master, "http.log", 2);
     let at = lines.iter().position(|line| line.contains("/builders?tag")).unwrap();
-    let peer = Site::address();
-    assert!(lines[at].starts_with(&format!("{peer} - - [")), "{}", lines[at]);
+    assert!(lines[at].starts_with("127.") && lines[at].contains(" - - ["), "{}", lines[at]);
     assert!(lines[at].contains("+0000] \"GET /builders?tag=%22%0a HTTP/1.0\" 200 "), "{}", lines[at]);
     assert!(lines[at].ends_with(" \"-\" \"-\""), "{}", lines[at]);
     assert!(lines.iter().any(|line| line.contains("\"GET /nothing HTTP/1.0\" 404 ")), "{lines:?}");

@@ -81,7 +81,7 @@ fn addresses_of_buildbots_interface_lead_to_our_pages() {
         ("builders/1", "/builders/1"),
         ("builders/1/builds/1", "/builders/1/builds/1"),
         ("builders/1/builds/1/steps/0", "/builders/1/builds/1#step-0"),
-        ("builders/1/builds/1/steps/0/logs/stdio", "/builders/1/builds/1/steps/0/logs/stdio"),
+        ("builders/1/builds/1/steps/1/logs/stdio", "/builders/1/builds/1/steps/1/logs/stdio"),
         ("builders/1/force/force-one", "/builders/1/force/force-one"),
         (request.as_str(), "/builders/one/builds/1"),
         ("pendingbuildrequests", "/pending"),

@@ -104,6 +104,10 @@ pub(crate) async fn clear_uploads(engine: Engine, leaving: CancellationToken) {
 
 async fn clear_those_over(engine: &Engine) -> muster_store::Result<usize> {
     let basedir = engine.0.basedir.clone();
+    // Most masters never have any: nothing is handed to another thread for that.
+    if !steps::has_noted_uploads(&basedir) {
+        return Ok(0);
+    }
     let broke = |error| Error::Data(format!("looking at files broke: {error}"));
     let there = basedir.clone();
     let noted = spawn_blocking(move || steps::noted_uploads(&there)).await.map_err(broke)?;

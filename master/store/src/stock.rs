@@ -164,3 +164,11 @@ pub async fn in_force(tx: &Tx, since: Timestamp) -> Result<Vec<i64>> {
                  WHERE m.last_active >= ? ORDER BY f.snapshotid";
     tx.query(query, params![since]).await?.iter().map(|row| row.int(0)).collect()
 }
+
+/// The same of all masters but `me`.
+pub async fn in_force_elsewhere(tx: &Tx, since: Timestamp, me: Option<MasterId>) -> Result<Vec<i64>> {
+    let query = "SELECT DISTINCT f.snapshotid FROM muster_in_force f JOIN masters m ON m.id = f.masterid \
+                 WHERE m.last_active >= ? AND f.masterid <> ? ORDER BY f.snapshotid";
+    let me = me.map_or(-1, |me| me.0);
+    tx.query(query, params![since, me]).await?.iter().map(|row| row.int(0)).collect()
+}

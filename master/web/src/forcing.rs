@@ -68,7 +68,7 @@ impl Forcing {
 
 impl Known {
     async fn look(&mut self, data: &Data) -> Result<(), muster_data::read::Error> {
-        let in_force: BTreeSet<i64> = data.snapshots_in_force().await?.into_iter().collect();
+        let in_force: BTreeSet<i64> = data.snapshots_in_force_elsewhere().await?.into_iter().collect();
         self.others.retain(|id, _| in_force.contains(id));
         for id in in_force {
             if self.others.contains_key(&id) {

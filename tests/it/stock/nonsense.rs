@@ -119,11 +119,17 @@ fn strangers_leave_within_a_bound_are_named_once_and_counted() {
     until("all are counted", || (refused(web) == before.0 + count).then_some(()));
     let mut master = ground.master;
     let said = master.process().said();
+    let mut named_once = 0;
     for (kind, address) in left {
         let named: Vec<_> = said.lines().filter(|line| line.contains(&format!("{address}\""))).collect();
-        assert_eq!(named.len(), 1, "{kind} at {address}: {named:#?}");
-        assert!(named[0].contains("WARN") && named[0].len() < 500, "{kind}: {}", named[0]);
+        assert!(named.len() <= 1, "{kind} at {address}: {named:#?}");
+        for line in &named {
+            assert!(line.contains("WARN") && line.len() < 500, "{kind}: {line}");
+        }
+        named_once += named.len();
     }
+    // Beyond the first ones of a minute they are only counted.
+    assert!(named_once >= 10, "{named_once}: {said}");
     let more = (memory(web) - before.1) / 1e6;
     assert!(more < 8.0, "{more} MB more");
     // Who works is not disturbed.

@@ -172,6 +172,16 @@ impl Data {
         self.db().read("snapshots_in_force", |tx| async move { stock::in_force(&tx, since).await }).await
     }
 
+    /// The numbers of the snapshots that other masters of the cluster have in force.
+    pub async fn snapshots_in_force_elsewhere(&self) -> Result<Vec<i64>> {
+        let since = Timestamp(now().0 - BUILDERS_KEPT);
+        let me = self.collapse_policy().master;
+        let read = self.db().read("snapshots_in_force_elsewhere", |tx| async move {
+            stock::in_force_elsewhere(&tx, since, me).await
+        });
+        read.await
+    }
+
     /// The text of a snapshot.
     pub async fn snapshot(&self, id: i64) -> Result<Option<String>> {
         self.db().read("snapshot", |tx| async move { runs::snapshot(&tx, id).await }).await

@@ -21,7 +21,7 @@ use muster_config::{
 };
 use muster_core::Results;
 
-pub(crate) use self::upload::{clear_uploads, noted_uploads};
+pub(crate) use self::upload::{clear_uploads, has_noted_uploads, noted_uploads};
 use crate::effects::{Halt, StepContext, StepEnd};
 
 /// The kinds of steps that this engine runs; a configuration with others is refused.

@@ -13,7 +13,7 @@ use muster_session::{
 };
 use serde_json::Value;
 
-pub(crate) use self::rests::{clear_uploads, noted_uploads};
+pub(crate) use self::rests::{clear_uploads, has_noted_uploads, noted_uploads};
 use self::{
     place::{Placed, Target, Unpacked},
     unpack::Skipped,

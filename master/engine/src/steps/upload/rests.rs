@@ -47,6 +47,11 @@ pub(super) fn unpacked(part: &Path) -> PathBuf {
     path.into()
 }
 
+/// Whether any upload was ever noted there.
+pub(crate) fn has_noted_uploads(basedir: &Path) -> bool {
+    basedir.join(NOTES).is_dir()
+}
+
 /// Builds whose uploads are noted.
 pub(crate) fn noted_uploads(basedir: &Path) -> Vec<BuildId> {
     let mut builds: Vec<BuildId> = notes(basedir).into_iter().map(|(build, _)| build).collect();
