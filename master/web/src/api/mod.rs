@@ -5,6 +5,7 @@ mod cors;
 mod failure;
 mod force;
 pub(crate) mod json;
+mod long;
 mod rpc;
 
 use axum::{
@@ -31,9 +32,6 @@ use control::Door;
 pub(crate) use cors::Origin;
 
 use crate::AppState;
-
-/// Longest body of a request. A force form may carry a patch of 10 MiB; more is refused with 413.
-const MAX_BODY: usize = 16 << 20;
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -100,11 +98,10 @@ async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
 
 async fn post_reply(state: &AppState, request: Request, door: Door) -> Response {
     let (parts, body) = request.into_parts();
-    match axum::body::to_bytes(body, MAX_BODY).await {
+    // It was read within its bounds before.
+    match axum::body::to_bytes(body, usize::MAX).await {
         Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body, door).await,
-        Err(_) => {
-            error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes"))
-        }
+        Err(error) => error_reply(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
@@ -120,6 +117,8 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
         Ok(Found::Single { plural, item }) => {
             json_reply(StatusCode::OK, json!({plural: [item], "meta": {}}), layout)
         }
+        Ok(Found::Rows { plural, total, rows }) => long::list(plural, total, rows, layout),
+        Ok(Found::Contents { plural, item, contents }) => long::contents(plural, item, contents, layout),
         Ok(Found::Log { text, attachment }) => log_reply(text, attachment),
         Ok(Found::Data(data)) => data_reply(data),
         Err(error) => read_error(&error),
@@ -161,12 +160,14 @@ fn read_error(error: &Error) -> Response {
 }
 
 pub(crate) fn json_reply(status: StatusCode, value: Value, layout: Layout) -> Response {
-    let media_type = if layout == Layout::Indented {
-        "text/plain; charset=utf-8"
-    } else {
-        "application/json; charset=utf-8"
-    };
-    (status, [(CONTENT_TYPE, media_type)], json::text(value, layout)).into_response()
+    (status, [(CONTENT_TYPE, json_type(layout))], json::text(value, layout)).into_response()
+}
+
+fn json_type(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Indented => "text/plain; charset=utf-8",
+        _ => "application/json; charset=utf-8",
+    }
 }
 
 fn error_reply(status: StatusCode, text: &str) -> Response {
