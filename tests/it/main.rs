@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod asked;
+mod attacked;
 mod bad_config;
 mod bad_start;
 mod bad_words;
@@ -16,6 +17,7 @@ mod demo;
 mod devtools;
 mod embedded_router;
 mod events;
+mod fuzzed;
 mod killed;
 mod missing;
 mod overload;

@@ -62,6 +62,7 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     let id = kept.map_err(|error| {
         let status = match error {
             NotKept::Refused(_) => StatusCode::BAD_REQUEST,
+            NotKept::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
             NotKept::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, error.to_string())

@@ -19,6 +19,7 @@ mod site;
 mod sse;
 mod state;
 mod streams;
+mod told;
 mod ws;
 
 use std::time::Duration;
@@ -87,7 +88,8 @@ pub async fn serve_probe(listeners: Vec<Listener>, probe: Probe, shutdown: Cance
 
 /// Serves a master's operators: the probes, and the orders that end processes, which browsers can't give there.
 pub async fn serve_operators(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
-    let app = health::router().merge(api::operators()).with_state(state);
+    let orders = api::operators().layer(middleware::from_fn(aside::answer));
+    let app = health::router().merge(orders).with_state(state);
     serve_on_all(listeners, app, shutdown).await;
 }
 

@@ -31,7 +31,7 @@ use tower_http::compression::CompressionLayer;
 use control::Door;
 pub(crate) use cors::Origin;
 
-use crate::AppState;
+use crate::{AppState, told};
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -148,15 +148,14 @@ pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
 }
 
 fn read_error(error: &Error) -> Response {
-    let status = match error {
-        Error::BadRequest(_) => StatusCode::BAD_REQUEST,
-        Error::InvalidPath(_) | Error::NotFound(_) => StatusCode::NOT_FOUND,
+    match error {
+        Error::BadRequest(_) => error_reply(StatusCode::BAD_REQUEST, &error.to_string()),
+        Error::InvalidPath(_) | Error::NotFound(_) => error_reply(StatusCode::NOT_FOUND, &error.to_string()),
         Error::Store(error) => {
             tracing::error!(%error, "a REST request failed");
-            StatusCode::INTERNAL_SERVER_ERROR
+            error_reply(told::status(error), &error.told())
         }
-    };
-    error_reply(status, &error.to_string())
+    }
 }
 
 pub(crate) fn json_reply(status: StatusCode, value: Value, layout: Layout) -> Response {
