@@ -4,6 +4,7 @@
 
 mod access_log;
 mod asked;
+mod attacked;
 mod bad_config;
 mod bad_start;
 mod bad_words;
@@ -17,6 +18,7 @@ mod demo;
 mod devtools;
 mod embedded_router;
 mod events;
+mod fuzzed;
 mod killed;
 mod missing;
 mod overload;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+pub mod attack;
 pub mod binary;
 pub mod certificates;
 pub mod crossbar;

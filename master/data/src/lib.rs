@@ -20,6 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use muster_bus::Bus;
 use muster_store::{Db, Error, Result};
+pub use muster_store::{Error as StoreError, Fault};
 
 /// The waist. Clones are the same database and bus.
 #[derive(Clone)]

@@ -22,6 +22,10 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// Gives memory back that isn't used any more.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// For tests of upgrades: a debug build with this in its environment behaves as the next version would.
 const NEWER: &str = "MUSTER_TEST_NEWER";
 

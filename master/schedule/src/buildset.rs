@@ -35,12 +35,15 @@ pub enum ComposeError {
     Store(muster_store::Error),
 }
 
+/// What can't be stored, among what is wrong with a configuration.
+pub(crate) const BUILDSET: &str = "the buildset";
+
 /// What the database can't hold comes from what is configured, or from a change, and won't fit later.
 impl From<muster_store::Error> for ComposeError {
     fn from(error: muster_store::Error) -> ComposeError {
         match error {
             muster_store::Error::Unstorable { .. } => {
-                ComposeError::Configuration { what: "the buildset".to_owned(), reason: error.to_string() }
+                ComposeError::Configuration { what: BUILDSET.to_owned(), reason: error.told() }
             }
             error => ComposeError::Store(error),
         }

@@ -3,7 +3,7 @@
 use muster_config::{Host, snapshot::Snapshot};
 use muster_core::ChangeId;
 use muster_data::{Data, NewChange};
-use muster_store::Error;
+use muster_store::{Error, Fault};
 
 use crate::{callables::Callables, git_poller::dictionary, revlinks};
 
@@ -13,6 +13,9 @@ pub enum NotKept {
     /// It can't be, however often it is sent.
     #[error("the change can't be kept: {0}")]
     Refused(String),
+    /// The database is away; it may be when it is sent again.
+    #[error("{0}")]
+    Away(String),
     /// It may be when it is sent again.
     #[error("{0}")]
     Failed(String),
@@ -50,7 +53,11 @@ pub async fn add_sent_change(
         return Err(NotKept::Refused(reason));
     }
     data.add_change(change).await.map_err(|error| match error {
-        Error::Unstorable { .. } => NotKept::Refused(error.to_string()),
-        error => NotKept::Failed(format!("the change can't be kept: {error}")),
+        Error::Unstorable { .. } => NotKept::Refused(error.told()),
+        error => {
+            tracing::error!(%error, "a change that was sent can't be kept");
+            let told = format!("the change can't be kept: {}", error.told());
+            if error.fault() == Fault::Away { NotKept::Away(told) } else { NotKept::Failed(told) }
+        }
     })
 }

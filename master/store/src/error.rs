@@ -75,6 +75,17 @@ pub enum Error {
     Over(&'static str),
 }
 
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// What was to be stored can't be: too long, out of range.
+    Asked,
+    /// The database is away, or this master may do nothing just now; the same may work later.
+    Away,
+    /// A mistake of this program, or of what is in the database.
+    Ours,
+}
+
 /// Characters of a statement that an error shows: enough to find it, also for a migration.
 const SHOWN: usize = 400;
 
@@ -85,6 +96,33 @@ impl Error {
 
     pub(crate) fn unstorable(message: impl Into<String>, statement: &str) -> Error {
         Error::Unstorable { message: message.into(), statement: shown(statement) }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::Unstorable { .. } => Fault::Asked,
+            Error::Transient(_) | Error::Lost(_) | Error::Unknown { .. } | Error::Untrusted => Fault::Away,
+            _ => Fault::Ours,
+        }
+    }
+
+    /// The error for somebody who asked over a network: without statements, which only the log shows.
+    pub fn told(&self) -> String {
+        match self {
+            Error::Unstorable { message, .. } => format!("the database can't hold this: {message}"),
+            Error::Statement { .. } | Error::Unique(_) => {
+                "the database refused what this master asked of it; the master's log tells more".to_owned()
+            }
+            // Whoever asks need not know where the database is.
+            Error::Transient(_) | Error::Lost(_) => {
+                "the database can't be reached just now; try again".to_owned()
+            }
+            Error::Url { .. } | Error::Open { .. } | Error::Schema(_) => {
+                "the database can't be used; the master's log tells more".to_owned()
+            }
+            other => other.to_string(),
+        }
     }
 
     /// Whether running the same transaction again may succeed.
@@ -109,3 +147,18 @@ fn shown(statement: &str) -> String {
 
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_told_to_nobody() {
+        let text = "INSERT INTO builds (id) VALUES (?)";
+        for error in [Error::statement("no such table", text), Error::unstorable("too long", text)] {
+            assert!(!error.told().contains("INSERT"), "{}", error.told());
+        }
+        assert_eq!(Error::unstorable("too long", text).fault(), Fault::Asked);
+        assert_eq!(Error::Lost("closed".to_owned()).fault(), Fault::Away);
+    }
+}

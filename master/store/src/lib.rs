@@ -36,7 +36,7 @@ pub mod views;
 pub mod workers;
 
 pub use dialect::Dialect;
-pub use error::{Error, Result};
+pub use error::{Error, Fault, Result};
 pub use executor::{Committed, Db, Tx, TxStats};
 pub use migrate::{OLDEST_COMPATIBLE, SCHEMA_VERSION};
 pub use url::{DbUrl, ServerUrl};

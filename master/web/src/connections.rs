@@ -11,9 +11,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use crate::access_log::Peer;
+use crate::patient::Patient;
 
 /// Connections at once on one listener; more wait in its backlog. A browser holds up to six.
-const MAX_CONNECTIONS: usize = 16_384;
+const MAX_CONNECTIONS: usize = 6_144;
+/// Bytes of a request's head, and of what is read or written at once; a longer head is answered with 431. Buildbot takes
+/// lines of 16 kB. With all connections, these are 192 MiB.
+const MAX_BUFFER: usize = 32 << 10;
 /// How long a client may take to send a request's head, or idle before the next one; then the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait after an accept that failed, usually for want of file descriptors.
@@ -66,7 +70,8 @@ async fn converse(stream: AnyStream, app: Router, peer: Peer, ending: Cancellati
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answer)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(TokioIo::new(Patient::new(stream)), answer)
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -13,7 +13,7 @@ use muster_data::NewChange;
 use muster_schedule::NotKept;
 use serde_json::{Map, Value};
 
-use crate::{AppState, pages::Fields};
+use crate::{AppState, bodies::too_many_values, pages::Fields};
 
 /// `/change_hook`, which is the dialect `base`, and one path for each dialect.
 pub(crate) fn router() -> Router<AppState> {
@@ -62,6 +62,7 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     let id = kept.map_err(|error| {
         let status = match error {
             NotKept::Refused(_) => StatusCode::BAD_REQUEST,
+            NotKept::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
             NotKept::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, error.to_string())
@@ -70,20 +71,26 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     Ok(())
 }
 
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    match too_many_values(text.as_bytes()) {
+        Some(refusal) => Err(refusal),
+        None => serde_json::from_str(text).map_err(|error| error.to_string()),
+    }
+}
+
 /// The change that a form describes, and its codebase if it names one.
 fn change_of(fields: &Fields) -> Result<(NewChange, Option<String>), String> {
     let text = |name: &str| fields.get(name).map(str::to_owned);
     let author = text("author").or_else(|| text("who")).unwrap_or_default();
     let files = match fields.get("files") {
         None => Vec::new(),
-        Some(files) => {
-            serde_json::from_str(&surrogates::carried(files)).map_err(|error| format!("files: {error}"))?
-        }
+        Some(files) => json(&surrogates::carried(files)).map_err(|error| format!("files: {error}"))?,
     };
     let properties = match fields.get("properties") {
         None => Map::new(),
-        Some(properties) => serde_json::from_str(&surrogates::carried(properties))
-            .map_err(|error| format!("properties: {error}"))?,
+        Some(properties) => {
+            json(&surrogates::carried(properties)).map_err(|error| format!("properties: {error}"))?
+        }
     };
     let when = match fields.get("when_timestamp").or_else(|| fields.get("when")) {
         None => None,

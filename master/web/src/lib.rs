@@ -5,22 +5,31 @@
 
 mod access_log;
 mod api;
+mod aside;
+mod bodies;
+mod budget;
 mod connections;
 mod forcing;
 mod frontend;
+mod headers;
 mod health;
 mod hooks;
 mod pages;
+mod paths;
+mod patient;
 mod site;
 mod sse;
 mod state;
 mod streams;
+mod told;
 mod ws;
 
 use std::time::Duration;
 
 use axum::{
-    Extension, Router, middleware,
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    middleware,
     routing::{any, get},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,16 +46,26 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 pub fn router(state: AppState) -> Router {
     let guard = middleware::from_fn_with_state(state.clone(), site::guard);
     Router::new()
+        .merge(programs())
+        .merge(pages::router())
+        .layer(guard)
+        // Probes and Prometheus ask by whatever name they know.
+        .merge(health::router())
+        // Bodies are read before, each within the bounds of its path.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(aside::answer))
+        .with_state(state)
+}
+
+/// What programs ask, and people only by accident.
+fn programs() -> Router<AppState> {
+    Router::new()
         .merge(api::router())
         .merge(sse::router())
         .merge(hooks::router())
         .route("/ws", any(ws::upgrade))
         .route("/config", get(frontend::config))
-        .merge(pages::router())
-        .layer(guard)
-        // Probes and Prometheus ask by whatever name they know.
-        .merge(health::router())
-        .with_state(state)
+        .layer(middleware::map_response(headers::of_programs))
 }
 
 /// Serves everything on all listeners until `shutdown` is cancelled, then finishes open requests within a few seconds.
@@ -76,7 +95,8 @@ pub async fn serve_probe(listeners: Vec<Listener>, probe: Probe, shutdown: Cance
 
 /// Serves a master's operators: the probes, and the orders that end processes, which browsers can't give there.
 pub async fn serve_operators(listeners: Vec<Listener>, state: AppState, shutdown: CancellationToken) {
-    let app = health::router().merge(api::operators()).with_state(state);
+    let orders = api::operators().layer(middleware::from_fn(aside::answer));
+    let app = health::router().merge(orders).with_state(state);
     serve_on_all(listeners, app, shutdown).await;
 }
 

@@ -14,17 +14,14 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use muster_bus::{Event, Received, Subscription};
-use muster_core::TopicFilter;
 use serde_json::json;
 
 use crate::{
     AppState,
+    paths::Paths,
     streams::OpenStream,
     ws::{MISSED, too_many_listeners},
 };
-
-/// Paths that one stream may listen to; more are refused.
-const MAX_PATHS: usize = 1_000;
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -45,7 +42,11 @@ async fn listen_to(state: State<AppState>, Path(path): Path<String>) -> Response
 fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
     let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
     let subscription = state.data.bus().subscribe();
-    let open = state.streams.open(path.into_iter().collect(), permit);
+    let mut paths = Paths::default();
+    if let Some(Err(refusal)) = path.map(|path| paths.add(&path)) {
+        return (StatusCode::BAD_REQUEST, refusal).into_response();
+    }
+    let open = state.streams.open(paths, permit);
     let handshake = sse::Event::default().event("handshake").data(open.id().to_string());
     let events = stream::once(async { handshake }).chain(told(subscription, open));
     let ending = state.ending.clone();
@@ -58,7 +59,7 @@ fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
 fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse::Event> {
     let messages = stream::unfold((subscription, open), |(mut subscription, open)| async move {
         let messages = match subscription.next().await? {
-            Received::Event(event) => messages(&event, &open.paths()),
+            Received::Event(event) => messages(&event, &open),
             Received::Missed(count) => {
                 let data =
                     json!({"key": MISSED.split('/').collect::<Vec<_>>(), "message": {"events": count}});
@@ -71,11 +72,10 @@ fn told(subscription: Subscription, open: OpenStream) -> impl Stream<Item = sse:
 }
 
 /// What a client is told about an event: one message for each name and path that fit.
-fn messages(event: &Event, paths: &[String]) -> Vec<sse::Event> {
-    let filters: Vec<TopicFilter> = paths.iter().map(|path| TopicFilter::parse(path)).collect();
+fn messages(event: &Event, open: &OpenStream) -> Vec<sse::Event> {
     let mut messages = Vec::new();
     for topic in &event.topics {
-        for _ in filters.iter().filter(|filter| filter.matches(topic)) {
+        for _ in 0..open.matching(topic) {
             let data = json!({"key": topic.0, "message": event.payload});
             messages.push(sse::Event::default().event("event").data(data.to_string()));
         }
@@ -84,27 +84,15 @@ fn messages(event: &Event, paths: &[String]) -> Vec<sse::Event> {
 }
 
 async fn add(State(state): State<AppState>, Path((uuid, path)): Path<(String, String)>) -> Response {
-    let added = state.streams.with(&uuid, |paths| {
-        let fits = paths.len() < MAX_PATHS;
-        if fits && !paths.contains(&path) {
-            paths.push(path);
-        }
-        fits
-    });
-    match added {
+    match state.streams.with(&uuid, |paths| paths.add(&path)) {
         None => unknown_uuid(),
-        Some(false) => (StatusCode::BAD_REQUEST, format!("a stream listens to at most {MAX_PATHS} paths"))
-            .into_response(),
-        Some(true) => "ok".into_response(),
+        Some(Err(refusal)) => (StatusCode::BAD_REQUEST, refusal).into_response(),
+        Some(Ok(())) => "ok".into_response(),
     }
 }
 
 async fn remove(State(state): State<AppState>, Path((uuid, path)): Path<(String, String)>) -> Response {
-    let removed = state.streams.with(&uuid, |paths| {
-        let known = paths.iter().position(|known| *known == path);
-        known.map(|index| paths.remove(index)).is_some()
-    });
-    match removed {
+    match state.streams.with(&uuid, |paths| paths.remove(&path)) {
         None => unknown_uuid(),
         Some(false) => (StatusCode::NOT_FOUND, "unknown path").into_response(),
         Some(true) => "ok".into_response(),

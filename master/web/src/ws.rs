@@ -3,7 +3,10 @@
 //! Each client has a queue between the bus and its socket. A client that lets it fill up is dropped: it could only
 //! see what is long over, and the bus must not wait for it.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     extract::{
@@ -15,18 +18,22 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use muster_bus::{Event, Received};
-use muster_core::TopicFilter;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::{AppState, state::MAX_LISTENERS};
+use crate::{AppState, paths::Paths, state::MAX_LISTENERS};
 
 /// Frames that wait for one client; with the next one it is dropped. A build makes about 150 frames.
 const CLIENT_QUEUE: usize = 2_048;
 /// Longest frame of a client; commands are much shorter. A longer one closes the connection.
 const MAX_FRAME: usize = 64 << 10;
-/// Paths that one connection may listen to; more are refused. A page of the stock UI asks for a dozen.
-const MAX_PATHS: usize = 1_000;
+/// Bytes of frames that wait for all clients together; whoever lets them grow beyond it is dropped, with whom it meets.
+const MAX_QUEUED: usize = 48 << 20;
+/// Bytes of frames that wait for one client; with more it is dropped.
+const MAX_QUEUED_EACH: usize = 4 << 20;
+
+/// Room for the frames of all clients.
+static QUEUED: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_QUEUED)));
 
 /// The event that tells a browser that it may have missed some: it should load its page's data again.
 pub(crate) const MISSED: &str = "muster/missed";
@@ -56,7 +63,7 @@ async fn serve(state: AppState, socket: WebSocket) {
     let mut events = state.data.bus().subscribe();
     let (sink, mut incoming) = socket.split();
     let (queue, frames) = mpsc::channel(CLIENT_QUEUE);
-    let mut client = Client { paths: Vec::new(), queue };
+    let mut client = Client::new(queue);
     let mut pings = ping_timer(&state);
     let writing = write(sink, frames);
     let reading = async {
@@ -104,9 +111,9 @@ enum Gone {
     Nonsense,
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Queued>) {
     while let Some(frame) = frames.recv().await {
-        if sink.send(frame).await.is_err() {
+        if sink.send(frame.message).await.is_err() {
             return;
         }
     }
@@ -135,13 +142,30 @@ fn ping_timer(state: &AppState) -> Pings {
 
 /// One connection: what it listens to, and the way to it.
 struct Client {
-    paths: Vec<(String, TopicFilter)>,
-    queue: mpsc::Sender<Message>,
+    paths: Paths,
+    queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
+}
+
+/// A frame that waits, and the room that it takes.
+struct Queued {
+    message: Message,
+    _room: [OwnedSemaphorePermit; 2],
 }
 
 impl Client {
-    fn send(&self, frame: Message) -> Result<(), Gone> {
-        self.queue.try_send(frame).map_err(|error| match error {
+    fn new(queue: mpsc::Sender<Queued>) -> Client {
+        Client { paths: Paths::default(), queue, room: Arc::new(Semaphore::new(MAX_QUEUED_EACH)) }
+    }
+
+    fn send(&self, message: Message) -> Result<(), Gone> {
+        let bytes = match &message {
+            Message::Text(text) => u32::try_from(text.len()).map_err(|_| Gone::Slow)?,
+            _ => 0,
+        };
+        let room = |pool: &Arc<Semaphore>| pool.clone().try_acquire_many_owned(bytes).map_err(|_| Gone::Slow);
+        let room = [room(&self.room)?, room(&QUEUED)?];
+        self.queue.try_send(Queued { message, _room: room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Gone::Slow,
             mpsc::error::TrySendError::Closed(_) => Gone::Left,
         })
@@ -154,7 +178,7 @@ impl Client {
     /// Once for each name of the event and each path that selects it.
     fn forward(&self, event: &Event) -> Result<(), Gone> {
         for topic in &event.topics {
-            let listening = self.paths.iter().filter(|(_, filter)| filter.matches(topic)).count();
+            let listening = self.paths.matching(topic);
             if listening == 0 {
                 continue;
             }
@@ -220,21 +244,11 @@ impl Client {
     }
 
     fn start(&mut self, path: &str) -> Result<(), String> {
-        if self.paths.iter().any(|(known, _)| known == path) {
-            return Ok(());
-        }
-        if self.paths.len() == MAX_PATHS {
-            return Err(format!("a connection listens to at most {MAX_PATHS} paths"));
-        }
-        self.paths.push((path.to_owned(), TopicFilter::parse(path)));
-        Ok(())
+        self.paths.add(path)
     }
 
     fn stop(&mut self, path: &str) -> Result<(), String> {
-        let known = self.paths.iter().position(|(known, _)| known == path);
-        let index = known.ok_or_else(|| format!("path was not consumed '{path}'"))?;
-        self.paths.remove(index);
-        Ok(())
+        if self.paths.remove(path) { Ok(()) } else { Err(format!("path was not consumed '{path}'")) }
     }
 }
 
@@ -246,9 +260,9 @@ fn failure(error: &str, code: u16, id: Value) -> Value {
 mod tests {
     use super::*;
 
-    fn client(queue: usize) -> (Client, mpsc::Receiver<Message>) {
+    fn client(queue: usize) -> (Client, mpsc::Receiver<Queued>) {
         let (queue, frames) = mpsc::channel(queue);
-        (Client { paths: Vec::new(), queue }, frames)
+        (Client::new(queue), frames)
     }
 
     fn ask(client: &mut Client, frame: Value) -> Value {
@@ -306,7 +320,7 @@ mod tests {
         ];
         client.forward(&Event::new(topics, json!({"buildid": 12}))).unwrap();
         let mut told = Vec::new();
-        while let Ok(Message::Text(text)) = frames.try_recv() {
+        while let Ok(Queued { message: Message::Text(text), .. }) = frames.try_recv() {
             told.push(serde_json::from_str::<Value>(&text).unwrap()["k"].as_str().unwrap().to_owned());
         }
         assert_eq!(told, ["builds/12/new", "builds/12/new", "builders/2/builds/1/new"]);

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on shall stop")]
 
+mod attack;
 mod buildbot;
 mod cluster;
 mod contender;
@@ -33,12 +34,13 @@ const OURS: Sizes = Sizes { samples: 200, builds: 300, rounds: 3 };
 const BUILDBOTS: Sizes = Sizes { samples: 40, builds: 80, rounds: 2 };
 
 /// What is measured, by name; all of it, if the command line names nothing (`make bench ARGS=router`).
-const PARTS: [(&str, fn()); 5] = [
+const PARTS: [(&str, fn()); 6] = [
     ("master", measure_masters),
     ("gateway", gateway::run),
     ("router", router::run),
     ("cluster", cluster::run),
     ("database", database::measure),
+    ("attack", attack::run),
 ];
 
 fn main() {

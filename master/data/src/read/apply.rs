@@ -49,6 +49,11 @@ impl Plan {
         Plan { select, rest: None }
     }
 
+    /// What is left to do here of the spec.
+    pub(super) fn rest(&self) -> Option<&ResultSpec> {
+        self.rest.as_ref()
+    }
+
     /// Whether the database makes the page.
     pub(super) fn is_page(&self) -> bool {
         self.rest.is_none()
@@ -91,6 +96,31 @@ pub(super) fn in_memory(mut items: Vec<Value>, spec: &ResultSpec) -> Page {
     let offset = usize::try_from(spec.offset.unwrap_or(0)).unwrap_or(0);
     let limit = spec.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     Page { items: items.into_iter().skip(offset).take(limit).collect(), total }
+}
+
+/// What is left of a long list that is filtered and ordered here, of which only the keys and what orders them are kept.
+#[derive(Default)]
+pub(super) struct Sifted(Vec<(i64, Value)>);
+
+impl Sifted {
+    /// Takes the next items of the list, with their keys.
+    pub(super) fn take(&mut self, items: Vec<(i64, Value)>, spec: &ResultSpec) {
+        let wanted =
+            items.into_iter().filter(|(_, item)| spec.filters.iter().all(|filter| holds(filter, item)));
+        self.0.extend(wanted.map(|(key, mut item)| {
+            let orders = spec.order.iter().map(|order| order.field.name);
+            (key, orders.map(|name| (name.to_owned(), item[name].take())).collect())
+        }));
+    }
+
+    /// The keys of the page, and the length before it was cut.
+    pub(super) fn page(mut self, spec: &ResultSpec) -> (Vec<i64>, usize) {
+        self.0.sort_by(|(_, a), (_, b)| compare_by(&spec.order, a, b));
+        let total = self.0.len();
+        let offset = usize::try_from(spec.offset.unwrap_or(0)).unwrap_or(0);
+        let limit = spec.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        (self.0.into_iter().skip(offset).take(limit).map(|(key, _)| key).collect(), total)
+    }
 }
 
 fn sql_value(value: &Value) -> muster_store::Value {

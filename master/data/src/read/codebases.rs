@@ -29,38 +29,26 @@ pub(super) async fn branches(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<
     plan.finish(found.iter().map(resources::branch).collect())
 }
 
-pub(super) async fn commits(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
-    let plan = within(&query::commits::TABLE, spec, "codebaseid", args.int("codebaseid"));
-    let found = query::commits::list(tx, &plan.select).await?;
-    plan.finish(found.iter().map(resources::commit).collect())
-}
-
 pub(super) async fn build_data(tx: &Tx, scope: &Scope<'_>, spec: &ResultSpec) -> Result<Page, Error> {
     let Some(build) = scope.build().await? else { return Ok(Page::default()) };
     let found = query::build_data::of_build(tx, build).await?;
     Ok(in_memory(found.iter().map(resources::build_data).collect(), spec))
 }
 
-pub(super) async fn test_results(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
-    let set = args.int("test_result_setid");
-    let plan = within(&test_results::RESULTS, spec, "test_result_setid", set);
-    let found = test_results::results(tx, &plan.select).await?;
-    plan.finish(found.iter().map(resources::test_result).collect())
-}
-
+/// How the sets are found, or a range of them, which is short.
 pub(super) async fn test_result_sets(
     tx: &Tx,
     scope: &Scope<'_>,
     args: &Args,
     spec: &ResultSpec,
-) -> Result<Page, Error> {
-    let items = |sets: &[TestResultSet]| sets.iter().map(resources::test_result_set).collect();
+) -> Result<Result<Plan, Page>, Error> {
     if let (Some(from), Some(to)) = commit_range(args) {
-        return Ok(in_memory(items(&sets_since(tx, from, to).await?), spec));
+        let sets = sets_since(tx, from, to).await?;
+        return Ok(Err(in_memory(sets.iter().map(resources::test_result_set).collect(), spec)));
     }
     let mut plan = Plan::new(&test_results::SETS, spec);
     if scope.names_builder() {
-        let Some(builder) = scope.builder().await? else { return Ok(Page::default()) };
+        let Some(builder) = scope.builder().await? else { return Ok(Err(Page::default())) };
         plan.select = with(plan.select, &test_results::SETS, "builderid", builder.0);
     }
     for field in ["buildid", "stepid"] {
@@ -68,7 +56,7 @@ pub(super) async fn test_result_sets(
             plan.select = with(plan.select, &test_results::SETS, field, id);
         }
     }
-    plan.finish(items(&test_results::sets(tx, &plan.select).await?))
+    Ok(Ok(plan))
 }
 
 /// The sets of the commits from an ancestor to another commit, both included; none when it is no ancestor.
@@ -81,7 +69,7 @@ async fn sets_since(tx: &Tx, from: CommitId, to: CommitId) -> Result<Vec<TestRes
     }
 }
 
-fn within(table: &'static Table, spec: &ResultSpec, field: &str, id: Option<i64>) -> Plan {
+pub(super) fn within(table: &'static Table, spec: &ResultSpec, field: &str, id: Option<i64>) -> Plan {
     let mut plan = Plan::new(table, spec);
     plan.select = with(plan.select, table, field, id.unwrap_or(0));
     plan

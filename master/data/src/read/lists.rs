@@ -3,14 +3,15 @@
 use muster_core::{BuildId, BuildsetId, SourceStampId, Worker};
 use muster_store::{
     Tx,
-    query::{self, Select, Table, properties::Wanted},
+    query::{self, Select, Table},
 };
 use serde_json::{Value, json};
 
 use super::{
     Args, Error, Page, Resource, ResultSpec, Scope,
     apply::{Plan, check_length, in_memory, with},
-    codebases,
+    codebases::{self, within},
+    long::{Listed, long},
 };
 use crate::resources;
 
@@ -20,18 +21,30 @@ pub(super) async fn read(
     resource: Resource,
     args: &Args,
     spec: &ResultSpec,
-) -> Result<Option<Page>, Error> {
+) -> Result<Option<Listed>, Error> {
     let scope = Scope::new(tx, args);
     let page = match resource {
-        Resource::Build => builds(tx, &scope, args, spec).await,
-        Resource::BuildRequest => requests(tx, &scope, spec).await,
+        Resource::Build => return builds(tx, &scope, args, spec).await.map(Some),
+        Resource::BuildRequest => return requests(tx, &scope, spec).await.map(Some),
         Resource::Buildset => {
             let plan = Plan::new(&query::buildsets::TABLE, spec);
-            let found = query::buildsets::list(tx, &plan.select).await?;
-            plan.finish(found.iter().map(resources::buildset).collect())
+            return long(tx, resource, plan, spec).await.map(Some);
         }
-        Resource::Change => changes(tx, &scope, args, spec).await,
-        Resource::SourceStamp => sourcestamps(tx, args, spec).await,
+        Resource::Change => return changes(tx, &scope, args, spec).await.map(Some),
+        Resource::SourceStamp => return sourcestamps(tx, args, spec).await.map(Some),
+        Resource::Commit => {
+            let plan = within(&query::commits::TABLE, spec, "codebaseid", args.int("codebaseid"));
+            return long(tx, resource, plan, spec).await.map(Some);
+        }
+        Resource::TestResult => {
+            let set = args.int("test_result_setid");
+            let plan = within(&query::test_results::RESULTS, spec, "test_result_setid", set);
+            return long(tx, resource, plan, spec).await.map(Some);
+        }
+        Resource::TestResultSet => match codebases::test_result_sets(tx, &scope, args, spec).await? {
+            Ok(plan) => return long(tx, resource, plan, spec).await.map(Some),
+            Err(page) => Ok(page),
+        },
         Resource::Step => {
             let Some(build) = scope.build().await? else { return Ok(None) };
             let select = query::steps::of_build(all_by(&query::steps::TABLE, "number"), build);
@@ -39,7 +52,7 @@ pub(super) async fn read(
             Ok(in_memory(found.iter().map(resources::step).collect(), spec))
         }
         Resource::Log => {
-            let Some(step) = scope.step().await? else { return Ok(Some(Page::default())) };
+            let Some(step) = scope.step().await? else { return Ok(Some(Page::default().into())) };
             let found = query::logs::list(tx, &query::logs::of_step(Select::all(), step)).await?;
             Ok(in_memory(found.iter().map(resources::log).collect(), spec))
         }
@@ -47,17 +60,14 @@ pub(super) async fn read(
         Resource::Project => projects(tx, spec).await,
         Resource::Codebase => codebases::codebases(tx, spec).await,
         Resource::Branch => codebases::branches(tx, args, spec).await,
-        Resource::Commit => codebases::commits(tx, args, spec).await,
         Resource::BuildData => codebases::build_data(tx, &scope, spec).await,
-        Resource::TestResult => codebases::test_results(tx, args, spec).await,
-        Resource::TestResultSet => codebases::test_result_sets(tx, &scope, args, spec).await,
         other => {
             let items = small_list(tx, other, &scope, args).await?;
             check_length(items.len())?;
             Ok(in_memory(items, spec))
         }
     };
-    page.map(Some)
+    page.map(|page| Some(page.into()))
 }
 
 fn all_by(table: &Table, field: &str) -> Select {
@@ -67,11 +77,11 @@ fn all_by(table: &Table, field: &str) -> Select {
     }
 }
 
-async fn builds(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
+async fn builds(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> Result<Listed, Error> {
     let table = &query::builds::TABLE;
     let mut plan = Plan::new(table, spec);
     if scope.names_builder() {
-        let Some(builder) = scope.builder().await? else { return Ok(Page::default()) };
+        let Some(builder) = scope.builder().await? else { return Ok(Page::default().into()) };
         plan.select = with(plan.select, table, "builderid", builder.0);
     }
     for field in ["buildrequestid", "workerid"] {
@@ -85,80 +95,47 @@ async fn builds(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> R
     if let Some(change) = scope.change() {
         plan.select = query::builds::of_change(plan.select, change);
     }
-    let found = query::builds::list(tx, &plan.select).await?;
-    let mut items: Vec<Value> = found.iter().map(resources::build).collect();
-    if let Some(wanted) = wanted_properties(spec) {
-        let ids: Vec<i64> = found.iter().map(|build| build.id.0).collect();
-        let mut properties = query::properties::of_builds(tx, &ids, &wanted).await?;
-        for (item, id) in items.iter_mut().zip(ids) {
-            item["properties"] = resources::properties(&properties.remove(&id).unwrap_or_default());
-        }
-    }
-    plan.finish(items)
+    long(tx, Resource::Build, plan, spec).await
 }
 
-async fn requests(tx: &Tx, scope: &Scope<'_>, spec: &ResultSpec) -> Result<Page, Error> {
+async fn requests(tx: &Tx, scope: &Scope<'_>, spec: &ResultSpec) -> Result<Listed, Error> {
     let table = &query::requests::TABLE;
     let mut plan = Plan::new(table, spec);
     if let Some(builder) = scope.builder().await? {
         plan.select = with(plan.select, table, "builderid", builder.0);
     }
-    let found = query::requests::list(tx, &plan.select).await?;
-    let mut items: Vec<Value> = found.iter().map(resources::build_request).collect();
-    if let Some(wanted) = wanted_properties(spec) {
-        let buildsets: Vec<i64> = found.iter().map(|request| request.buildset.0).collect();
-        let properties = query::properties::of_buildsets(tx, &buildsets, &wanted).await?;
-        for (item, buildset) in items.iter_mut().zip(buildsets) {
-            let found = properties.get(&buildset).cloned().unwrap_or_default();
-            item["properties"] = resources::properties(&found);
-        }
-    }
-    plan.finish(items)
+    long(tx, Resource::BuildRequest, plan, spec).await
 }
 
-/// Which properties `property=` asks for.
-pub(super) fn wanted_properties(spec: &ResultSpec) -> Option<Wanted> {
-    match &spec.properties[..] {
-        [] => None,
-        names if names.iter().any(|name| name == "*") => Some(Wanted::All),
-        names => Some(Wanted::Named(names.to_vec())),
-    }
-}
-
-async fn changes(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
+async fn changes(tx: &Tx, scope: &Scope<'_>, args: &Args, spec: &ResultSpec) -> Result<Listed, Error> {
     if args.text("buildid").is_some() || args.text("build_number").is_some() {
-        let Some(build) = scope.build_row().await? else { return Ok(Page::default()) };
+        let Some(build) = scope.build_row().await? else { return Ok(Page::default().into()) };
         let found = query::changes::of_build(tx, &build).await?;
-        return Ok(in_memory(found.iter().map(resources::change).collect(), spec));
+        return Ok(in_memory(found.iter().map(resources::change).collect(), spec).into());
     }
     let mut plan = Plan::new(&query::changes::TABLE, spec);
     if let Some(source) = args.int("ssid") {
         plan.select = query::changes::of_sourcestamp(plan.select, SourceStampId(source));
     }
-    let mut found = query::changes::list(tx, &plan.select).await?;
-    if spec.order.is_empty() {
-        // Buildbot turns every page of changes round; where an order was asked for, it is kept instead.
-        found.reverse();
-    }
-    plan.finish(found.iter().map(resources::change).collect())
+    long(tx, Resource::Change, plan, spec).await
 }
 
-async fn sourcestamps(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Page, Error> {
+async fn sourcestamps(tx: &Tx, args: &Args, spec: &ResultSpec) -> Result<Listed, Error> {
     if args.text("buildsetid").is_some() {
-        let Some(buildset) = args.int("buildsetid") else { return Ok(Page::default()) };
+        let Some(buildset) = args.int("buildsetid") else { return Ok(Page::default().into()) };
         let mut found = query::sourcestamps::of_buildsets(tx, &[buildset]).await?;
         let found = found.remove(&BuildsetId(buildset)).unwrap_or_default();
-        return Ok(in_memory(found.iter().map(resources::sourcestamp).collect(), spec));
+        return Ok(in_memory(found.iter().map(resources::sourcestamp).collect(), spec).into());
     }
     let plan = Plan::new(&query::sourcestamps::TABLE, spec);
-    let found = query::sourcestamps::list(tx, &plan.select).await?;
-    let mut page = plan.finish(found.iter().map(resources::sourcestamp).collect())?;
-    if plan.is_page() {
+    let counted = match plan.is_page() {
         // Buildbot reads them all, and counts them before it takes the page out.
-        page.total =
-            usize::try_from(query::sourcestamps::count(tx, &plan.select).await?).unwrap_or(page.total);
-    }
-    Ok(page)
+        true => usize::try_from(query::sourcestamps::count(tx, &plan.select).await?).ok(),
+        false => None,
+    };
+    let mut listed = long(tx, Resource::SourceStamp, plan, spec).await?;
+    listed.total = counted.unwrap_or(listed.total);
+    Ok(listed)
 }
 
 /// `name`, `source` and the value as JSON text: that is how Buildbot lists properties.

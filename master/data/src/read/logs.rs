@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use super::{Args, Error, ResultSpec, Scope};
 use crate::Data;
 
-/// Most bytes of lines in one `contents` reply; who asks for more is told to ask in parts.
-pub const MAX_CONTENT: usize = 64 << 20;
 /// Chunks that are held at a time; each is 64 kB and more when unpacked.
-const CHUNKS_AT_A_TIME: i64 = 32;
+const CHUNKS_AT_A_TIME: i64 = 4;
 
 /// Lines of a log as `logchunks` shows them; `None` when the log isn't there or nothing was asked for.
-pub(super) async fn contents(data: &Data, args: &Args, spec: &ResultSpec) -> Result<Option<Value>, Error> {
+pub(super) async fn contents(
+    data: &Data,
+    args: &Args,
+    spec: &ResultSpec,
+) -> Result<Option<(Value, LogContents)>, Error> {
     let log = data.db().read("rest_log", |tx| async move { Scope::new(&tx, args).log().await }).await?;
     let Some(log) = log else { return Ok(None) };
     let first = spec.offset.unwrap_or(0);
@@ -21,18 +23,25 @@ pub(super) async fn contents(data: &Data, args: &Args, spec: &ResultSpec) -> Res
     if first < 0 || count < 1 {
         return Ok(None);
     }
-    let mut lines = Lines::new(log.clone(), first, first.saturating_add(count - 1));
-    let mut content = String::new();
-    while let Some(part) = lines.next(data).await? {
-        content += &part;
-        if content.len() > MAX_CONTENT {
-            return Err(Error::BadRequest(format!(
-                "the lines are more than {} MiB: ask for them in parts, with offset and limit",
-                MAX_CONTENT >> 20
-            )));
-        }
+    let item = json!({"logid": log.id.0, "firstline": first, "content": ""});
+    let lines = Lines::new(log, first, first.saturating_add(count - 1));
+    Ok(Some((item, LogContents { data: data.clone(), lines })))
+}
+
+/// Lines of a log with the letters of their streams, part by part.
+pub struct LogContents {
+    data: Data,
+    lines: Lines,
+}
+
+impl LogContents {
+    /// The next part; `None` at the end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next(&mut self) -> Result<Option<String>, Error> {
+        self.lines.next(&self.data).await
     }
-    Ok(Some(json!({"logid": log.id.0, "firstline": first, "content": content})))
 }
 
 impl Data {

@@ -4,6 +4,7 @@ mod apply;
 mod codebases;
 mod lists;
 mod logs;
+mod long;
 mod paths;
 mod scope;
 mod singles;
@@ -13,9 +14,12 @@ pub mod types;
 use muster_core::{BuildId, WorkerId};
 use muster_store::query;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 pub use apply::MAX_LIST;
-pub use logs::{LogText, MAX_CONTENT};
+pub use logs::{LogContents, LogText};
+use long::Items;
+pub use long::Rows;
 pub use paths::{Args, ENDPOINTS, Endpoint, Kind, Resource, find};
 use scope::Scope;
 pub use spec::{Filter, Order, ResultSpec};
@@ -23,7 +27,10 @@ pub use spec::{Filter, Order, ResultSpec};
 use crate::Data;
 
 /// Most bytes of a build's data in one reply, which is held in memory as a whole.
-pub const MAX_BUILD_DATA: i64 = 64 << 20;
+pub const MAX_BUILD_DATA: i64 = 32 << 20;
+
+/// Only one is read at a time.
+static BUILD_DATA: Semaphore = Semaphore::const_new(1);
 
 /// Why nothing could be read.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +66,24 @@ pub enum Found {
         plural: &'static str,
         /// They.
         page: Page,
+    },
+    /// Things of one type, too many to be held at once.
+    Rows {
+        /// The reply's key.
+        plural: &'static str,
+        /// As of a page.
+        total: usize,
+        /// To be read part by part.
+        rows: Rows,
+    },
+    /// Lines of a log, in a thing whose `content` they are.
+    Contents {
+        /// The reply's key.
+        plural: &'static str,
+        /// The thing; its `content` is to be filled in.
+        item: Value,
+        /// To be read part by part.
+        contents: LogContents,
     },
     /// One thing.
     Single {
@@ -118,9 +143,10 @@ impl Data {
         let (args, spec) = (&args, &spec);
         match endpoint.kind {
             Kind::List => {
-                let mut page = match endpoint.resource {
+                let _turn = long::turn(spec).await;
+                let listed = match endpoint.resource {
                     Resource::ForceScheduler | Resource::RootLink | Resource::Spec => {
-                        self.list_outside(endpoint.resource, args, spec, configured).await?
+                        self.list_outside(endpoint.resource, args, spec, configured).await?.into()
                     }
                     resource => self
                         .db()
@@ -128,10 +154,29 @@ impl Data {
                         .await?
                         .ok_or_else(missing)?,
                 };
-                apply::select_fields(&mut page.items, spec);
-                Ok(Found::List { plural: schema.plural, page })
+                let (plural, total) = (schema.plural, listed.total);
+                Ok(match listed.items {
+                    Items::Here(mut items) => {
+                        apply::select_fields(&mut items, spec);
+                        Found::List { plural, page: Page { items, total } }
+                    }
+                    Items::Long(keys) => {
+                        let rows = Rows::new(self.clone(), endpoint.resource, spec.clone(), keys);
+                        Found::Rows { plural, total, rows }
+                    }
+                })
             }
             _ if !spec.filters.is_empty() => Err(Error::BadRequest("this is not a collection".to_owned())),
+            Kind::Single if endpoint.resource == Resource::LogChunk => {
+                let (item, contents) = logs::contents(self, args, spec).await?.ok_or_else(missing)?;
+                let mut item = [item];
+                apply::select_fields(&mut item, spec);
+                let ([item], plural) = (item, schema.plural);
+                Ok(match item.get("content") {
+                    Some(_) => Found::Contents { plural, item, contents },
+                    None => Found::Single { plural, item },
+                })
+            }
             Kind::Single => {
                 let item = match endpoint.resource {
                     Resource::ForceScheduler => {
@@ -139,7 +184,6 @@ impl Data {
                         all.into_iter()
                             .find(|scheduler| scheduler["name"].as_str() == args.text("schedulername"))
                     }
-                    Resource::LogChunk => logs::contents(self, args, spec).await?,
                     resource => {
                         self.db()
                             .read("rest_single", |tx| async move {
@@ -166,6 +210,7 @@ impl Data {
     /// The bytes of the build's data that a path names.
     async fn build_data(&self, args: &Args) -> Result<Option<DataBytes>, Error> {
         let Some(name) = args.text("name") else { return Ok(None) };
+        let _turn = BUILD_DATA.acquire().await.expect("the semaphore is never closed");
         let read = self.db().read("rest_build_data", |tx| async move {
             let Some(build) = Scope::new(&tx, args).build().await? else { return Ok(None) };
             let Some(data) = query::build_data::by_name(&tx, build, name).await? else { return Ok(None) };

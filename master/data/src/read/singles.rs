@@ -10,8 +10,7 @@ use muster_store::{
 use serde_json::{Value, json};
 
 use super::{
-    Args, Error, Resource, ResultSpec, Scope, codebases,
-    lists::{wanted_properties, worker_within},
+    Args, Error, Resource, ResultSpec, Scope, codebases, lists::worker_within, long::wanted_properties,
 };
 use crate::{now, resources, views::waits};
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use muster_core::MasterId;
 use muster_core::lease::{HEARTBEAT, RENEWAL, STANDSTILL};
 use muster_data::{Beside, Data, Lease, Life, Moment, Renewal, Start};
 use muster_engine::{Active, Engine};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,16 @@ use super::{drain::Phase, said};
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// A runtime with a thread of its own, which nothing else uses: however busy all others are, the lease is renewed. Its
+/// connection to a server is made and driven there, too. (SQLite has one writer; there the lease waits for its turn, behind
+/// transactions that each take milliseconds.) It lives as long as the process.
+pub fn runtime() -> Result<Handle> {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).thread_name("lease").enable_all().build();
+    let runtime: &'static Runtime = Box::leak(Box::new(runtime.context("the lease has no thread")?));
+    Ok(runtime.handle().clone())
+}
 
 /// Takes the lease of the master `name` for this life. One that is live under another life is waited for, unless `dead`
 /// is that life: the lock on the directory where it ran has shown that its process is gone.
@@ -102,6 +113,8 @@ pub struct Keeper {
     pub active: watch::Receiver<Arc<Active>>,
     pub engine: Option<Engine>,
     pub phase: watch::Receiver<Phase>,
+    /// Where the engine is at home.
+    pub main: Handle,
 }
 
 impl Keeper {
@@ -170,11 +183,13 @@ impl Keeper {
         if !self.data.rejoin(self.master, &self.incarnation, phase, &setup).await? {
             return Ok(false);
         }
-        if let Some(engine) = &self.engine
-            && let Err(error) = engine.rejoined().await
-        {
+        if let Some(engine) = self.engine.clone() {
             // What moved is found again by the engine's own looks, and no stale write is possible.
-            tracing::error!(%error, "can't look which builds have gone to others");
+            match self.main.spawn(async move { engine.rejoined().await }).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "can't look which builds have gone to others"),
+                Err(error) => tracing::error!(%error, "the look which builds have gone to others ended"),
+            }
         }
         self.data.trust().renew(asked);
         Ok(true)

@@ -20,6 +20,7 @@ use muster_session::MasterUrl;
 use muster_store::{Db, DbUrl};
 use muster_web::{AccessLog, AppState};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,8 @@ struct Ready {
     data: Data,
     /// The same on a connection of its own.
     lease_data: Data,
+    /// The thread of the lease.
+    on_lease: Handle,
     listeners: Listeners,
     id: MasterId,
     life: Life,
@@ -97,8 +100,10 @@ impl Ready {
         // Who waits for its lease behind slow queries loses it, although nothing is wrong.
         let (url, apart) = url.one_apart();
         let db = Db::open(&url).await?;
+        let on_lease = lease::runtime()?;
         let lease_db = match apart {
-            Some(url) => Db::open(&url).await?,
+            // There, so that its connection is driven there.
+            Some(url) => on_lease.spawn(async move { Db::open(&url).await }).await??,
             None => db.clone(),
         };
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
@@ -126,12 +131,37 @@ impl Ready {
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
             .context("the configuration can't be written to the database")?;
-        Ok(Ready { hang_up, host, driving, bus, data, lease_data, listeners, id, life, generation, active })
+        Ok(Ready {
+            hang_up,
+            host,
+            driving,
+            bus,
+            data,
+            lease_data,
+            on_lease,
+            listeners,
+            id,
+            life,
+            generation,
+            active,
+        })
     }
 
     async fn spawn(self, dir: &MasterDir, lock: PidFile, patience: Duration) -> Result<RunningMaster> {
-        let Ready { hang_up, host, driving, bus, data, lease_data, listeners, id, life, generation, active } =
-            self;
+        let Ready {
+            hang_up,
+            host,
+            driving,
+            bus,
+            data,
+            lease_data,
+            on_lease,
+            listeners,
+            id,
+            life,
+            generation,
+            active,
+        } = self;
         let Life { incarnation, roles, .. } = life;
         let (services, lease, bus_tasks) = (Tasks::default(), Tasks::default(), Tasks::default());
         let (singletons, phase, going) =
@@ -162,8 +192,9 @@ impl Ready {
             active: in_force.clone(),
             engine: engine.clone(),
             phase: phase.subscribe(),
+            main: Handle::current(),
         };
-        lease.spawn("the lease", |stop| keeper.keep(stop));
+        lease.spawn_on(&on_lease, "the lease", |stop| keeper.keep(stop));
         let watching = (data.clone(), engine.clone());
         services.spawn("the watch over other masters", |stop| async move {
             watch_peers(watching.0, id, watching.1, stop).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,16 +42,29 @@ impl Tasks {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
+        self.spawn_on(&Handle::current(), name, start);
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on<F>(
+        &self,
+        runtime: &Handle,
+        name: &'static str,
+        start: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let work = start(self.0.stop.clone());
         let tasks = self.clone();
         *tasks.state().running.entry(name).or_default() += 1;
-        self.0.tracker.spawn(async move {
+        let running = async move {
             let outcome = AssertUnwindSafe(work).catch_unwind().await;
             tasks.ended(
                 name,
                 outcome.unwrap_or_else(|_| Err(anyhow!("an internal error, see above in the log"))),
             );
-        });
+        };
+        self.0.tracker.spawn_on(running, runtime);
     }
 
     /// For parts that bring tasks of their own: they run on this tracker, until this token is cancelled.

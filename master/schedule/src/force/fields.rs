@@ -91,6 +91,10 @@ impl<'a> Form<'a> {
             None => self.checked(common.first()).unwrap_or_else(|| "".into()),
         };
         let priority = self.checked(common.get(2)).and_then(|priority| priority.as_i64()).unwrap_or_default();
+        if i32::try_from(priority).is_err() {
+            // Whatever database holds it, its column holds no more.
+            self.errors.insert("priority".to_owned(), "priority is out of range".to_owned());
+        }
         let mut properties = Map::new();
         for field in others {
             self.update(field, &mut properties);

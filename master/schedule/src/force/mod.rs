@@ -11,7 +11,7 @@ use muster_store::query;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    buildset::{ComposeError, Composer, Draft, stamps_with_defaults},
+    buildset::{BUILDSET, ComposeError, Composer, Draft, stamps_with_defaults},
     callables::Callables,
     reason,
 };
@@ -35,6 +35,9 @@ pub enum ForceError {
     /// The configuration of the scheduler gives no usable value.
     #[error("{0}")]
     Configuration(String),
+    /// The database can't hold what the form asks for.
+    #[error("{0}")]
+    Unstorable(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] muster_store::Error),
@@ -44,6 +47,10 @@ impl From<ComposeError> for ForceError {
     fn from(error: ComposeError) -> ForceError {
         match error {
             ComposeError::Store(error) => ForceError::Store(error),
+            // Of a force, that is what the form asks for.
+            ComposeError::Configuration { what, reason } if what == BUILDSET => {
+                ForceError::Unstorable(reason)
+            }
             other => ForceError::Configuration(other.to_string()),
         }
     }

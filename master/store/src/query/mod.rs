@@ -42,6 +42,12 @@ async fn rows(tx: &Tx, table: &Table, select: &Select) -> Result<Vec<Row>> {
     tx.query(&text, params).await
 }
 
+/// The keys of the rows that `select` names, in its order.
+pub async fn keys(tx: &Tx, table: &Table, select: &Select) -> Result<Vec<i64>> {
+    let (text, params) = select.keys(table);
+    tx.query(&text, params).await?.iter().map(|row| row.int(0)).collect()
+}
+
 /// How many rows `select` names, whatever page of them it wants.
 async fn count(tx: &Tx, table: &Table, select: &Select) -> Result<i64> {
     let (text, params) = select.counting(table);

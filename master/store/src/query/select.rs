@@ -114,6 +114,15 @@ impl Select {
         self
     }
 
+    /// Only the rows of `table` with these keys, of which there must be some.
+    pub fn among(mut self, table: &Table, keys: &[i64]) -> Select {
+        let list = padded(keys.iter().copied().map(Value::Int).collect());
+        // SQL: a table's own key.
+        let condition = format!("{} IN (??)", table.key);
+        self.fixed.push((expand_list(&condition, list.len()).into(), list));
+        self
+    }
+
     /// One more sort key.
     pub fn order_by(mut self, column: Column, descending: bool) -> Select {
         self.order.push((column, descending));
@@ -151,6 +160,14 @@ impl Select {
             params.push(Value::Int(self.offset));
         }
         (text, params)
+    }
+
+    /// The statement over `table` for the keys of its rows alone, and its parameters.
+    pub(super) fn keys(&self, table: &Table) -> (String, Vec<Value>) {
+        let (text, params) = self.build(table);
+        let from = text.find(" FROM ").map_or("", |start| &text[start..]);
+        // SQL: a table's own key and text, and conditions whose values are parameters.
+        (format!("SELECT {}{from}", table.key), params)
     }
 
     /// The statement with its conditions, in no order.
@@ -264,6 +281,16 @@ mod tests {
         let (text, params) = select.order_by(column("results"), false).limit(5).counting(&TABLE);
         assert_eq!(text, "SELECT COUNT(*) FROM builds WHERE results > ?");
         assert_eq!(params, [Value::Int(2)]);
+    }
+
+    #[test]
+    fn keys_are_found_as_the_rows_are() {
+        let select = Select::all().and(column("results"), Op::Gt, vec![Value::Int(2)]);
+        let (text, _) = select.order_by(column("results"), false).limit(5).keys(&TABLE);
+        assert_eq!(text, "SELECT id FROM builds WHERE results > ? ORDER BY results, id LIMIT ? OFFSET ?");
+        let (text, params) = Select::all().among(&TABLE, &[7, 8]).build(&TABLE);
+        assert_eq!(text, "SELECT id FROM builds WHERE id IN (?,?) ORDER BY id");
+        assert_eq!(params, [Value::Int(7), Value::Int(8)]);
     }
 
     #[test]

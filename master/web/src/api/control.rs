@@ -102,6 +102,9 @@ async fn request(state: &AppState, args: &Args, method: &str, params: &Params) -
         "set_priority" => {
             let priority = parameter(params, "priority")?;
             let priority = priority.as_i64().ok_or_else(|| Failure::params("'priority' must be a number"))?;
+            if i32::try_from(priority).is_err() {
+                return Err(Failure::params("'priority' is out of range"));
+            }
             stored(state.data.set_priority(id, priority).await)?;
         }
         _ => return Err(Failure::internal(format!("action: {method} is not supported"))),

@@ -11,6 +11,7 @@ use super::{
     Complaint,
     json::{Layout, text},
 };
+use crate::told;
 
 /// Of every answer to a call; here Buildbot names no character set.
 pub(super) const MEDIA_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
@@ -61,6 +62,13 @@ impl Failure {
         Failure { status: StatusCode::BAD_REQUEST, code: INVALID_PARAMS, message: message.into() }
     }
 
+    /// The database can't, or can't now.
+    pub(super) fn stored(error: &muster_data::StoreError) -> Failure {
+        let status = told::status(error);
+        let code = if status == StatusCode::BAD_REQUEST { INVALID_PARAMS } else { INTERNAL_ERROR };
+        Failure { status, code, message: error.told().into() }
+    }
+
     /// Anything else.
     pub(super) fn internal(message: impl Into<Value>) -> Failure {
         Failure { status: StatusCode::INTERNAL_SERVER_ERROR, code: INTERNAL_ERROR, message: message.into() }
@@ -80,6 +88,9 @@ impl Failure {
 impl From<muster_data::read::Error> for Failure {
     fn from(error: muster_data::read::Error) -> Failure {
         tracing::error!(%error, "a control call failed");
-        Failure::internal(error.to_string())
+        match error {
+            muster_data::read::Error::Store(error) => Failure::stored(&error),
+            other => Failure::internal(other.to_string()),
+        }
     }
 }

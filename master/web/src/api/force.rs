@@ -19,6 +19,11 @@ pub(super) async fn force(
         ForceError::Fields(texts) => {
             Failure::params(texts.into_iter().map(|(name, text)| (name, text.into())).collect::<Map<_, _>>())
         }
+        ForceError::Unstorable(reason) => Failure::params(reason),
+        ForceError::Store(error) => {
+            tracing::error!(%error, "a force failed");
+            Failure::stored(&error)
+        }
         other => Failure::internal(other.to_string()),
     })
 }

@@ -5,6 +5,7 @@ mod cors;
 mod failure;
 mod force;
 pub(crate) mod json;
+mod long;
 mod rpc;
 
 use axum::{
@@ -35,10 +36,7 @@ use tower_http::compression::CompressionLayer;
 use control::Door;
 pub(crate) use cors::Origin;
 
-use crate::{AppState, forcing::Forms};
-
-/// Longest body of a request. A force form may carry a patch of 10 MiB; more is refused with 413.
-const MAX_BODY: usize = 16 << 20;
+use crate::{AppState, forcing::Forms, told};
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -149,11 +147,10 @@ async fn checked(state: &AppState, request: Request) -> Response {
 
 async fn post_reply(state: &AppState, request: Request, door: Door) -> Response {
     let (parts, body) = request.into_parts();
-    match axum::body::to_bytes(body, MAX_BODY).await {
+    // It was read within its bounds before.
+    match axum::body::to_bytes(body, usize::MAX).await {
         Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body, door).await,
-        Err(_) => {
-            error_reply(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is longer than {MAX_BODY} bytes"))
-        }
+        Err(error) => error_reply(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
@@ -175,6 +172,12 @@ async fn get(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
         Ok(Found::Single { plural, item }) => {
             let single = json!({plural: [item], "meta": {}});
             cached(&state.config(), json_reply(StatusCode::OK, single, layout))
+        }
+        Ok(Found::Rows { plural, total, rows }) => {
+            cached(&state.config(), long::list(plural, total, rows, layout))
+        }
+        Ok(Found::Contents { plural, item, contents }) => {
+            cached(&state.config(), long::contents(plural, item, contents, layout))
         }
         Ok(Found::Log { text, attachment }) => log_reply(text, attachment),
         Ok(Found::Data(data)) => data_reply(data),
@@ -206,24 +209,25 @@ pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
 }
 
 fn read_error(error: &Error) -> Response {
-    let status = match error {
-        Error::BadRequest(_) => StatusCode::BAD_REQUEST,
-        Error::InvalidPath(_) | Error::NotFound(_) => StatusCode::NOT_FOUND,
+    match error {
+        Error::BadRequest(_) => error_reply(StatusCode::BAD_REQUEST, &error.to_string()),
+        Error::InvalidPath(_) | Error::NotFound(_) => error_reply(StatusCode::NOT_FOUND, &error.to_string()),
         Error::Store(error) => {
             tracing::error!(%error, "a REST request failed");
-            StatusCode::INTERNAL_SERVER_ERROR
+            error_reply(told::status(error), &error.told())
         }
-    };
-    error_reply(status, &error.to_string())
+    }
 }
 
 pub(crate) fn json_reply(status: StatusCode, value: Value, layout: Layout) -> Response {
-    let media_type = if layout == Layout::Indented {
-        "text/plain; charset=utf-8"
-    } else {
-        "application/json; charset=utf-8"
-    };
-    (status, [(CONTENT_TYPE, media_type)], json::text(value, layout)).into_response()
+    (status, [(CONTENT_TYPE, json_type(layout))], json::text(value, layout)).into_response()
+}
+
+fn json_type(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Indented => "text/plain; charset=utf-8",
+        _ => "application/json; charset=utf-8",
+    }
 }
 
 fn error_reply(status: StatusCode, text: &str) -> Response {

@@ -134,6 +134,7 @@ async fn force(state: &AppState, page: &PageRequest, builder: &str, name: &str, 
             let filled = Filled { values, errors: errors.into_iter().collect() };
             show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, None)
         }
+        Err(ForceError::Store(error)) => Err(error.into()),
         Err(error) => {
             let filled = Filled { values, errors: BTreeMap::new() };
             show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, Some(error.to_string()))

@@ -19,26 +19,15 @@ mod theme;
 
 use axum::{
     Extension, Router,
-    extract::DefaultBodyLimit,
-    http::{HeaderValue, header},
     middleware::map_response,
-    response::Response,
     routing::{get, post},
 };
 
 use tower_http::compression::CompressionLayer;
 
-use crate::state::AppState;
+use crate::{headers, state::AppState};
 pub(crate) use forms::Fields;
 use render::Templates;
-
-/// Bytes of a posted form: the longest file field of Buildbot's force forms (10 MiB) with its neighbours.
-/// A larger form is answered with 413.
-const MAX_FORM: usize = 12 << 20;
-
-/// Only what this server itself serves may run, style or be asked; nothing inline, and no page inside another's frame.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The pages and their files. An address that nobody knows is answered with a page, too.
 pub fn router() -> Router<AppState> {
@@ -63,16 +52,7 @@ pub fn router() -> Router<AppState> {
         .route("/theme.css", get(theme::css))
         .route("/static/{*file}", get(assets::file))
         .fallback(request::not_found)
-        .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(CompressionLayer::new())
-        .layer(map_response(secure))
+        .layer(map_response(headers::of_pages))
         .layer(Extension(Templates::default()))
-}
-
-async fn secure(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
 }

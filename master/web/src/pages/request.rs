@@ -9,12 +9,13 @@ use axum::{
 };
 use minijinja::{Value, context};
 use muster_config::snapshot::Snapshot;
-use muster_data::views::BuilderLine;
+use muster_data::{Fault, views::BuilderLine};
 
 use super::{forms::Fields, render::Templates, theme};
 use crate::{
     site::{OF_ANOTHER_SITE, is_same_site},
     state::AppState,
+    told,
 };
 
 /// One request for a page.
@@ -39,12 +40,24 @@ pub(super) enum PageError {
     NotFound(String),
     /// Not allowed; the text says why.
     Refused(String),
+    /// What was asked for can't be stored.
+    Unstorable(String),
+    /// The database is away, or this master may do nothing just now.
+    Away(String),
     /// Something failed; the log has it, too.
     Failed(String),
 }
 
-impl<E: std::error::Error> From<E> for PageError {
+impl<E: std::error::Error + 'static> From<E> for PageError {
     fn from(error: E) -> PageError {
+        if let Some(stored) = told::behind(&error) {
+            tracing::error!(error = %stored, "a page could not be made");
+            return match stored.fault() {
+                Fault::Asked => PageError::Unstorable(stored.told()),
+                Fault::Away => PageError::Away(stored.told()),
+                Fault::Ours => PageError::Failed(stored.told()),
+            };
+        }
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -157,6 +170,8 @@ impl PageRequest {
         let (status, what, detail) = match error {
             PageError::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail),
             PageError::Refused(detail) => (StatusCode::FORBIDDEN, "Refused", detail),
+            PageError::Unstorable(detail) => (StatusCode::BAD_REQUEST, "This can't be stored", detail),
+            PageError::Away(detail) => (StatusCode::SERVICE_UNAVAILABLE, "Not now", detail),
             PageError::Failed(detail) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "This page could not be made", detail)
             }

@@ -28,7 +28,7 @@ fn note_panics() {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             // Tests run on threads that have their names.
-            if std::thread::current().name().is_none_or(|name| name.starts_with("tokio")) {
+            if std::thread::current().name().is_none_or(|name| name.starts_with("tokio") || name == "web") {
                 PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
             }
             usual(panic);
