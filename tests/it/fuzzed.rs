@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use fastrand::Rng;
+use flate2::read::GzDecoder;
 use muster_tests::{MariaDb, Master, Postgres, Results, Site};
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ fn fuzz(database: &str) {
             && COMPATIBLE.iter().any(|words| body.contains(words));
         assert!(status < 500 || status < 502 && compatible, "{status} {body}\n{}", context());
         for words in ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "SQLSTATE"] {
-            let is_shown = body.contains(words) && words != "SQLSTATE" && !request.body.contains(words);
+            let is_shown = body.contains(words) && !request.body.contains(words);
             assert!(!is_shown, "SQL in an answer: {body}\n{}", context());
         }
     }
@@ -355,8 +356,31 @@ impl Request {
         if !is_whole {
             return Err(format!("the answer is cut: {head}"));
         }
-        Ok((status, String::from_utf8_lossy(body).into_owned()))
+        let body = if head.contains("transfer-encoding: chunked") { unchunked(body)? } else { body.to_vec() };
+        let body = if head.contains("content-encoding: gzip") && self.method != "HEAD" {
+            let mut plain = Vec::new();
+            GzDecoder::new(body.as_slice()).read_to_end(&mut plain).map_err(tell)?;
+            plain
+        } else {
+            body
+        };
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
+}
+
+/// The bytes of a body that came in chunks.
+fn unchunked(mut body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut whole = Vec::new();
+    while !body.is_empty() {
+        let end = body.windows(2).position(|bytes| bytes == b"\r\n").ok_or("a chunk without its length")?;
+        let length =
+            std::str::from_utf8(&body[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let length = length.ok_or("a chunk whose length is none")?;
+        let chunk = body.get(end + 2..end + 2 + length).ok_or("a chunk that is cut")?;
+        whole.extend_from_slice(chunk);
+        body = body.get(end + 4 + length..).unwrap_or_default();
+    }
+    Ok(whole)
 }
 
 /// The headers of a browser, mostly.

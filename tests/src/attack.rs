@@ -178,10 +178,10 @@ fn masked(text: &[u8]) -> Vec<u8> {
 pub fn add_builds(database: &Database, count: usize) {
     database.execute(&format!(
         "INSERT INTO builds (number, builderid, buildrequestid, workerid, masterid, started_at, complete_at, \
-         state_string, results) \
+         locks_duration_s, state_string, results) \
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
          SELECT b.number + n.i, b.builderid, b.buildrequestid, b.workerid, b.masterid, 1700000000, 1700000100, \
-         'build successful', 0 FROM n, (SELECT * FROM builds ORDER BY id LIMIT 1) b"
+         0, 'build successful', 0 FROM n, (SELECT * FROM builds ORDER BY id LIMIT 1) b"
     ));
 }
 

@@ -195,16 +195,7 @@ impl Ready {
             main: Handle::current(),
         };
         lease.spawn_on(&on_lease, "the lease", |stop| keeper.keep(stop));
-        let watching = (data.clone(), engine.clone());
-        services.spawn("the watch over other masters", |stop| async move {
-            watch_peers(watching.0, id, watching.1, stop).await;
-            Ok(())
-        });
-        let asking = (data.clone(), in_force.clone(), engine.clone());
-        services.spawn("the questions of collapseRequests", |stop| async move {
-            answer_collapses(asking.0, asking.1, asking.2, stop).await;
-            Ok(())
-        });
+        spawn_beside_engine(&data, id, &in_force, engine.as_ref(), &services);
         let around = gateway::Around {
             basedir: &basedir,
             incarnation: &incarnation,
@@ -321,6 +312,26 @@ fn spawn_web(web: Vec<Listener>, probe: Vec<Listener>, state: AppState, services
             Ok(())
         });
     }
+}
+
+/// What every master looks after, with an engine or without.
+fn spawn_beside_engine(
+    data: &Data,
+    master: MasterId,
+    active: &watch::Receiver<Arc<Active>>,
+    engine: Option<&Engine>,
+    services: &Tasks,
+) {
+    let watching = (data.clone(), engine.cloned());
+    services.spawn("the watch over other masters", |stop| async move {
+        watch_peers(watching.0, master, watching.1, stop).await;
+        Ok(())
+    });
+    let asking = (data.clone(), active.clone(), engine.cloned());
+    services.spawn("the questions of collapseRequests", |stop| async move {
+        answer_collapses(asking.0, asking.1, asking.2, stop).await;
+        Ok(())
+    });
 }
 
 /// What the role of a scheduler does besides schedulers.
