@@ -262,11 +262,12 @@ pub async fn move_claim(tx: &Tx, request: RequestId, master: MasterId) -> Result
     tx.later("UPDATE buildrequest_claims SET masterid = ? WHERE brid = ?", params![master, request]).await
 }
 
-/// Completes a request. `false`: it was complete already.
+/// Completes a request, never before it was submitted, whatever the clock says. `false`: it was complete already.
 pub async fn complete_request(tx: &Tx, request: RequestId, results: Results, now: Timestamp) -> Result<bool> {
-    let update =
-        "UPDATE buildrequests SET complete = 1, results = ?, complete_at = ? WHERE id = ? AND complete <> 1";
-    Ok(tx.execute(update, params![results, now, request]).await? == 1)
+    let update = "UPDATE buildrequests SET complete = 1, results = ?, \
+                  complete_at = CASE WHEN submitted_at > ? THEN submitted_at ELSE ? END \
+                  WHERE id = ? AND complete <> 1";
+    Ok(tx.execute(update, params![results, now, now, request]).await? == 1)
 }
 
 /// Completes requests that runs were for; answers which this call has completed.
@@ -284,8 +285,9 @@ pub async fn complete_requests(
         alike.entry((*at, results.code())).or_default().push((*request).into());
     }
     for ((at, results), requests) in alike {
-        let update = "UPDATE buildrequests SET complete = 1, results = ?, complete_at = ? WHERE id IN (??)";
-        tx.later_about(update, params![results, at], requests).await?;
+        let update = "UPDATE buildrequests SET complete = 1, results = ?, \
+                      complete_at = CASE WHEN submitted_at > ? THEN submitted_at ELSE ? END WHERE id IN (??)";
+        tx.later_about(update, params![results, at, at], requests).await?;
     }
     Ok(open.into_iter().collect())
 }
@@ -323,8 +325,10 @@ pub async fn complete_those_done(
         completed.push(BuildsetId(id));
     }
     for (worst, sets) in alike {
-        let update = "UPDATE buildsets SET complete = 1, complete_at = ?, results = ? WHERE id IN (??)";
-        tx.later_about(update, params![now, worst], sets).await?;
+        let update = "UPDATE buildsets SET complete = 1, \
+                      complete_at = CASE WHEN submitted_at > ? THEN submitted_at ELSE ? END, results = ? \
+                      WHERE id IN (??)";
+        tx.later_about(update, params![now, now, worst], sets).await?;
     }
     Ok(completed)
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use muster_bus::{Bus, Received};
-use muster_core::{BuilderId, LogKind, MasterId, Properties, Property, Results, Roles, StepUrl, WorkerId};
+use muster_core::{
+    BuilderId, LogKind, MasterId, Properties, Property, Results, Roles, StepUrl, Timestamp, WorkerId,
+};
 use muster_data::{
     Beside, BuilderSetup, Data, Life, NewBuildset, NewRun, RunPart, RunWrite, Setup, Start, Started,
     WorkerDial,
@@ -28,6 +30,7 @@ on_every_engine!(
     the_last_two_requests_of_a_set_end_at_once,
     a_retried_build_gives_its_request_back,
     what_is_sent_late_is_part_of_its_transaction,
+    a_clock_that_is_stepped_back_reverses_nothing,
 );
 
 struct World {
@@ -330,4 +333,40 @@ async fn what_is_sent_late_is_part_of_its_transaction(ground: &Ground) {
     assert!(matches!(twice.await, Err(Error::Unique(_))));
     let left = tx(&ground.db, |tx| async move { runs::journal_of(&tx, build, 7).await }).await;
     assert_eq!(left, [row("99")], "nothing of a transaction that failed is left");
+}
+
+async fn a_clock_that_is_stepped_back_reverses_nothing(ground: &Ground) {
+    let world = World::new(ground).await;
+    let [run] = world.begin(1).await.try_into().unwrap();
+    let (begin, before) = (muster_data::now(), Timestamp(muster_data::now().0 - 3600));
+    let writes = [
+        RunWrite::StepStarted { step: 0, name: "s".into(), state: "pending".into(), at: begin },
+        RunWrite::StepLocksAcquired { step: 0, at: before },
+        RunWrite::StepFinished {
+            step: 0,
+            results: Results::Success,
+            hidden: false,
+            state: "done".into(),
+            at: before,
+        },
+        RunWrite::BuildFinished { results: Results::Success, state: "build successful".into(), at: before },
+    ];
+    world.data.commit_run(&run.key, run.request, &writes).await.unwrap();
+    let (build, request) = (run.key.build, run.request);
+    let read = world.data.db().read("times", |tx| async move {
+        let step = steps::of_build(&tx, build).await?.remove(0);
+        let build = builds::by_id(&tx, build).await?.unwrap();
+        let request = query::requests::by_id(&tx, request).await?.unwrap();
+        let set = query::buildsets::by_id(&tx, request.buildset).await?.unwrap();
+        Ok::<_, Error>([
+            (step.started_at, step.locks_acquired_at),
+            (step.started_at, step.complete_at),
+            (Some(build.started_at), build.complete_at),
+            (Some(request.submitted_at), request.complete_at),
+            (Some(set.submitted_at), set.complete_at),
+        ])
+    });
+    for (from, to) in read.await.unwrap() {
+        assert!(to.is_some() && to >= from, "{from:?} {to:?}");
+    }
 }

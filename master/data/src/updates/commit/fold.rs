@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join3;
 use muster_bus::Event;
-use muster_core::{Build, BuildId, Log, LogId, LogKind, Property, Step, StepId};
+use muster_core::{Build, BuildId, Log, LogId, LogKind, Property, Step, StepId, Timestamp};
 use muster_store::{
     Error, Result, Tx, builds,
     chunks::Chunk,
@@ -181,18 +181,19 @@ impl<'a> Fold<'a> {
             }
             RunWrite::BuildFinished { results, state, at } => {
                 let row = self.build(build)?;
+                let at = not_before(row.row.started_at, *at);
                 // A stranger may have finished it (a Python master's housekeeping): then its word stands.
                 if row.row.results.is_none() {
                     // People are told the last words first, then the end.
                     row.change().state_string.clone_from(state);
                     self.tell_build(build, "update")?;
                     let row = self.build(build)?.change();
-                    (row.results, row.complete_at) = (Some(*results), Some(*at));
+                    (row.results, row.complete_at) = (Some(*results), Some(at));
                 }
                 self.tell_build(build, "finished")?;
                 self.told.push(Told::End(self.ends.len()));
                 let (owner, request) = (part.run.owner, part.request);
-                self.ends.push(End { build, owner, request, results: *results, at: *at });
+                self.ends.push(End { build, owner, request, results: *results, at });
             }
             RunWrite::LogAdded { step, slug, name, kind } => {
                 self.add_log((build, *step, slug.clone()), name, *kind)?;
@@ -227,7 +228,8 @@ impl<'a> Fold<'a> {
                 self.tell_step((build, *step), "started")
             }
             RunWrite::StepLocksAcquired { step, at } => {
-                self.step((build, *step))?.change().locks_acquired_at = Some(*at);
+                let row = self.step((build, *step))?.change();
+                row.locks_acquired_at = Some(row.started_at.map_or(*at, |begin| not_before(begin, *at)));
                 self.tell_step((build, *step), "updated")
             }
             RunWrite::StepState { step, state } => {
@@ -251,11 +253,12 @@ impl<'a> Fold<'a> {
                     self.finish_log(log)?;
                 }
                 let row = self.step(key)?;
+                let at = row.row.started_at.map_or(*at, |begin| not_before(begin, *at));
                 if row.row.results.is_none() {
                     row.change().state_string.clone_from(state);
                     self.tell_step(key, "updated")?;
                     let row = self.step(key)?.change();
-                    (row.results, row.complete_at, row.hidden) = (Some(*results), Some(*at), *hidden);
+                    (row.results, row.complete_at, row.hidden) = (Some(*results), Some(at), *hidden);
                 }
                 self.journal.retain(|(of, number, _), _| (*of, *number) != key);
                 self.ended_steps.push(key);
@@ -493,4 +496,9 @@ fn log_event(log: &Log, what: &str) -> Event {
     let id = log.id;
     let names = [format!("logs/{id}/{what}"), format!("steps/{}/logs/{}/{what}", log.step, log.slug)];
     Event::new(names, resources::log(log))
+}
+
+/// The time of something that follows `begin`. A clock that was stepped back meanwhile reverses nothing.
+fn not_before(begin: Timestamp, at: Timestamp) -> Timestamp {
+    at.max(begin)
 }
