@@ -40,8 +40,8 @@ pub use active::{Active, activate};
 pub use collapse::answer_collapses;
 pub use drain::{Going, Load, SentAway};
 pub use effects::{
-    CommandRequest, CommandResult, HaltReason, LineObserver, LogRef, MAX_COLLECTED, StepContext, StepEnd,
-    Transfer,
+    CommandRequest, CommandResult, Effect, HaltReason, LineKind, LineObserver, LogRef, MAX_COLLECTED,
+    Matching, Outcome, PerformOptions, SharedContext, StepContext, StepEnd, Transfer,
 };
 pub use peers::watch_peers;
 pub use steps::{STEP_KINDS, problems};

@@ -241,12 +241,24 @@ pub async fn delete_all(tx: &Tx, builds: &[BuildId]) -> Result<()> {
     tx.later_among("DELETE FROM muster_runs WHERE buildid IN (??)", list()).await
 }
 
-/// One effect of a running step and what came of it.
+/// The part of an effect that says what came of it. The further ones hold what has become too long to be written again with
+/// each change.
+pub const FIRST_PART: u8 = 0;
+
+/// The last part that an effect can have: the column holds part and ordinal in 31 bits.
+pub const LAST_PART: u8 = 0x7f;
+
+/// Where the part stands in the column `ordinal`. A step has fewer effects than that.
+const PART_SHIFT: u32 = 24;
+
+/// One effect of a running step and what came of it, or a further part of that.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct JournalRow {
     pub step: u32,
     pub ordinal: u32,
+    /// At most [`LAST_PART`].
+    pub part: u8,
     pub kind: String,
     /// Of the effect's arguments: a replay that asks for something else must not get this outcome.
     pub args_hash: String,
@@ -258,22 +270,25 @@ pub struct JournalRow {
 pub async fn journal_all(tx: &Tx, rows: &[(BuildId, &JournalRow)]) -> Result<()> {
     let upsert = "INSERT INTO muster_journal (buildid, step, ordinal, kind, args_hash, outcome) VALUES (??) \
                   ON CONFLICT (buildid, step, ordinal) DO UPDATE SET outcome = excluded.outcome";
-    let values = rows
-        .iter()
-        .map(|(build, row)| params![*build, row.step, row.ordinal, &row.kind, &row.args_hash, &row.outcome]);
+    let values = rows.iter().map(|(build, row)| {
+        let place = row.ordinal | u32::from(row.part) << PART_SHIFT;
+        params![*build, row.step, place, &row.kind, &row.args_hash, &row.outcome]
+    });
     tx.insert_rows(upsert, "(?, ?, ?, ?, ?, ?)", values.collect()).await
 }
 
-/// The journal of a step that was running, in its order.
+/// The journal of a step that was running: first parts in the order of the effects, then second parts, and so on.
 pub async fn journal_of(tx: &Tx, build: BuildId, step: u32) -> Result<Vec<JournalRow>> {
     let query = "SELECT ordinal, kind, args_hash, outcome FROM muster_journal WHERE buildid = ? AND step = ? \
                  ORDER BY ordinal";
     let rows = tx.query(query, params![build, step]).await?;
     rows.iter()
         .map(|row| {
+            let place = row.int(0)? as u32;
             Ok(JournalRow {
                 step,
-                ordinal: row.int(0)? as u32,
+                ordinal: place & ((1 << PART_SHIFT) - 1),
+                part: (place >> PART_SHIFT) as u8,
                 kind: row.text(1)?,
                 args_hash: row.text(2)?,
                 outcome: row.text(3)?,

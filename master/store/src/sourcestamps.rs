@@ -4,6 +4,7 @@ use muster_core::{
     SourceStamp, SourceStampId, Timestamp,
     hash::{HashPart, hash},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Tx, names::found_next_time, params, query};
 
@@ -20,7 +21,7 @@ pub struct NewSourceStamp {
 }
 
 /// A patch on top of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct NewPatch {
     pub level: i64,

@@ -137,6 +137,7 @@ fn journal(step: u32, outcome: &str) -> RunWrite {
     RunWrite::Journal(JournalRow {
         step,
         ordinal: 0,
+        part: runs::FIRST_PART,
         kind: "command".to_owned(),
         args_hash: "h".to_owned(),
         outcome: outcome.to_owned(),
@@ -311,6 +312,7 @@ async fn what_is_sent_late_is_part_of_its_transaction(ground: &Ground) {
     let row = |outcome: &str| JournalRow {
         step: 7,
         ordinal: 1,
+        part: runs::FIRST_PART,
         kind: "time".into(),
         args_hash: "h".into(),
         outcome: outcome.into(),

@@ -667,6 +667,7 @@ async fn journals_are_replayed_in_order(ground: &Ground) {
     let row = |ordinal, outcome: &str| JournalRow {
         step: 2,
         ordinal,
+        part: runs::FIRST_PART,
         kind: "command".to_owned(),
         args_hash: "h".to_owned(),
         outcome: outcome.to_owned(),

@@ -4,26 +4,36 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use muster_core::{Build, BuildId, BuilderId, BuildsetId, Properties, RequestId, Results};
 use muster_store::{
-    Error, Result, query,
+    Error, query,
     runs::{self, JournalRow, RunKey},
     sourcestamps::{NewPatch, NewSourceStamp},
 };
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::buildsets::insert;
 use crate::{AddedBuildset, Data, NewBuildset};
 
 /// A version of the sources as a build asks for it: what is `None` is left to the scheduler's defaults of the codebase.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct WantedSource {
     pub codebase: String,
     /// `Some(None)` is no branch, whatever the default is.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub branch: Option<Option<String>>,
     /// `Some(None)` is the newest revision, whatever the default is.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub revision: Option<Option<String>>,
     pub repository: Option<String>,
     pub project: Option<String>,
     pub patch: Option<NewPatch>,
+}
+
+/// In JSON what is there and null is `Some(None)`, and what is not there is `None`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl WantedSource {
@@ -41,7 +51,8 @@ impl WantedSource {
 }
 
 /// What a build asks a Triggerable scheduler for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Trigger {
     /// Versions of the sources; codebases that are not among them get the scheduler's defaults.
     pub sources: Vec<WantedSource>,
@@ -68,7 +79,12 @@ impl Data {
     ///
     /// # Errors
     /// [`Error::Fenced`] when the run has another owner or epoch; nothing was made then.
-    pub async fn trigger(&self, run: &RunKey, row: &JournalRow, set: &NewBuildset) -> Result<AddedBuildset> {
+    pub async fn trigger(
+        &self,
+        run: &RunKey,
+        row: &JournalRow,
+        set: &NewBuildset,
+    ) -> muster_store::Result<AddedBuildset> {
         self.may_act()?;
         let policy = &self.collapse_policy();
         let committed = self.db().tx("trigger", |tx| async move {
@@ -87,7 +103,10 @@ impl Data {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn complete_buildsets(&self, sets: &[BuildsetId]) -> Result<BTreeMap<BuildsetId, Results>> {
+    pub async fn complete_buildsets(
+        &self,
+        sets: &[BuildsetId],
+    ) -> muster_store::Result<BTreeMap<BuildsetId, Results>> {
         let sets = self
             .db()
             .read("complete_buildsets", |tx| async move { query::buildsets::by_ids(&tx, sets).await });
@@ -98,7 +117,10 @@ impl Data {
     ///
     /// # Errors
     /// Whatever the database says.
-    pub async fn builds_of_requests(&self, requests: &[RequestId]) -> Result<Vec<TriggeredBuild>> {
+    pub async fn builds_of_requests(
+        &self,
+        requests: &[RequestId],
+    ) -> muster_store::Result<Vec<TriggeredBuild>> {
         let read = self.db().read("builds_of_requests", |tx| async move {
             let builds = query::builds::of_requests(&tx, requests).await?;
             let mut names: BTreeMap<BuilderId, String> = BTreeMap::new();

@@ -27,41 +27,64 @@ pub(crate) struct StepQuestion<'a> {
     pub(crate) facts: &'a Facts,
 }
 
-impl Callables {
-    /// The answer to what a rendering needs.
-    pub(crate) async fn ask(
-        &self,
-        request: &Request,
-        properties: &Properties,
-        facts: &Facts,
-    ) -> Result<Renderable, String> {
+/// What a function or a provider of secrets is asked, with everything that it is told.
+pub(crate) enum Question {
+    Secret(String),
+    Call { callable: Callable, args: Vec<Value>, kwargs: Map<String, Value> },
+}
+
+impl Question {
+    /// What a rendering needs.
+    pub(crate) fn of(request: &Request, properties: &Properties, facts: &Facts) -> Question {
         match request {
-            Request::Secret { name } => self.secret(name).await,
+            Request::Secret { name } => Question::Secret(name.clone()),
             Request::Renderer { callable, args, kwargs } => {
                 let mut all = vec![argument::properties(&view(properties, facts))];
                 all.extend_from_slice(args);
-                self.call(callable, all, kwargs.clone()).await
+                Question::Call { callable: callable.clone(), args: all, kwargs: kwargs.clone() }
             }
             Request::Function { callable, args, kwargs } => {
-                self.call(callable, args.clone(), kwargs.clone()).await
+                Question::Call { callable: callable.clone(), args: args.clone(), kwargs: kwargs.clone() }
             }
         }
     }
 
-    /// The answer of `doStepIf` (without results) or `hideStepIf` (with them).
-    pub(crate) async fn ask_about_step(
-        &self,
+    /// `doStepIf` (without results) or `hideStepIf` (with them).
+    pub(crate) fn about_step(
         callable: &Callable,
         results: Option<Results>,
         about: &StepQuestion<'_>,
-    ) -> Result<Value, String> {
+    ) -> Question {
         let view = view(about.properties, about.facts);
         let step = argument::step(&view, about.name, results.map(Results::code));
         let args = match results {
             Some(results) => vec![Value::from(results.code()), step],
             None => vec![step],
         };
-        plain(self.call(callable, args, Map::new()).await?)
+        Question::plain(callable.clone(), args)
+    }
+
+    /// A function that gets plain values.
+    pub(crate) fn plain(callable: Callable, args: Vec<Value>) -> Question {
+        Question::Call { callable, args, kwargs: Map::new() }
+    }
+
+    /// The answer of a function that gives a plain value.
+    pub(crate) fn plain_answer(value: Renderable) -> Result<Value, String> {
+        match value {
+            Renderable::Literal(value) => Ok(value),
+            other => Err(format!("a plain value was expected, not {other:?}")),
+        }
+    }
+}
+
+impl Callables {
+    /// The answer to a question.
+    pub(crate) async fn answer(&self, question: Question) -> Result<Renderable, String> {
+        match question {
+            Question::Secret(name) => self.secret(&name).await,
+            Question::Call { callable, args, kwargs } => self.call(&callable, args, kwargs).await,
+        }
     }
 
     /// The answer of `do_build_if`.
@@ -71,12 +94,8 @@ impl Callables {
         properties: &Properties,
         facts: &Facts,
     ) -> Result<Value, String> {
-        plain(self.call(callable, vec![argument::build(&view(properties, facts))], Map::new()).await?)
-    }
-
-    /// The answer of a function that gets plain values and gives one.
-    pub(crate) async fn ask_plainly(&self, callable: &Callable, args: &[Value]) -> Result<Value, String> {
-        plain(self.call(callable, args.to_vec(), Map::new()).await?)
+        let about = vec![argument::build(&view(properties, facts))];
+        Question::plain_answer(self.call(callable, about, Map::new()).await?)
     }
 
     /// Calls a function with arguments made by [`argument`].
@@ -103,13 +122,6 @@ impl Callables {
 
     fn host(&self) -> Result<&Host, String> {
         self.0.as_ref().ok_or_else(|| "the configuration's Python process is not running".to_owned())
-    }
-}
-
-fn plain(value: Renderable) -> Result<Value, String> {
-    match value {
-        Renderable::Literal(value) => Ok(value),
-        other => Err(format!("a plain value was expected, not {other:?}")),
     }
 }
 

@@ -15,24 +15,34 @@ use serde::{Deserialize, Serialize};
 use super::{
     logs::{LogRef, Tails},
     secrets::Secrets,
+    transfer::Transfer,
 };
 
-/// Characters of a stream that a step may collect; what follows is only in the log. Collected text is journalled with
-/// each commit, and nothing that a property holds is as long.
+/// Characters of a stream that a step may collect; what follows is only in the log. Collected text is in the journal a second
+/// time, and nothing that a property holds is as long.
 pub const MAX_COLLECTED: usize = 256 * 1024;
 
 /// A command that a step wants to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CommandRequest {
-    /// What the worker is told.
+    /// What the worker is told. Output is decoded as the step is configured, whatever stands here.
     pub command: Command,
     /// Where its output goes; `None` drops it.
+    #[serde(default)]
     pub stdio: Option<LogRef>,
     /// Logs of followed files that are there already, by their names; the others are made with their first line.
+    #[serde(default)]
     pub logfiles: Vec<(String, LogRef)>,
     /// Keep standard output in the result.
+    #[serde(default)]
     pub collect_stdout: bool,
     /// Keep standard error in the result.
+    #[serde(default)]
     pub collect_stderr: bool,
+    /// The file that moves along.
+    #[serde(default)]
+    pub transfer: Transfer,
 }
 
 impl CommandRequest {
@@ -44,12 +54,19 @@ impl CommandRequest {
             logfiles: Vec::new(),
             collect_stdout: false,
             collect_stderr: false,
+            transfer: Transfer::None,
         }
     }
 
     /// The same, with standard output kept in the result.
     pub fn collecting_stdout(mut self) -> CommandRequest {
         self.collect_stdout = true;
+        self
+    }
+
+    /// The same, with a file that moves along. After an adoption the transfer begins anew.
+    pub fn with_transfer(mut self, transfer: Transfer) -> CommandRequest {
+        self.transfer = transfer;
         self
     }
 }
@@ -110,8 +127,8 @@ impl CommandResult {
     }
 }
 
-/// A command as its journal row keeps it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A command under way, as its updates have made it. Journals of replay version 1 keep the whole of it in one row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommandState {
     /// The worker's life that got the order; in another one the command is gone.
     pub(crate) boot: BootId,
@@ -124,7 +141,7 @@ pub(crate) struct CommandState {
     pub(crate) result: CommandResult,
     /// Slugs of the logs that followed files got with their first lines.
     pub(crate) lazy_logs: BTreeMap<String, String>,
-    /// State of the observer.
+    /// State of the observer, in journals of replay version 1.
     pub(crate) observer: serde_json::Value,
 }
 

@@ -1,12 +1,12 @@
 //! What a step may do. A step touches the world only through its context (rule 4): every effect leaves a journal row,
 //! durable before the next effect that the world can see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use muster_core::{
-    LogKind, Properties, Property, Results, StepUrl, Timestamp,
+    LogKind, Properties, Results, StepUrl, Timestamp,
     identifier::{next_slug, slug},
-    render::{Answer, Callable, RenderError, Renderable, Request, render},
+    render::{Callable, Renderable},
 };
 use muster_data::RunWrite;
 use muster_store::runs::JournalRow;
@@ -14,12 +14,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    callables::StepQuestion,
-    core::{RunCore, StopOrder, ordered},
-    facts::{View, request_key, truth},
+    core::{RunCore, StopOrder},
+    effect::{Effect, LineKind, Outcome, Unkeyed},
+    facts::{Answers, truth},
     halt::Halt,
-    journal::{Effect, Journal, Mismatch},
+    journal::{Journal, JournalError, Matching},
     logs::LogRef,
+    perform::{PerformOptions, leaving},
     summary::OwnSummary,
 };
 use muster_config::snapshot::{Condition, LogEncoding, StepConfig};
@@ -51,9 +52,18 @@ impl From<Halt> for StepEnd {
     }
 }
 
-impl From<Mismatch> for StepEnd {
-    fn from(mismatch: Mismatch) -> StepEnd {
-        StepEnd::Retry(format!("can't be replayed: {mismatch}"))
+impl From<JournalError> for StepEnd {
+    fn from(error: JournalError) -> StepEnd {
+        match error {
+            JournalError::Unkeyed(unkeyed) => unkeyed.into(),
+            error => StepEnd::Retry(format!("can't be replayed: {error}")),
+        }
+    }
+}
+
+impl From<Unkeyed> for StepEnd {
+    fn from(unkeyed: Unkeyed) -> StepEnd {
+        StepEnd::Exception(unkeyed.to_string())
     }
 }
 
@@ -64,7 +74,7 @@ pub struct StepContext<'a> {
     pub(crate) config: &'a StepConfig,
     pub(crate) journal: Journal,
     pub(crate) slugs: Vec<String>,
-    answers: BTreeMap<String, Answer>,
+    pub(crate) answers: Answers,
     /// What its summary says unless the configuration says something.
     pub(crate) summary: Option<String>,
     /// What its summary says in any case.
@@ -79,7 +89,14 @@ pub struct StepContext<'a> {
     pub(crate) name: String,
     /// Statistics that later effects of the same step look at.
     pub(crate) new_properties: Properties,
+    /// Answers effects in place of the world.
+    #[cfg(test)]
+    pub(crate) double: Option<Double>,
 }
+
+/// What an effect comes to in a test; what it doesn't know is really done.
+#[cfg(test)]
+pub(crate) type Double = Box<dyn FnMut(&Effect) -> Option<Result<Outcome, StepEnd>> + Send + Sync>;
 
 impl<'a> StepContext<'a> {
     pub(crate) fn new(
@@ -88,13 +105,14 @@ impl<'a> StepContext<'a> {
         config: &'a StepConfig,
         rows: Vec<JournalRow>,
     ) -> StepContext<'a> {
+        let journal = Journal::new(&config.kind, number, rows);
         StepContext {
             core,
             number,
             config,
-            journal: Journal::new(&config.kind, number, rows),
-            slugs: Vec::new(),
-            answers: BTreeMap::new(),
+            slugs: journal.slugs(),
+            journal,
+            answers: Answers::default(),
             summary: None,
             outcome: None,
             own_summary: OwnSummary::None,
@@ -102,6 +120,8 @@ impl<'a> StepContext<'a> {
             lost: false,
             name: String::new(),
             new_properties: Properties::new(),
+            #[cfg(test)]
+            double: None,
         }
     }
 
@@ -159,20 +179,9 @@ impl<'a> StepContext<'a> {
     ///
     /// # Errors
     /// When the database can't hold it, or the step's replay asks for something else than before.
-    pub fn set_property(&mut self, name: &str, mut value: Value, source: &str) -> Result<(), StepEnd> {
-        let secrets = self.core.recorder.secrets();
-        secrets.conceal_value(&mut value);
-        let name = &*secrets.concealed(name).into_owned();
-        let property = Property(value, source.to_owned());
-        if let Some(reason) = self.core.data.refuses_property(name, &property) {
-            return Err(StepEnd::Exception(reason));
-        }
-        if let Effect::Live(row) = self.journal.effect("property", &(name, &property))? {
-            self.record(row, &())?;
-        }
-        self.core.properties.set(name, property.0.clone(), source);
-        self.new_properties.set(name, property.0, source);
-        Ok(())
+    pub fn set_property(&mut self, name: &str, value: Value, source: &str) -> Result<(), StepEnd> {
+        let (name, source) = (name.to_owned(), source.to_owned());
+        self.perform_now(&Effect::SetProperty { name, value, source }, Matching::ByOrder).map(drop)
     }
 
     /// Adds a link to the step. Doing it twice is the same as once, so it needs no row.
@@ -214,14 +223,10 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn add_log(&mut self, name: &str, kind: LogKind) -> Result<LogRef, StepEnd> {
-        let shown = self.core.recorder.concealed(name).into_owned();
-        let candidate = self.free_slug(&shown);
-        if let Effect::Live(row) = self.journal.effect("log", &(name, kind))? {
-            self.record(row, &())?;
-            let (step, slug, name) = (self.number, candidate.clone(), shown);
-            self.core.recorder.write(RunWrite::LogAdded { step, slug, name, kind });
+        match self.perform_now(&Effect::AddLog { name: name.to_owned(), kind }, Matching::ByOrder)? {
+            Outcome::Log(log) => Ok(log),
+            other => Err(other.unexpected()),
         }
-        Ok(LogRef { slug: candidate, kind })
     }
 
     /// A slug that no log of this step has.
@@ -239,7 +244,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn write_log(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, 'o', text)
+        self.append(log, LineKind::Stdout, text)
     }
 
     /// Appends lines of the master's own words.
@@ -247,7 +252,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn write_header(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, 'h', text)
+        self.append(log, LineKind::Header, text)
     }
 
     /// Appends lines about what went wrong.
@@ -255,15 +260,12 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn write_stderr(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, 'e', text)
+        self.append(log, LineKind::Stderr, text)
     }
 
-    fn append(&mut self, log: &LogRef, marker: char, text: &str) -> Result<(), StepEnd> {
-        if let Effect::Live(row) = self.journal.effect("write", &(&log.slug, marker, text))? {
-            self.record(row, &())?;
-            self.core.recorder.append(self.number, log, marker, text);
-        }
-        Ok(())
+    fn append(&mut self, log: &LogRef, stream: LineKind, text: &str) -> Result<(), StepEnd> {
+        let effect = Effect::Append { log: log.clone(), stream, text: text.to_owned() };
+        self.perform_now(&effect, Matching::ByOrder).map(drop)
     }
 
     /// A whole log at once.
@@ -283,14 +285,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the step's replay asks for something else than before.
     pub fn now(&mut self) -> Result<Timestamp, StepEnd> {
-        match self.journal.effect("time", &())? {
-            Effect::Recorded(row) => outcome(&row),
-            Effect::Live(row) => {
-                let now = muster_data::now();
-                self.record(row, &now)?;
-                Ok(now)
-            }
-        }
+        self.moment(&Effect::Time, Matching::ByOrder)
     }
 
     /// Waits. A replay waits no longer than what is left.
@@ -298,16 +293,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When the build is stopped meanwhile, or this master goes.
     pub async fn sleep(&mut self, seconds: f64) -> Result<(), StepEnd> {
-        let began = self.now()?;
-        let passed = (muster_data::now().0 - began.0).max(0) as f64;
-        let left = std::time::Duration::from_secs_f64((seconds - passed).clamp(0.0, 86_400.0 * 366.0));
-        self.core.recorder.flush().await?;
-        let mut stop = self.core.stop.clone();
-        tokio::select! {
-            () = tokio::time::sleep(left) => Ok(()),
-            () = ordered(&mut stop) => Err(StepEnd::Cancelled),
-            () = self.core.leaving.cancelled() => Err(Halt::Leaving.into()),
-        }
+        self.perform(Effect::Sleep { seconds }).await.map(drop)
     }
 
     /// Renders a value of the configuration against the build.
@@ -315,20 +301,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When it can't be rendered: the step becomes an exception with the reason.
     pub async fn render(&mut self, renderable: &Renderable) -> Result<Value, StepEnd> {
-        loop {
-            let view =
-                View { facts: &self.core.facts, properties: &self.core.properties, answers: &self.answers };
-            match render(renderable, &view) {
-                Ok(value) => return Ok(value),
-                Err(RenderError::Failed(reason)) => return Err(StepEnd::Exception(reason)),
-                Err(RenderError::Pending(requests)) => {
-                    for request in requests {
-                        let answer = self.ask(&request).await?;
-                        self.answers.insert(request_key(&request), answer);
-                    }
-                }
-            }
-        }
+        self.perform(Effect::Render { value: renderable.clone() }).await?.value()
     }
 
     /// Renders an argument of the step; absent ones are null.
@@ -360,33 +333,11 @@ impl<'a> StepContext<'a> {
         let value = match condition {
             Condition::Fixed(value) => return Ok(*value),
             Condition::Renderable(renderable) => self.render(renderable).await?,
-            Condition::Callable(callable) => self.ask_about_step(callable, results).await?,
+            Condition::Callable(callable) => {
+                self.perform(Effect::AskAboutStep { callable: callable.clone(), results }).await?.value()?
+            }
         };
         Ok(truth(&value))
-    }
-
-    async fn ask_about_step(
-        &mut self,
-        callable: &Callable,
-        results: Option<Results>,
-    ) -> Result<Value, StepEnd> {
-        let row = match self.journal.effect("python", &(callable, results))? {
-            Effect::Recorded(row) => {
-                let answered: Result<Value, String> = outcome(&row)?;
-                return answered.map_err(StepEnd::Exception);
-            }
-            Effect::Live(row) => row,
-        };
-        self.core.recorder.flush().await?;
-        let core = &*self.core;
-        let about =
-            StepQuestion { name: &self.config.kind, properties: &core.properties, facts: &core.facts };
-        let answered = tokio::select! {
-            answered = core.callables.ask_about_step(callable, results, &about) => answered,
-            () = core.leaving.cancelled() => return Err(self.leave()),
-        };
-        self.record_answer(row, &answered)?;
-        answered.map_err(StepEnd::Exception)
     }
 
     /// Calls a function of the configuration with plain arguments, once: a replay gets the answer it got before.
@@ -394,20 +345,7 @@ impl<'a> StepContext<'a> {
     /// # Errors
     /// When it raises or can't be called: the step becomes an exception.
     pub async fn call(&mut self, callable: &Callable, args: &[Value]) -> Result<Value, StepEnd> {
-        let row = match self.journal.effect("python", &(callable, args))? {
-            Effect::Recorded(row) => {
-                let answered: Result<Value, String> = outcome(&row)?;
-                return answered.map_err(StepEnd::Exception);
-            }
-            Effect::Live(row) => row,
-        };
-        self.core.recorder.flush().await?;
-        let answered = tokio::select! {
-            answered = self.core.callables.ask_plainly(callable, args) => answered,
-            () = self.core.leaving.cancelled() => return Err(self.leave()),
-        };
-        self.record_answer(row, &answered)?;
-        answered.map_err(StepEnd::Exception)
+        self.perform(Effect::Call { callable: callable.clone(), args: args.to_vec() }).await?.value()
     }
 
     /// Python's name of the encoding of what programs write; `None` for UTF-8.
@@ -458,41 +396,8 @@ impl<'a> StepContext<'a> {
         self.render(&env).await
     }
 
-    /// Asks the host, once: a replay gets the answer it got before. A secret is asked for again, because its value must
-    /// not be written down; where it shows up in logs its name stands for it.
-    async fn ask(&mut self, request: &Request) -> Result<Answer, StepEnd> {
-        let secret = match request {
-            Request::Secret { name } => Some(name),
-            _ => None,
-        };
-        let row = match (self.journal.effect("python", request)?, secret) {
-            (Effect::Recorded(row), None) => {
-                let answered: Result<Renderable, String> = outcome(&row)?;
-                return Ok(answered.map_or_else(Answer::Failed, Answer::Value));
-            }
-            (Effect::Recorded(row) | Effect::Live(row), _) => row,
-        };
-        self.core.recorder.flush().await?;
-        let core = &*self.core;
-        let answered = tokio::select! {
-            answered = core.callables.ask(request, &core.properties, &core.facts) => answered,
-            () = core.leaving.cancelled() => return Err(self.leave()),
-        };
-        match secret {
-            Some(name) => {
-                if let Ok(Renderable::Literal(Value::String(value))) = &answered {
-                    self.core.recorder.conceal(value, name);
-                    self.note_secret(name);
-                }
-                self.record(row, &())?;
-            }
-            None => self.record_answer(row, &answered)?,
-        }
-        Ok(answered.map_or_else(Answer::Failed, Answer::Value))
-    }
-
     /// Notes with the plan that a secret was used, before anything that it is used for.
-    fn note_secret(&mut self, name: &str) {
+    pub(crate) fn note_secret(&mut self, name: &str) {
         let plan = &mut self.core.facts.plan;
         if plan.secrets.iter().any(|known| known == name) {
             return;
@@ -511,28 +416,22 @@ impl<'a> StepContext<'a> {
         T: Serialize + DeserializeOwned,
         F: AsyncFnOnce() -> T,
     {
-        match self.journal.effect(kind, args)? {
-            Effect::Recorded(row) => outcome(&row),
-            Effect::Live(row) => {
-                self.core.recorder.flush().await?;
-                let value = tokio::select! {
-                    value = act() => value,
-                    () = self.core.leaving.cancelled() => return Err(self.leave()),
-                };
-                self.record(row, &value)?;
-                Ok(value)
-            }
-        }
+        let effect = Effect::once(kind, args)?;
+        self.share().act(effect, PerformOptions::default(), act).await
     }
 
     /// The end of a step that this master, which goes, leaves to the next one. What it did last is not recorded.
     pub(crate) fn leave(&self) -> StepEnd {
-        Halt::Leaving.into()
+        leaving()
     }
 
     /// Records what Python answered, without secrets. Whoever goes on with the step and gets another answer by that gives the
     /// step up: what it orders then is not what it ordered before.
-    fn record_answer(&mut self, row: JournalRow, answered: &impl Serialize) -> Result<(), StepEnd> {
+    pub(crate) fn record_answer(
+        &mut self,
+        row: JournalRow,
+        answered: &impl Serialize,
+    ) -> Result<(), StepEnd> {
         let mut outcome = serde_json::to_value(answered)
             .map_err(|error| StepEnd::Exception(format!("an answer can't be recorded: {error}")))?;
         self.core.recorder.secrets().conceal_value(&mut outcome);
@@ -570,6 +469,19 @@ impl<'a> StepContext<'a> {
         });
         self.core.recorder.append(step, &LogRef { slug, kind: LogKind::Text }, 'o', &text);
         Ok(results)
+    }
+}
+
+impl Outcome {
+    /// A plain value.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn value(self) -> Result<Value, StepEnd> {
+        match self {
+            Outcome::Value(value) => Ok(value),
+            other => Err(other.unexpected()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use muster_core::{
-    Properties,
+    BuildId, Properties,
     render::{Renderable, Request},
 };
 use muster_data::{Data, RunWrite};
@@ -15,7 +15,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{callables::Callables, facts::Facts, halt::Halt, recorder::Recorder};
+use super::{
+    callables::{Callables, Question},
+    context::StepEnd,
+    facts::Facts,
+    halt::Halt,
+    perform::leaving,
+    recorder::Recorder,
+};
 use crate::{plan::Stopped, sessions::Slot, triggers::Triggers};
 
 /// The wait before a database that refused is asked again.
@@ -103,7 +110,8 @@ impl RunCore {
     pub(crate) async fn conceal_again(&mut self) {
         for name in self.facts.plan.secrets.clone() {
             let request = Request::Secret { name: name.clone() };
-            match self.callables.ask(&request, &self.properties, &self.facts).await {
+            let question = Question::of(&request, &self.properties, &self.facts);
+            match self.callables.answer(question).await {
                 Ok(Renderable::Literal(Value::String(value))) => self.recorder.conceal(&value, &name),
                 Ok(_) => {}
                 Err(reason) => {
@@ -156,21 +164,84 @@ impl RunCore {
         Ok(logs.into_iter().map(|log| log.slug).collect())
     }
 
-    /// Asks the database for something; one that that refuses is asked again.
+    /// Asks the database for something; one that refuses is asked again.
     pub(super) async fn insist<T, F>(&self, what: &str, read: impl Fn() -> F) -> Result<T, Halt>
     where
         F: Future<Output = muster_store::Result<T>>,
     {
-        let build = self.key.build;
-        loop {
-            match read().await {
-                Ok(rows) => return Ok(rows),
-                Err(error) => tracing::error!(%build, %error, "can't ask for {what}; trying again"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(READ_AGAIN) => {}
-                () = self.leaving.cancelled() => return Err(Halt::Leaving),
-            }
+        insist(self.key.build, &self.leaving, what, read).await
+    }
+
+    /// What ends a wait of a step early.
+    pub(crate) fn interrupts(&self, cancel: CancellationToken) -> Interrupts {
+        Interrupts { stop: self.stop.clone(), leaving: self.leaving.clone(), cancel }
+    }
+}
+
+/// Asks the database for something; one that refuses is asked again.
+pub(super) async fn insist<T, F>(
+    build: BuildId,
+    leaving: &CancellationToken,
+    what: &str,
+    read: impl Fn() -> F,
+) -> Result<T, Halt>
+where
+    F: Future<Output = muster_store::Result<T>>,
+{
+    loop {
+        match read().await {
+            Ok(rows) => return Ok(rows),
+            Err(error) => tracing::error!(%build, %error, "can't ask for {what}; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(READ_AGAIN) => {}
+            () = leaving.cancelled() => return Err(Halt::Leaving),
+        }
+    }
+}
+
+/// What ends a wait of a step early: an order to stop its build, the end of this master, or the step itself.
+#[derive(Clone)]
+pub(crate) struct Interrupts {
+    stop: StopReceiver,
+    leaving: CancellationToken,
+    cancel: CancellationToken,
+}
+
+impl Interrupts {
+    /// Whether this master goes.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    /// Waits until this master goes.
+    pub(crate) async fn left(&self) {
+        self.leaving.cancelled().await;
+    }
+
+    /// Waits for an order to stop, or for the step to want the end; answers why.
+    pub(crate) async fn stopped(&mut self) -> String {
+        tokio::select! {
+            () = ordered(&mut self.stop) => self.stop.order().map_or_else(String::new, |order| order.reason.clone()),
+            () = self.cancel.cancelled() => "the step has cancelled it".to_owned(),
+        }
+    }
+
+    /// Waits for any of it.
+    pub(crate) async fn any(&mut self) -> StepEnd {
+        let Interrupts { stop, leaving: left, cancel } = self;
+        tokio::select! {
+            () = ordered(stop) => StepEnd::Cancelled,
+            () = cancel.cancelled() => StepEnd::Cancelled,
+            () = left.cancelled() => leaving(),
+        }
+    }
+
+    /// The same for what an order to stop the build does not end.
+    pub(crate) async fn left_or_cancelled(&self) -> StepEnd {
+        tokio::select! {
+            () = self.cancel.cancelled() => StepEnd::Cancelled,
+            () = self.leaving.cancelled() => leaving(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known about a build when it starts and doesn't change: the world its renderables see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use muster_config::snapshot::Snapshot;
 use muster_core::{
@@ -49,12 +49,21 @@ impl Facts {
 pub(crate) struct View<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) properties: &'a Properties,
-    pub(crate) answers: &'a BTreeMap<String, Answer>,
+    pub(crate) answers: &'a Answers,
 }
 
-/// The key of a request among the answers.
-pub(crate) fn request_key(request: &Request) -> String {
-    serde_json::to_string(request).unwrap_or_default()
+/// What a step has been answered. They are few, and a request is its own key.
+#[derive(Default)]
+pub(crate) struct Answers(Vec<(Request, Answer)>);
+
+impl Answers {
+    pub(crate) fn add(&mut self, request: Request, answer: Answer) {
+        self.0.push((request, answer));
+    }
+
+    fn of(&self, request: &Request) -> Option<&Answer> {
+        self.0.iter().find(|(known, _)| known == request).map(|(_, answer)| answer)
+    }
 }
 
 impl RenderContext for View<'_> {
@@ -89,7 +98,7 @@ impl RenderContext for View<'_> {
     }
 
     fn answer(&self, request: &Request) -> Option<Answer> {
-        self.answers.get(&request_key(request)).cloned()
+        self.answers.of(request).cloned()
     }
 }
 
@@ -99,7 +108,7 @@ pub(crate) fn render_plainly(
     properties: &Properties,
     facts: &Facts,
 ) -> Result<bool, String> {
-    let view = View { facts, properties, answers: &BTreeMap::new() };
+    let view = View { facts, properties, answers: &Answers::default() };
     render(renderable, &view).map(|value| truth(&value)).map_err(|error| error.to_string())
 }
 

@@ -131,7 +131,11 @@ impl Acknowledgements {
 
 fn same_row<'a>(write: &'a mut RunWrite, row: &JournalRow) -> Option<&'a mut JournalRow> {
     match write {
-        RunWrite::Journal(older) if older.step == row.step && older.ordinal == row.ordinal => Some(older),
+        RunWrite::Journal(older)
+            if (older.step, older.ordinal, older.part) == (row.step, row.ordinal, row.part) =>
+        {
+            Some(older)
+        }
         _ => None,
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::secrets::Secrets;
 
 /// A log of the running step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LogRef {
     pub(crate) slug: String,
     pub(crate) kind: LogKind,

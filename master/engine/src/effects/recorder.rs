@@ -16,7 +16,7 @@ use super::{
     halt::Halt,
     logs::{LogRef, marked},
     secrets::Secrets,
-    writer::{Account, Writer},
+    writer::{Account, Waiter, Writer},
 };
 use crate::sessions::Slot;
 
@@ -105,25 +105,27 @@ impl Recorder {
         self.account.post(std::mem::take(&mut self.gathered));
     }
 
-    /// Whether nothing more may be handed over now. [`attend`](Recorder::attend) waits for room.
-    pub(crate) fn is_full(&self) -> bool {
-        !self.account.has_room()
-    }
-
-    /// Waits until the run is over here; when it was `full`, until more may be handed over as well.
-    pub(crate) async fn attend(&mut self, full: bool) -> Result<(), Halt> {
-        self.account.attend(full).await
+    /// What a run waits for its writes with.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.account.waiter()
     }
 
     /// Commits everything gathered, at once. A database that refuses is asked again until it accepts, or until this
     /// master goes: what workers sent stays with them meanwhile.
     pub(crate) async fn flush(&mut self) -> Result<(), Halt> {
+        self.flushing().await
+    }
+
+    /// The same; what comes later may be gathered meanwhile.
+    pub(crate) fn flushing(&mut self) -> impl Future<Output = Result<(), Halt>> + Send + use<> {
         self.post();
-        let leaving = self.leaving.clone();
-        tokio::select! {
-            biased;
-            durable = self.account.durable() => durable,
-            () = leaving.cancelled() => self.account.durable_if_accepted().await,
+        let (leaving, mut waiter) = (self.leaving.clone(), self.account.waiter());
+        async move {
+            tokio::select! {
+                biased;
+                durable = waiter.durable() => durable,
+                () = leaving.cancelled() => waiter.durable_if_accepted().await,
+            }
         }
     }
 }

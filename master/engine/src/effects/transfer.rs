@@ -8,6 +8,7 @@ use std::{
 
 use muster_core::CommandId;
 use muster_session::wire::MAX_BLOCK;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
 use super::command::{CommandResult, MAX_COLLECTED};
@@ -18,8 +19,11 @@ const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// What moves along with a command. Files are opened when the command is ordered, so a replay that finds it ended
 /// touches none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Transfer {
     /// Nothing does.
+    #[default]
     None,
     /// What the worker sends goes into this file, made anew with the directories above it.
     Upload {
@@ -50,6 +54,17 @@ impl Transfer {
     /// Whether bytes move at all.
     pub(super) fn moves(&self) -> bool {
         !matches!(self, Transfer::None)
+    }
+
+    /// The same with its path left out; `None` when it has no path.
+    pub(super) fn without_path(&self) -> Option<Transfer> {
+        match self {
+            Transfer::Upload { max_size, .. } => {
+                Some(Transfer::Upload { path: PathBuf::new(), max_size: *max_size })
+            }
+            Transfer::DownloadFile(_) => Some(Transfer::DownloadFile(PathBuf::new())),
+            Transfer::None | Transfer::Collect | Transfer::DownloadText(_) => None,
+        }
     }
 
     /// Opens this side's end.

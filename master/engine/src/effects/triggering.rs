@@ -6,13 +6,14 @@ use muster_bus::{Event, Subscription};
 use muster_core::{BuildsetId, RequestId, Results, TopicFilter};
 use muster_data::{AddedBuildset, NewBuildset, Trigger, TriggeredBuild};
 use muster_store::Error;
-use serde_json::json;
 
 use super::{
     context::{StepContext, StepEnd, outcome},
-    core::ordered,
+    core::{Interrupts, insist},
+    effect::{Effect, Outcome},
     halt::Halt,
-    journal,
+    journal::{Entry, Matching},
+    perform::SharedContext,
     summary::OwnSummary,
 };
 use crate::triggers::NotMade;
@@ -62,61 +63,14 @@ impl StepContext<'_> {
         scheduler: &str,
         trigger: Trigger,
     ) -> Result<AddedBuildset, StepEnd> {
-        let row = match self.journal.effect("trigger", &asked(scheduler, &trigger))? {
-            journal::Effect::Recorded(row) => return outcome(&row),
-            journal::Effect::Live(row) => row,
-        };
-        // Only here: whoever goes on with a stopped step must learn of all that it has asked for.
-        if self.stopped().is_some() {
-            return Err(StepEnd::Cancelled);
-        }
-        self.core.recorder.flush().await?;
-        let set = self.compose(scheduler, trigger).await?;
-        let mut wait = AGAIN.0;
-        loop {
-            let error = match self.core.data.trigger(&self.core.key, &row, &set).await {
-                Ok(added) => return Ok(added),
-                Err(Error::Fenced(_)) => return Err(Halt::Fenced.into()),
-                // The run goes on from what is stored.
-                Err(Error::Unknown { .. }) => return Err(Halt::Unsure.into()),
-                Err(error) if error.is_for_good() => return Err(StepEnd::Exception(error.to_string())),
-                Err(error) => error,
-            };
-            self.pause(&mut wait, scheduler, &error.to_string()).await?;
+        let (scheduler, trigger) = (scheduler.to_owned(), Box::new(trigger));
+        match self.perform(Effect::Trigger { scheduler, trigger }).await? {
+            Outcome::Triggered(added) => Ok(added),
+            other => Err(other.unexpected()),
         }
     }
 
-    async fn compose(&mut self, scheduler: &str, trigger: Trigger) -> Result<NewBuildset, StepEnd> {
-        let mut wait = AGAIN.0;
-        loop {
-            let triggers = self.core.triggers.clone();
-            let composed = tokio::select! {
-                composed = triggers.compose(scheduler, trigger.clone()) => composed,
-                () = self.core.leaving.cancelled() => return Err(self.leave()),
-            };
-            match composed {
-                Ok(set) => return Ok(set),
-                Err(NotMade::Ever(reason)) => return Err(StepEnd::Exception(reason)),
-                Err(NotMade::Yet(reason)) => self.pause(&mut wait, scheduler, &reason).await?,
-            }
-        }
-    }
-
-    /// Waits before a scheduler is asked again, longer each time.
-    async fn pause(&mut self, wait: &mut Duration, scheduler: &str, reason: &str) -> Result<(), StepEnd> {
-        tracing::warn!(build = %self.core.key.build, scheduler, reason, "can't trigger builds yet; trying again");
-        let mut stop = self.core.stop.clone();
-        tokio::select! {
-            () = tokio::time::sleep(*wait) => {}
-            () = ordered(&mut stop) => return Err(StepEnd::Cancelled),
-            () = self.core.leaving.cancelled() => return Err(self.leave()),
-        }
-        *wait = (*wait * 2).min(AGAIN.1);
-        Ok(())
-    }
-
-    /// Waits until more than `known` of these buildsets are complete, and answers all that are. What has come out does not
-    /// change any more, so that no row is needed.
+    /// Waits until more than `known` of these buildsets are complete, and answers all that are.
     ///
     /// # Errors
     /// When the build is stopped meanwhile, or this master goes.
@@ -125,29 +79,9 @@ impl StepContext<'_> {
         sets: &[BuildsetId],
         known: usize,
     ) -> Result<BTreeMap<BuildsetId, Results>, StepEnd> {
-        self.core.recorder.flush().await?;
-        let filter = TopicFilter::parse("buildsets/*/complete");
-        let mut events = self.core.data.bus().subscribe();
-        let mut stop = self.core.stop.clone();
-        loop {
-            match self.core.data.complete_buildsets(sets).await {
-                Ok(complete) if complete.len() > known => return Ok(complete),
-                Ok(_) => {}
-                Err(error) => {
-                    let build = self.core.key.build;
-                    tracing::warn!(%build, %error, "can't look for triggered builds; trying again");
-                }
-            }
-            let is_ours = |event: &Event| {
-                let id = event.matching(&filter).and_then(|topic| topic.0.get(1)?.parse().ok());
-                id.is_some_and(|id| sets.contains(&BuildsetId(id)))
-            };
-            tokio::select! {
-                () = told(&mut events, is_ours) => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = ordered(&mut stop) => return Err(StepEnd::Cancelled),
-                () = self.core.leaving.cancelled() => return Err(self.leave()),
-            }
+        match self.perform(Effect::AwaitBuildsets { sets: sets.to_vec(), known }).await? {
+            Outcome::Buildsets(complete) => Ok(complete.into_iter().collect()),
+            other => Err(other.unexpected()),
         }
     }
 
@@ -163,15 +97,129 @@ impl StepContext<'_> {
         Ok(self.core.insist("triggered builds", read).await?)
     }
 
-    /// Cancels requests that a stopped build has made. What is over already stays as it is, so doing it twice is the same as
-    /// once.
+    /// Cancels requests that a stopped build has made.
     ///
     /// # Errors
     /// When this master goes before the database accepts it: whoever goes on with the build does it.
-    pub(crate) async fn cancel_triggered(&self, requests: &[RequestId]) -> Result<(), StepEnd> {
+    pub(crate) async fn cancel_triggered(&mut self, requests: &[RequestId]) -> Result<(), StepEnd> {
+        self.perform(Effect::CancelRequests { requests: requests.to_vec() }).await.map(drop)
+    }
+}
+
+impl SharedContext<'_, '_> {
+    /// Asks a scheduler for builds, once.
+    pub(super) async fn trigger(
+        &self,
+        scheduler: String,
+        trigger: Trigger,
+        matching: Matching,
+        interrupts: &mut Interrupts,
+    ) -> Result<AddedBuildset, StepEnd> {
+        let effect = Effect::Trigger { scheduler: scheduler.clone(), trigger: Box::new(trigger.clone()) };
+        let row = match self.entry(&effect, matching)? {
+            Entry::Recorded(recorded) => return outcome(&recorded.row),
+            Entry::Live(row) => row,
+        };
+        // Only here: whoever goes on with a stopped step must learn of all that it has asked for.
+        if self.with(|context| context.stopped().is_some()) {
+            return Err(StepEnd::Cancelled);
+        }
+        self.flush().await?;
+        let (data, key) = self.with(|context| (context.core.data.clone(), context.core.key));
+        let set = self.compose(&scheduler, trigger, interrupts).await?;
+        let mut wait = AGAIN.0;
+        loop {
+            let error = match data.trigger(&key, &row, &set).await {
+                Ok(added) => return Ok(added),
+                Err(Error::Fenced(_)) => return Err(Halt::Fenced.into()),
+                // The run goes on from what is stored.
+                Err(Error::Unknown { .. }) => return Err(Halt::Unsure.into()),
+                Err(error) if error.is_for_good() => return Err(StepEnd::Exception(error.to_string())),
+                Err(error) => error,
+            };
+            self.pause(&mut wait, &scheduler, &error.to_string(), interrupts).await?;
+        }
+    }
+
+    async fn compose(
+        &self,
+        scheduler: &str,
+        trigger: Trigger,
+        interrupts: &mut Interrupts,
+    ) -> Result<NewBuildset, StepEnd> {
+        let triggers = self.with(|context| context.core.triggers.clone());
+        let mut wait = AGAIN.0;
+        loop {
+            let composed = tokio::select! {
+                composed = triggers.compose(scheduler, trigger.clone()) => composed,
+                end = interrupts.left_or_cancelled() => return Err(end),
+            };
+            match composed {
+                Ok(set) => return Ok(set),
+                Err(NotMade::Ever(reason)) => return Err(StepEnd::Exception(reason)),
+                Err(NotMade::Yet(reason)) => self.pause(&mut wait, scheduler, &reason, interrupts).await?,
+            }
+        }
+    }
+
+    /// Waits before a scheduler is asked again, longer each time.
+    async fn pause(
+        &self,
+        wait: &mut Duration,
+        scheduler: &str,
+        reason: &str,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), StepEnd> {
+        let build = self.with(|context| context.core.key.build);
+        tracing::warn!(%build, scheduler, reason, "can't trigger builds yet; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(*wait) => {}
+            end = interrupts.any() => return Err(end),
+        }
+        *wait = (*wait * 2).min(AGAIN.1);
+        Ok(())
+    }
+
+    /// Waits until more than `known` of these buildsets are complete, and answers all that are. What has come out does not
+    /// change any more, so that no row is needed.
+    pub(super) async fn await_buildsets(
+        &self,
+        sets: &[BuildsetId],
+        known: usize,
+        interrupts: &mut Interrupts,
+    ) -> Result<BTreeMap<BuildsetId, Results>, StepEnd> {
+        self.flush().await?;
+        let filter = TopicFilter::parse("buildsets/*/complete");
+        let (data, build) = self.with(|context| (context.core.data.clone(), context.core.key.build));
+        let mut events = data.bus().subscribe();
+        loop {
+            match data.complete_buildsets(sets).await {
+                Ok(complete) if complete.len() > known => return Ok(complete),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%build, %error, "can't look for triggered builds; trying again");
+                }
+            }
+            let is_ours = |event: &Event| {
+                let id = event.matching(&filter).and_then(|topic| topic.0.get(1)?.parse().ok());
+                id.is_some_and(|id| sets.contains(&BuildsetId(id)))
+            };
+            tokio::select! {
+                () = told(&mut events, is_ours) => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                end = interrupts.any() => return Err(end),
+            }
+        }
+    }
+
+    /// Cancels requests. What is over already stays as it is, so doing it twice is the same as once.
+    pub(super) async fn cancel_requests(&self, requests: &[RequestId]) -> Result<(), StepEnd> {
+        let (data, build, leaving) = self.with(|context| {
+            (context.core.data.clone(), context.core.key.build, context.core.leaving.clone())
+        });
         for request in requests {
-            let cancel = || self.core.data.cancel_request(*request, INTERRUPTED);
-            self.core.insist("a request that is to be cancelled", cancel).await?;
+            let cancel = || data.cancel_request(*request, INTERRUPTED);
+            insist(build, &leaving, "a request that is to be cancelled", cancel).await?;
         }
         Ok(())
     }
@@ -183,21 +231,4 @@ async fn told(events: &mut Subscription, wanted: impl Fn(&Event) -> bool) {
         // The bus is gone; the timer still works.
         std::future::pending().await
     }
-}
-
-/// What is asked for, as the journal keeps it.
-fn asked(scheduler: &str, trigger: &Trigger) -> serde_json::Value {
-    let sources = trigger.sources.iter().map(|source| {
-        json!([
-            source.codebase,
-            source.branch,
-            source.revision,
-            source.repository,
-            source.project,
-            source.patch.as_ref().map(|patch| &patch.body_base64),
-        ])
-    });
-    let sources: Vec<serde_json::Value> = sources.collect();
-    let relationship = trigger.parent.as_ref().map(|(_, relationship)| relationship);
-    json!([scheduler, sources, trigger.properties, relationship, trigger.waited_for])
 }

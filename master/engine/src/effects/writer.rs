@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 mod account;
 
-pub(crate) use account::Account;
+pub(crate) use account::{Account, Waiter};
 
 use super::{
     gathered::{Acknowledgements, Gathered},

@@ -76,7 +76,7 @@ pub(super) struct Fold<'a> {
     in_pieces: BTreeSet<LogKey>,
     properties: Vec<(BuildId, &'a str, &'a Property)>,
     plans: BTreeMap<BuildId, &'a str>,
-    journal: BTreeMap<(BuildId, u32, u32), &'a JournalRow>,
+    journal: BTreeMap<(BuildId, u32, u32, u8), &'a JournalRow>,
     ended_steps: Vec<StepKey>,
     ends: Vec<End>,
     told: Vec<Told<'a>>,
@@ -177,7 +177,7 @@ impl<'a> Fold<'a> {
                 }
             }
             RunWrite::Journal(row) => {
-                self.journal.insert((build, row.step, row.ordinal), row);
+                self.journal.insert((build, row.step, row.ordinal, row.part), row);
             }
             RunWrite::BuildFinished { results, state, at } => {
                 let row = self.build(build)?;
@@ -260,7 +260,7 @@ impl<'a> Fold<'a> {
                     let row = self.step(key)?.change();
                     (row.results, row.complete_at, row.hidden) = (Some(*results), Some(at), *hidden);
                 }
-                self.journal.retain(|(of, number, _), _| (*of, *number) != key);
+                self.journal.retain(|(of, number, ..), _| (*of, *number) != key);
                 self.ended_steps.push(key);
                 self.tell_step(key, "finished")
             }
@@ -361,7 +361,7 @@ impl<'a> Fold<'a> {
         let journal = self
             .journal
             .iter()
-            .filter(|((build, step, _), _)| !over.contains(build) && !ended.contains(&(*build, *step)));
+            .filter(|((build, step, ..), _)| !over.contains(build) && !ended.contains(&(*build, *step)));
         let journal: Vec<(BuildId, &JournalRow)> = journal.map(|(key, row)| (key.0, *row)).collect();
         runs::journal_all(tx, &journal).await?;
         // A step that has begun only now has nothing there.

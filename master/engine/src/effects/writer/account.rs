@@ -8,7 +8,11 @@ use super::{MAX_OF_RUN, MAX_WAITING, Outcome, Shared, State};
 use crate::effects::{gathered::Gathered, halt::Halt};
 
 /// Where one run hands over what it has done.
-pub(crate) struct Account {
+pub(crate) struct Account(Waiter);
+
+/// Waits for what a run has handed over until now. It holds nothing of the run.
+#[derive(Clone)]
+pub(crate) struct Waiter {
     shared: Arc<Shared>,
     id: u64,
     posted: u64,
@@ -19,7 +23,12 @@ pub(crate) struct Account {
 impl Account {
     pub(super) fn new(shared: Arc<Shared>, id: u64, outcome: watch::Receiver<Outcome>) -> Account {
         let room = shared.room.subscribe();
-        Account { shared, id, posted: 0, outcome, room }
+        Account(Waiter { shared, id, posted: 0, outcome, room })
+    }
+
+    /// Waits for what was handed over until now.
+    pub(crate) fn waiter(&self) -> Waiter {
+        self.0.clone()
     }
 
     /// Hands over; it is committed soon.
@@ -27,21 +36,23 @@ impl Account {
         if gathered.is_empty() {
             return;
         }
-        let mut state = self.shared.state();
+        let mut state = self.0.shared.state();
         let bytes = gathered.text_bytes();
-        let Some(queue) = state.accounts.get_mut(&self.id) else { return };
+        let Some(queue) = state.accounts.get_mut(&self.0.id) else { return };
         if queue.outcome.borrow().over.is_some() {
             return;
         }
         queue.gathered.merge(gathered);
         queue.posted += 1;
-        self.posted = queue.posted;
+        self.0.posted = queue.posted;
         state.waiting += bytes;
-        state.make_due(self.id);
+        state.make_due(self.0.id);
         drop(state);
-        self.shared.wake.notify_one();
+        self.0.shared.wake.notify_one();
     }
+}
 
+impl Waiter {
     pub(crate) fn has_room(&self) -> bool {
         let state = self.shared.state();
         let mine = state.accounts.get(&self.id).map_or(0, |queue| queue.gathered.text_bytes());
@@ -100,9 +111,9 @@ impl Account {
 /// What was handed over is still written.
 impl Drop for Account {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
+        let mut state = self.0.shared.state();
         let State { accounts, waiting, .. } = &mut *state;
-        let Some(queue) = accounts.get_mut(&self.id) else { return };
+        let Some(queue) = accounts.get_mut(&self.0.id) else { return };
         queue.orphaned = true;
         let is_done = {
             let outcome = queue.outcome.borrow();
@@ -110,7 +121,7 @@ impl Drop for Account {
         };
         if is_done {
             *waiting -= queue.gathered.text_bytes();
-            accounts.remove(&self.id);
+            accounts.remove(&self.0.id);
         }
     }
 }

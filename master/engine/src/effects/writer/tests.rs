@@ -20,9 +20,10 @@ async fn room_that_comes_between_the_look_and_the_wait_is_not_missed() {
     let mut much = Gathered::default();
     much.append(1, "stdio", &"x".repeat(MAX_OF_RUN));
     account.post(much);
-    let full = !account.has_room();
+    let mut waiter = account.waiter();
+    let full = !waiter.has_room();
     assert!(full);
     let taken = writer.next_group().await.unwrap();
     assert_eq!(taken.len(), 1);
-    timeout(PATIENCE, account.attend(full)).await.expect("there is room").unwrap();
+    timeout(PATIENCE, waiter.attend(full)).await.expect("there is room").unwrap();
 }

@@ -59,6 +59,8 @@ pub(super) struct World {
     properties: Properties,
     slots: Slots,
     stop: watch::Sender<Option<Arc<StopOrder>>>,
+    /// The replay version that its step begins under, if not the newest.
+    replay_version: Option<u32>,
 }
 
 /// What a step came to.
@@ -211,6 +213,7 @@ impl World {
             properties,
             slots,
             stop,
+            replay_version: None,
         }
     }
 
@@ -300,6 +303,9 @@ impl World {
         }
         let mut context = StepContext::new(&mut core, STEP, step, journal);
         context.journal.death = death;
+        if let Some(version) = self.replay_version {
+            context.journal.begin_under(version);
+        }
         context.name = "step".to_owned();
         let ended = super::run(&mut context).await;
         if context.journal.is_dead() {
@@ -323,11 +329,21 @@ impl World {
         Life::Ended(Ended { results, properties, logs, urls, summary, note })
     }
 
-    /// How many effects the step has had.
-    pub(super) async fn effects(&self) -> u32 {
+    /// The same world, whose step begins under an older replay version.
+    pub(super) fn under(self, version: u32) -> World {
+        World { replay_version: Some(version), ..self }
+    }
+
+    /// The step's journal.
+    pub(super) async fn journal(&self) -> Vec<runs::JournalRow> {
         let build = self.key.build;
         let rows = self.data.db().read("rows", |tx| async move { runs::journal_of(&tx, build, STEP).await });
-        rows.await.unwrap().len() as u32
+        rows.await.unwrap()
+    }
+
+    /// How many effects the step has had.
+    pub(super) async fn effects(&self) -> u32 {
+        self.journal().await.iter().filter(|row| row.part == runs::FIRST_PART).count() as u32
     }
 
     async fn written(&self) -> (Vec<(String, LogKind, String)>, Vec<(String, String)>) {

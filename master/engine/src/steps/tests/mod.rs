@@ -6,3 +6,4 @@ mod replay;
 mod shell;
 mod transfer;
 mod trigger;
+mod upgrade;

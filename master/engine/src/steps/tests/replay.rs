@@ -72,7 +72,7 @@ fn archive() -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let source =
         NewSourceStamp { revision: Some("b".repeat(40)), branch: Some("dev".into()), ..Default::default() };
     let world = World::with_source(good_worker(), source).await;
@@ -85,7 +85,7 @@ async fn replayed(kind: &str, args: Value) -> Ended {
 }
 
 /// Every kind, with arguments that bring about as many of its effects as one run can have.
-fn examples() -> Vec<(&'static str, Value)> {
+pub(super) fn examples() -> Vec<(&'static str, Value)> {
     vec![
         ("Assert", json!({"check": 1})),
         ("CMake", json!({"path": "..", "definitions": {"A": 1}, "generator": "Ninja"})),

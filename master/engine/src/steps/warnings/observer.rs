@@ -40,6 +40,36 @@ pub(super) struct WarningObserver {
     patterns: Patterns,
     suppressions: Vec<Suppression>,
     found: Found,
+    told: Told,
+}
+
+/// What of the fold is stored already.
+#[derive(Default)]
+struct Told {
+    count: u64,
+    /// Bytes.
+    text: usize,
+    directories: Vec<String>,
+}
+
+impl Told {
+    fn of(found: &Found) -> Told {
+        Told { count: found.count, text: found.text.len(), directories: found.directories.clone() }
+    }
+}
+
+/// What has become of the fold since.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct News {
+    /// Further warnings.
+    more: u64,
+    /// Their lines.
+    text: String,
+    /// Directories that were left, the innermost ones.
+    left: usize,
+    /// Directories that were entered then.
+    entered: Vec<String>,
 }
 
 /// The fold over the lines so far.
@@ -53,7 +83,7 @@ struct Found {
 
 impl WarningObserver {
     pub(super) fn new(patterns: Patterns, suppressions: Vec<Suppression>) -> WarningObserver {
-        WarningObserver { patterns, suppressions, found: Found::default() }
+        WarningObserver { patterns, suppressions, found: Found::default(), told: Told::default() }
     }
 
     /// Warnings so far.
@@ -131,6 +161,34 @@ impl LineObserver for WarningObserver {
     fn restore(&mut self, state: Value) {
         // Such a state was made here; another version's is as good as none.
         self.found = serde_json::from_value(state).unwrap_or_default();
+        self.told = Told::of(&self.found);
+    }
+
+    fn news(&mut self) -> Value {
+        let Found { count, text, directories } = &self.found;
+        let left =
+            self.told.directories.iter().zip(directories).take_while(|(told, now)| told == now).count();
+        let news = News {
+            more: count - self.told.count,
+            text: text[self.told.text..].to_owned(),
+            left: self.told.directories.len() - left,
+            entered: directories[left..].to_vec(),
+        };
+        if news == News::default() {
+            return Value::Null;
+        }
+        self.told = Told::of(&self.found);
+        json!(news)
+    }
+
+    fn add(&mut self, news: Value) {
+        let News { more, text, left, entered } = serde_json::from_value(news).unwrap_or_default();
+        let Found { count, text: kept, directories } = &mut self.found;
+        *count += more;
+        kept.push_str(&text);
+        directories.truncate(directories.len().saturating_sub(left));
+        directories.extend(entered);
+        self.told = Told::of(&self.found);
     }
 }
 
@@ -186,6 +244,23 @@ mod tests {
             second.restore(first.state());
             lines.lines().skip(cut).for_each(|line| second.line(&Stream::Stdout, line));
             assert_eq!(second.found, whole.found, "cut after {cut} lines");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_from_its_news() {
+        let lines = "make: Entering directory 'd'\nwarning: 1\nfine\nmake: Entering directory 'e'\nwarning: 2\n\
+                     make: Leaving directory 'e'\nmake: Leaving directory 'd'\nwarning: 3\n";
+        let mut first = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        let mut second = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        for line in lines.lines() {
+            first.line(&Stream::Stdout, line);
+            match first.news() {
+                Value::Null => assert_eq!(line, "fine"),
+                news => second.add(news),
+            }
+            assert_eq!(second.found, first.found, "{line}");
+            assert_eq!(first.news(), Value::Null);
         }
     }
 

@@ -28,7 +28,7 @@ pub(in crate::steps) async fn perl_module_test(context: &mut StepContext<'_>) ->
     let arguments = ShellArguments::read(context).await?;
     let command = ShellArguments::command(context).await?;
     let warning = patterns(context).await?.map(|patterns| patterns.warning);
-    let mut observer = ProveObserver { warning, tests: Tests::default() };
+    let mut observer = ProveObserver { warning, tests: Tests::default(), told: Tests::default() };
     let stdio = context.add_log("stdio", LogKind::Stdio)?;
     let result = arguments.run(context, command, &stdio, Collect::default(), Some(&mut observer)).await?;
     if result.interrupted {
@@ -99,6 +99,8 @@ impl Tests {
 struct ProveObserver {
     warning: Option<Pattern>,
     tests: Tests,
+    /// What its news have told.
+    told: Tests,
 }
 
 impl LineObserver for ProveObserver {
@@ -119,6 +121,19 @@ impl LineObserver for ProveObserver {
     fn restore(&mut self, state: Value) {
         // Such a state was made here; another version's is as good as none.
         self.tests = serde_json::from_value(state).unwrap_or_default();
+        self.told = self.tests.clone();
+    }
+
+    fn news(&mut self) -> Value {
+        if self.told == self.tests {
+            return Value::Null;
+        }
+        self.told = self.tests.clone();
+        self.state()
+    }
+
+    fn add(&mut self, news: Value) {
+        self.restore(news);
     }
 }
 
