@@ -3,6 +3,7 @@
 
 mod build;
 mod filter;
+mod people;
 mod report;
 mod schedule;
 mod site;
@@ -17,6 +18,7 @@ pub use build::{
     BuilderConfig, Condition, FactoryConfig, LockAccess, LockConfig, LockKind, LockMode, LockSet, StepConfig,
 };
 pub use filter::{ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest};
+pub use people::{AuthConfig, AvatarMethod, LogInMethod, OauthConfig, OauthProvider};
 pub use report::{GeneratorConfig, MailConfig, ReporterConfig, ReporterKind};
 pub use schedule::{
     Branches, ChangeSourceConfig, ChangeSourceKind, CodebaseDefaults, CronField, CronFields, FieldKind,

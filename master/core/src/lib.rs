@@ -13,6 +13,7 @@ pub mod lease;
 pub mod lines;
 pub mod lock;
 pub mod pattern;
+pub mod policy;
 pub mod properties;
 pub mod render;
 pub mod results;

@@ -5,6 +5,7 @@
 mod recorded;
 
 use muster_bus::{Event, Origin, Received, Subscription};
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildId, MasterId, Results, WorkerId};
 use muster_data::{Data, ForeignOrder};
 use muster_store::query::{self, Select};
@@ -94,7 +95,7 @@ async fn an_order_of_buildbot_becomes_one_row_when_it_is_about_us() {
 async fn an_order_for_buildbot_is_told_until_it_shows_effect() {
     let (data, _directory) = adopted().await;
     let mut heard = data.bus().subscribe();
-    data.stop_build(BUILD, "not needed").await.unwrap();
+    data.stop_build(&Permit::system("a test", Action::StopBuild), BUILD, "not needed").await.unwrap();
     let name = format!("control/builds/{BUILD}/stop");
     assert_eq!(events(&mut heard).await, std::slice::from_ref(&name));
     for _ in 0..2 {
@@ -124,7 +125,14 @@ async fn a_worker_that_is_connected_elsewhere_is_not_told_to_go_by_us_later() {
     };
     let worker = workers().await.id;
     let mut heard = data.bus().subscribe();
-    data.control_worker(worker, muster_data::WorkerOrder::Stop, "repairs").await.unwrap();
+    data.control_worker(
+        &Permit::system("a test", Action::StopWorker),
+        worker,
+        muster_data::WorkerOrder::Stop,
+        "repairs",
+    )
+    .await
+    .unwrap();
     assert_eq!(open(&data, "worker").await, [] as [i64; 0], "Buildbot's master does it");
     assert_eq!(events(&mut heard).await[0], format!("control/worker/{worker}/stop"));
     assert!(workers().await.graceful);

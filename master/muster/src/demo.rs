@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use muster_config::snapshot::SchedulerKind;
+use muster_core::policy::{Action, Actor, Policy, Target, User};
 use serde_json::{Map, json};
 
 use crate::cli::{Demo, Serving};
@@ -122,6 +123,8 @@ async fn force(master: &RunningMaster, branch: &str) -> Result<()> {
     };
     let form = json!({ "reason": "the demo's first build", "branch": branch });
     let form: Map<_, _> = form.as_object().cloned().unwrap_or_default();
-    muster_schedule::force(master.data(), &snapshot, &scheduler.name, Some("demo"), form).await?;
+    let demo = Actor::User(User { username: Some("demo".to_owned()), ..User::default() });
+    let permit = Policy::default().may(&demo, Action::Force, &Target::default())?;
+    muster_schedule::force(master.data(), &snapshot, &permit, &scheduler.name, form).await?;
     Ok(())
 }

@@ -31,7 +31,7 @@ mod timed;
 mod triggerable;
 
 pub use buildset::ComposeError;
-pub use force::{ForceError, force, force_spec, unusable_patterns};
+pub use force::{ForceError, force, force_spec, forced_builders, unusable_patterns};
 pub use horizon::keep_horizon;
 pub use problems::problems;
 pub use revlinks::link as revlink;

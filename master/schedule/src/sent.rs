@@ -1,7 +1,7 @@
 //! Changes that somebody sends, instead of a poller finding them.
 
 use muster_config::{Host, snapshot::Snapshot};
-use muster_core::ChangeId;
+use muster_core::{ChangeId, policy::Permit};
 use muster_data::{Data, NewChange};
 use muster_store::{Error, Fault};
 
@@ -30,6 +30,7 @@ pub async fn add_sent_change(
     data: &Data,
     host: Option<Host>,
     snapshot: &Snapshot,
+    permit: &Permit,
     mut change: NewChange,
     codebase: Option<String>,
 ) -> Result<ChangeId, NotKept> {
@@ -52,7 +53,7 @@ pub async fn add_sent_change(
     if let Some(reason) = data.refuses_change(&change) {
         return Err(NotKept::Refused(reason));
     }
-    data.add_change(change).await.map_err(|error| match error {
+    data.add_change(permit, change).await.map_err(|error| match error {
         Error::Unstorable { .. } => NotKept::Refused(error.told()),
         error => {
             tracing::error!(%error, "a change that was sent can't be kept");

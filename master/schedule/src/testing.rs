@@ -7,6 +7,7 @@ use muster_config::snapshot::{
     ChangeFilter, ChangeSourceConfig, CodebaseDefaults, Priority, SchedulerConfig, SchedulerKind, Snapshot,
     SourceRef, SourceStampSchedulerConfig, Values,
 };
+use muster_core::policy::{Action, Permit};
 use muster_core::{
     BuilderId, BuildsetId, Change, ChangeId, MasterId, Properties, SchedulerId, SourceStamp, SourceStampId,
     Timestamp, render::Renderable,
@@ -135,7 +136,10 @@ impl World {
 
     /// Adds a change of a branch and answers its id.
     pub(crate) async fn commit(&self, branch: &str, revision: &str) -> ChangeId {
-        self.data.add_change(new_change(branch, revision)).await.unwrap()
+        self.data
+            .add_change(&Permit::system("a test", Action::SendChange), new_change(branch, revision))
+            .await
+            .unwrap()
     }
 
     /// All buildsets, oldest first.

@@ -6,6 +6,7 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use muster_bus::Bus;
 use muster_config::{Host, Loaded};
+use muster_core::policy::{Action, Permit};
 use muster_core::{MasterId, Properties};
 use muster_data::{Data, NewChange};
 use muster_schedule::Schedulers;
@@ -172,6 +173,6 @@ async fn from_a_commit_to_a_buildset_through_the_functions_of_the_configuration(
     tokio::time::timeout(PATIENCE, tasks.wait()).await.expect("the tasks don't end");
     // Nobody looks any longer.
     let late = NewChange { branch: Some("main".into()), files: vec!["x.rs".into()], ..NewChange::default() };
-    master.data.add_change(late).await.unwrap();
+    master.data.add_change(&Permit::system("a test", Action::SendChange), late).await.unwrap();
     assert_eq!(master.built().await.len(), 1);
 }

@@ -8,7 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use muster_core::{Timestamp, surrogates};
+use muster_core::{
+    Timestamp,
+    policy::{Action, Permit},
+    surrogates,
+};
 use muster_data::NewChange;
 use muster_schedule::NotKept;
 use serde_json::{Map, Value};
@@ -58,7 +62,10 @@ async fn accept(state: &AppState, dialect: &str, query: &str, body: &str) -> Res
     let fields = Fields::parse(&format!("{body}&{query}"));
     let (change, codebase) = change_of(&fields).map_err(|reason| (StatusCode::BAD_REQUEST, reason))?;
     let host = state.host.clone();
-    let kept = muster_schedule::add_sent_change(&state.data, host, &snapshot, change, codebase).await;
+    // As in Buildbot, rules are about people; hooks prove themselves by what their dialect wants.
+    let permit = Permit::peer("the hook 'base'", Action::SendChange);
+    let kept =
+        muster_schedule::add_sent_change(&state.data, host, &snapshot, &permit, change, codebase).await;
     let id = kept.map_err(|error| {
         let status = match error {
             NotKept::Refused(_) => StatusCode::BAD_REQUEST,

@@ -4,8 +4,10 @@
 //! update method of `data`.
 
 mod access_log;
+mod actions;
 mod api;
 mod aside;
+mod auth;
 mod bodies;
 mod budget;
 mod connections;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AccessLog, MetricsText, Probe,
+    auth::Policies,
     forcing::{Forcing, Forms},
     streams::Streams,
 };
@@ -28,6 +29,8 @@ pub struct AppState {
     pub(crate) host: Option<Host>,
     /// Force schedulers of all masters.
     pub(crate) forcing: Forcing,
+    /// Who may do what, by the newest configuration.
+    pub(crate) policies: Policies,
     /// Open event streams that can be told to add paths.
     pub(crate) streams: Streams,
     /// One permit for each open WebSocket and event stream.
@@ -60,6 +63,7 @@ impl AppState {
             snapshot,
             host: None,
             forcing: Forcing::default(),
+            policies: Policies::default(),
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             access_log: None,

@@ -1,10 +1,13 @@
 //! The master itself: database, bus, web server, workers, projects, services.
 
-use muster_core::render::Renderable;
+use muster_core::{policy::Authz, render::Renderable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{LockSet, SourceRef, Values};
+use super::{
+    LockSet, SourceRef, Values,
+    people::{AuthConfig, AvatarMethod},
+};
 
 /// The database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +133,18 @@ pub struct WwwConfig {
     pub port: Option<String>,
     /// `allowed_origins`; `None` when not given.
     pub allowed_origins: Option<Vec<String>>,
+    /// Who may come in; `None` when not given, which is nobody.
+    #[serde(default)]
+    pub auth: Option<AuthConfig>,
+    /// What they may do; `None` when not given.
+    #[serde(default)]
+    pub authz: Option<Authz>,
+    /// Where pictures of people come from; as Buildbot's default, Gravatar.
+    #[serde(default)]
+    pub avatar_methods: Option<Vec<AvatarMethod>>,
+    /// `cookie_expiration_time` in seconds; `None` when not given.
+    #[serde(default)]
+    pub session_seconds: Option<f64>,
     /// Plain settings as they were given (`ui_default_config`, `plugins`, `change_hook_dialects`, …).
     pub raw: Map<String, Value>,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_bus::Event;
+use muster_core::policy::{Action, Permit};
 use muster_core::{
     BuildId, BuildRequest, BuilderId, Buildset, BuildsetId, Claim, MasterId, Properties, RequestId, Results,
     SourceStamp, SourceStampId, Timestamp,
@@ -95,6 +96,13 @@ impl Data {
         });
         let added = added.await?;
         Ok(self.tell_set(added, AddedBuildset::itself))
+    }
+
+    /// The same for a buildset that somebody asks for with a form.
+    pub async fn force(&self, permit: &Permit, set: NewBuildset) -> Result<AddedBuildset> {
+        permit.must_be_for(&Action::Force);
+        tracing::info!(actor = %permit.actor(), scheduler = set.scheduler, reason = set.reason, "builds were forced");
+        self.add_buildset(set).await
     }
 
     /// Makes requests pending again that Buildbot's housekeeping has left claimed by a master that is gone; answers how

@@ -1,6 +1,7 @@
 //! Changes arrive.
 
 use muster_bus::Event;
+use muster_core::policy::{Action, Permit};
 use muster_core::{ChangeId, Property, Timestamp};
 use muster_store::{
     Result, Tx,
@@ -76,7 +77,8 @@ impl Data {
     }
 
     /// Keeps a change. It is committed when this returns (rule 7).
-    pub async fn add_change(&self, change: NewChange) -> Result<ChangeId> {
+    pub async fn add_change(&self, permit: &Permit, change: NewChange) -> Result<ChangeId> {
+        permit.must_be_for(&Action::SendChange);
         let change = &change;
         let added = self.db().tx("add_change", |tx| async move { insert(&tx, change).await }).await?;
         let id = added.0;

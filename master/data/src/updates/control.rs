@@ -1,11 +1,13 @@
 //! Orders of people and programs: any master accepts one, the owner carries it out.
 
 use muster_bus::{Event, Origin};
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildId, Claim, MasterId, RequestId, Results, Timestamp, Worker, WorkerId};
 use muster_store::{Error, Result, Tx, builds, buildsets, control, masters, query, runs, workers};
 use serde_json::{Value, json};
 
 use super::buildsets::{complete_request, insert, request_event};
+use super::permits::permitted;
 use crate::{AddedBuildset, Data, NewBuildset, SourceOf, now, resources};
 
 /// Marks events about orders of which there is a row already: what only tells of one must not become a second one.
@@ -38,6 +40,16 @@ impl WorkerOrder {
         }
     }
 
+    /// What somebody who gives it does.
+    pub fn action(self) -> Action {
+        match self {
+            WorkerOrder::Stop => Action::StopWorker,
+            WorkerOrder::Kill => Action::KillWorker,
+            WorkerOrder::Pause => Action::PauseWorker,
+            WorkerOrder::Unpause => Action::UnpauseWorker,
+        }
+    }
+
     /// From the last part of its event's name.
     pub fn from_name(name: &str) -> Option<WorkerOrder> {
         let all = [WorkerOrder::Stop, WorkerOrder::Kill, WorkerOrder::Pause, WorkerOrder::Unpause];
@@ -65,7 +77,14 @@ impl MasterOrder {
 
 impl Data {
     /// Orders a master to go; it does within a few seconds. `false`: no master with this number runs.
-    pub async fn control_master(&self, master: MasterId, order: MasterOrder, reason: &str) -> Result<bool> {
+    pub async fn control_master(
+        &self,
+        permit: &Permit,
+        master: MasterId,
+        order: MasterOrder,
+        reason: &str,
+    ) -> Result<bool> {
+        permitted(permit, Action::StopMaster, "master", master.0, reason);
         let committed = self.db().tx("control_master", |tx| async move {
             let acts = masters::lease_of(&tx, master).await?.is_some_and(|(_, acts)| acts);
             if !acts {
@@ -89,7 +108,8 @@ impl Data {
     }
 
     /// Asks for a build to be stopped. A build that doesn't run is left alone.
-    pub async fn stop_build(&self, build: BuildId, reason: &str) -> Result<()> {
+    pub async fn stop_build(&self, permit: &Permit, build: BuildId, reason: &str) -> Result<()> {
+        permitted(permit, Action::StopBuild, "build", build.0, reason);
         let committed = self.db().tx("stop_build", |tx| async move {
             let runs = builds::by_id(&tx, build).await?.is_some_and(|build| build.complete_at.is_none());
             if !runs {
@@ -104,7 +124,8 @@ impl Data {
     }
 
     /// Cancels a request: a pending one is over at once, a running one has its build stopped.
-    pub async fn cancel_request(&self, request: RequestId, reason: &str) -> Result<()> {
+    pub async fn cancel_request(&self, permit: &Permit, request: RequestId, reason: &str) -> Result<()> {
+        permitted(permit, Action::CancelRequest, "build request", request.0, reason);
         let me = self.collapse_policy().master;
         let committed = self.db().tx("cancel_request", |tx| async move {
             Ok::<_, Error>(((), cancel(&tx, me, request, reason, Origin::Here).await?))
@@ -114,7 +135,8 @@ impl Data {
     }
 
     /// Builds the same sources with the same properties again, for the same builder.
-    pub async fn rebuild(&self, build: BuildId) -> Result<Option<AddedBuildset>> {
+    pub async fn rebuild(&self, permit: &Permit, build: BuildId) -> Result<Option<AddedBuildset>> {
+        permitted(permit, Action::RebuildBuild, "build", build.0, "rebuild");
         let policy = &self.collapse_policy();
         let committed = self.db().tx("rebuild", |tx| async move {
             let Some(set) = rebuild_set(&tx, build).await? else { return Ok((None, Vec::new())) };
@@ -126,7 +148,14 @@ impl Data {
 
     /// Pauses, unpauses, stops or kills a worker. Flags are kept; the engine with its session does the rest. `false`: only
     /// masters of Buildbot have the worker, and they know of the order only if the router tells them.
-    pub async fn control_worker(&self, worker: WorkerId, order: WorkerOrder, reason: &str) -> Result<bool> {
+    pub async fn control_worker(
+        &self,
+        permit: &Permit,
+        worker: WorkerId,
+        order: WorkerOrder,
+        reason: &str,
+    ) -> Result<bool> {
+        permitted(permit, order.action(), "worker", worker.0, reason);
         let committed = self.db().tx("control_worker", |tx| async move {
             match order {
                 WorkerOrder::Pause => workers::set_paused(&tx, worker, true, Some(reason)).await?,
@@ -149,7 +178,8 @@ impl Data {
     }
 
     /// Changes the priority of an open request. `false`: there is no such open request.
-    pub async fn set_priority(&self, request: RequestId, priority: i64) -> Result<bool> {
+    pub async fn set_priority(&self, permit: &Permit, request: RequestId, priority: i64) -> Result<bool> {
+        permitted(permit, Action::SetPriority, "build request", request.0, "");
         let Some(committed) = buildsets::set_priority(self.db(), request, priority).await? else {
             return Ok(false);
         };

@@ -1,6 +1,7 @@
 //! What operators do to a cluster by hand: to one run, or to all of them when the past was restored.
 
 use muster_bus::Event;
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildId, Epoch};
 use muster_store::{
     Error, Result, Tx, masters,
@@ -10,6 +11,7 @@ use muster_store::{
 };
 
 use super::abandon::{abandon, alive, give_up};
+use super::permits::permitted;
 use crate::{
     Data, now,
     views::{MAX_RUNNING, PendingPage},
@@ -59,7 +61,8 @@ impl Data {
     }
 
     /// Ends a build under way, so that its request is built again. Its owner notices at its next write or look.
-    pub async fn retry_run(&self, build: BuildId) -> Result<Mended> {
+    pub async fn retry_run(&self, permit: &Permit, build: BuildId) -> Result<Mended> {
+        permitted(permit, Action::MendRuns, "build", build.0, "retry");
         let committed = self.db().tx("retry_run", |tx| async move {
             if let Some(run) = runs::by_build(&tx, build).await? {
                 return Ok((Mended::Ended, give_up(&tx, &run, "ordered by an operator").await?));
@@ -71,7 +74,8 @@ impl Data {
 
     /// Takes a run from its owner, so that any engine goes on with it. What a Buildbot that is gone has built can't be gone on
     /// with: it is ended, so that its request is built again.
-    pub async fn release_run(&self, build: BuildId) -> Result<Mended> {
+    pub async fn release_run(&self, permit: &Permit, build: BuildId) -> Result<Mended> {
+        permitted(permit, Action::MendRuns, "build", build.0, "release");
         let committed = self.db().tx("release_run", |tx| async move {
             let Some(run) = runs::by_build(&tx, build).await? else { return end_foreign(&tx, build).await };
             runs::adopt(&tx, &run.key, runs::NOBODY).await?;
@@ -82,7 +86,8 @@ impl Data {
 
     /// Ends all runs, so that their requests are pending again: before the way back to Buildbot. Answers how many there
     /// were.
-    pub async fn release_all(&self, reason: &str) -> Result<usize> {
+    pub async fn release_all(&self, permit: &Permit, reason: &str) -> Result<usize> {
+        permit.must_be_for(&Action::MendRuns);
         let committed = self.db().tx("release_all", |tx| async move {
             let (all, mut events) = (runs::all(&tx).await?, Vec::new());
             for run in &all {
@@ -101,7 +106,8 @@ impl Data {
     /// Makes a database that was restored from a backup fit for use: what ran when the backup was made is built again,
     /// nobody has a lease or a worker, and a new generation begins, which orders of the time before don't have. Answers
     /// the generation and how many builds ran.
-    pub async fn restore(&self) -> Result<(i64, usize)> {
+    pub async fn restore(&self, permit: &Permit) -> Result<(i64, usize)> {
+        permit.must_be_for(&Action::MendRuns);
         let committed = self.db().tx("restore", |tx| async move {
             let (all, mut events) = (runs::all(&tx).await?, Vec::new());
             for run in &all {

@@ -15,6 +15,7 @@ mod horizon;
 mod locks;
 mod mending;
 mod owned;
+mod permits;
 mod questions;
 mod reasons;
 mod runs;

@@ -1,6 +1,7 @@
 //! What schedulers decide, and who runs them.
 
 use muster_bus::Event;
+use muster_core::policy::{Action, Permit};
 use muster_core::{ChangeId, MasterId, SchedulerId};
 use muster_store::{
     Error, Result, changes, query,
@@ -8,7 +9,7 @@ use muster_store::{
 };
 use serde_json::{Value, json};
 
-use super::{abandon::alive, buildsets, owned::fence};
+use super::{abandon::alive, buildsets, owned::fence, permits::permitted};
 use crate::{AddedBuildset, Data, NewBuildset, resources};
 
 /// What a scheduler makes of a change.
@@ -170,7 +171,14 @@ impl Data {
     }
 
     /// Switches a scheduler on or off; an unknown id is no error, as in Buildbot's API.
-    pub async fn set_scheduler_enabled(&self, scheduler: SchedulerId, enabled: bool) -> Result<()> {
+    pub async fn set_scheduler_enabled(
+        &self,
+        permit: &Permit,
+        scheduler: SchedulerId,
+        enabled: bool,
+    ) -> Result<()> {
+        let what = if enabled { "on" } else { "off" };
+        permitted(permit, Action::EnableScheduler, "scheduler", scheduler.0, what);
         let committed = self.db().tx("set_scheduler_enabled", |tx| async move {
             let mut events = Vec::new();
             if schedulers::set_enabled(&tx, scheduler, enabled).await? {

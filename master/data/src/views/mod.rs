@@ -6,6 +6,7 @@ mod changes;
 mod home;
 mod log;
 mod log_page;
+mod orders;
 mod queue;
 mod workers;
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use muster_bus::{Event, Subscription};
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildsetId, RequestId, Results, TopicFilter};
 use muster_data::{AddedBuildset, NewBuildset, Trigger, TriggeredBuild};
 use muster_store::Error;
@@ -218,7 +219,8 @@ impl SharedContext<'_, '_> {
             (context.core.data.clone(), context.core.key.build, context.core.leaving.clone())
         });
         for request in requests {
-            let cancel = || data.cancel_request(*request, INTERRUPTED);
+            let permit = Permit::system("the step that made it", Action::CancelRequest);
+            let cancel = || data.cancel_request(&permit, *request, INTERRUPTED);
             insist(build, &leaving, "a request that is to be cancelled", cancel).await?;
         }
         Ok(())

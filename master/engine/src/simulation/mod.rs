@@ -28,6 +28,7 @@ use std::{
 };
 
 use muster_bus::Bus;
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildId, BuilderId, MasterId, RequestId, Roles, Timestamp};
 use muster_data::{Beside, Data, Life, Moment, NewBuildset, Renewal, Start, Trust};
 use muster_store::{Db, DbUrl};
@@ -288,7 +289,10 @@ impl World {
     async fn stop_build(&mut self) {
         let running = self.running_builds().await;
         let Some(build) = self.random.choice(running) else { return };
-        self.data.stop_build(build, "enough").await.unwrap();
+        self.data
+            .stop_build(&Permit::system("the simulation", Action::StopBuild), build, "enough")
+            .await
+            .unwrap();
         self.stops.entry(build).or_insert(muster_data::now());
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use muster_bus::Bus;
+use muster_core::policy::{Action, Permit};
 use muster_core::{BuildId, MasterId};
 use muster_data::views::PendingPage;
 use muster_data::{ClusterStatus, Data, MasterOrder, Mended, WorkerOrder, now};
@@ -31,7 +32,7 @@ pub fn run(options: &Cluster) -> Result<ExitCode> {
         }),
         ClusterCommand::Restore(target) => with_data(target, async |data| {
             refuse_live(&data, "restoring takes all workers and builds from them").await?;
-            let (generation, builds) = data.restore().await?;
+            let (generation, builds) = data.restore(&Permit::command_line(Action::MendRuns)).await?;
             println!(
                 "{builds} builds of the backup are pending again; the cluster's generation is {generation}"
             );
@@ -58,7 +59,7 @@ async fn stop_master(data: &Data, stop: &StopMember) -> Result<()> {
         bail!("there is no master {}; `muster cluster status` shows those that are there", stop.master);
     };
     let order = if stop.graceful { MasterOrder::Finish } else { MasterOrder::HandOver };
-    if !data.control_master(master.id, order, REASON).await? {
+    if !data.control_master(&Permit::command_line(Action::StopMaster), master.id, order, REASON).await? {
         bail!("{} doesn't run, or is a master of Buildbot: those are stopped on their machine", master.name);
     }
     println!("{} stops; `muster cluster status` shows how far it is", master.name);
@@ -70,7 +71,7 @@ async fn stop_worker(data: &Data, stop: &StopWorker) -> Result<()> {
         bail!("there is no worker named {}", stop.worker);
     };
     let order = if stop.kill { WorkerOrder::Kill } else { WorkerOrder::Stop };
-    if !data.control_worker(worker, order, REASON).await? {
+    if !data.control_worker(&Permit::command_line(order.action()), worker, order, REASON).await? {
         bail!("{} is connected to masters of Buildbot only; stop it on a page of theirs", stop.worker);
     }
     println!(
@@ -87,8 +88,12 @@ const REASON: &str = "ordered on the command line";
 /// `muster run`.
 pub fn mend(options: &Run) -> Result<ExitCode> {
     match &options.command {
-        RunCommand::Retry(run) => with_run(run, async |data, build| Ok(data.retry_run(build).await?)),
-        RunCommand::Release(run) => with_run(run, async |data, build| Ok(data.release_run(build).await?)),
+        RunCommand::Retry(run) => with_run(run, async |data, build| {
+            Ok(data.retry_run(&Permit::command_line(Action::MendRuns), build).await?)
+        }),
+        RunCommand::Release(run) => with_run(run, async |data, build| {
+            Ok(data.release_run(&Permit::command_line(Action::MendRuns), build).await?)
+        }),
     }
 }
 
@@ -96,7 +101,7 @@ pub fn mend(options: &Run) -> Result<ExitCode> {
 pub fn release(target: &DatabaseOf) -> Result<ExitCode> {
     with_data(target, async |data| {
         refuse_live(&data, "they would go on with the builds that are to be given back").await?;
-        let builds = data.release_all("Muster gave it back").await?;
+        let builds = data.release_all(&Permit::command_line(Action::MendRuns), "Muster gave it back").await?;
         println!("{builds} builds were given back; Buildbot's masters may be started on this database");
         Ok(())
     })

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use muster_config::Host;
 use muster_core::Timestamp;
+use muster_core::policy::{Action, Permit};
 use muster_data::{Data, NewChange};
 use muster_engine::{Active, Engine};
 use muster_gateway::{AddChange, Dial, Gateway, SentChange, Surroundings};
@@ -114,7 +115,15 @@ fn add_change(data: Data, host: Host, active: watch::Receiver<Arc<Active>>) -> A
         let (data, host, snapshot) = (data.clone(), host.clone(), active.borrow().snapshot.clone());
         async move {
             let codebase = sent.codebase.clone();
-            let kept = muster_schedule::add_sent_change(&data, Some(host), &snapshot, change(sent), codebase);
+            let permit = Permit::peer(format!("the change source {source}"), Action::SendChange);
+            let kept = muster_schedule::add_sent_change(
+                &data,
+                Some(host),
+                &snapshot,
+                &permit,
+                change(sent),
+                codebase,
+            );
             let id = kept.await.map_err(|error| error.to_string())?;
             tracing::info!("change source '{source}': change {id} was sent");
             Ok(())

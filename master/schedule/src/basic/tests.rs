@@ -1,6 +1,7 @@
 use muster_config::snapshot::{
     ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest, Priority, SchedulerKind,
 };
+use muster_core::policy::{Action, Permit};
 use muster_core::render::Renderable;
 use serde_json::json;
 
@@ -46,7 +47,7 @@ async fn each_change_is_built_by_all_builders_that_exist() {
     let mut basic = start(&world, &config, Lines::One).await;
     let mut change = new_change("main", "r1");
     change.properties.insert("flavour".into(), json!("of the change"));
-    world.data.add_change(change).await.unwrap();
+    world.data.add_change(&Permit::system("a test", Action::SendChange), change).await.unwrap();
     world.commit("main", "r2").await;
     assert_eq!(basic.round(true, Instant::now()).await.unwrap(), None);
 
@@ -92,7 +93,7 @@ async fn filters_codebases_and_the_switch_keep_changes_out() {
     world.commit("dev", "other branch").await;
     let mut elsewhere = new_change("main", "other codebase");
     elsewhere.codebase = "lib".into();
-    world.data.add_change(elsewhere).await.unwrap();
+    world.data.add_change(&Permit::system("a test", Action::SendChange), elsewhere).await.unwrap();
     basic.round(true, Instant::now()).await.unwrap();
     world.commit("main", "switched off").await;
     basic.round(false, Instant::now()).await.unwrap();
@@ -192,7 +193,7 @@ async fn codebases_without_a_change_get_their_defaults_or_what_was_last_seen() {
         let mut basic = start(&world, &config, Lines::One).await;
         for (codebase, revision) in [("app", "r1"), ("lib", "l1")] {
             let change = muster_data::NewChange { codebase: codebase.into(), ..new_change("main", revision) };
-            world.data.add_change(change).await.unwrap();
+            world.data.add_change(&Permit::system("a test", Action::SendChange), change).await.unwrap();
         }
         basic.round(true, Instant::now()).await.unwrap();
         assert_eq!(world.revisions().await[before..], expected);

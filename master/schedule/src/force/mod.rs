@@ -5,7 +5,7 @@ mod fields;
 use std::collections::BTreeMap;
 
 use muster_config::snapshot::{CodebaseDefaults, ForceConfig, SchedulerConfig, SchedulerKind, Snapshot};
-use muster_core::{BuilderId, Properties, render::py_str};
+use muster_core::{BuilderId, Properties, policy::Permit, render::py_str};
 use muster_data::{AddedBuildset, Data, NewPatch, NewSourceStamp};
 use muster_store::query;
 use serde_json::{Map, Value, json};
@@ -58,13 +58,13 @@ impl From<ComposeError> for ForceError {
 
 /// Makes the buildset that the form of `scheduler` describes, on any master that has it configured.
 ///
-/// `owner` is who is logged in; without one (or as `anonymous`) the form's user name counts. `params` are `builderNames`
+/// Whoever has logged in is the owner; of others the form's user name counts. `params` are `builderNames`
 /// or `builderid`, and a value or a list of values for each field, by its full name; others are ignored.
 pub async fn force(
     data: &Data,
     snapshot: &Snapshot,
+    permit: &Permit,
     scheduler: &str,
-    owner: Option<&str>,
     params: Map<String, Value>,
 ) -> Result<AddedBuildset, ForceError> {
     let Some((config, form)) = snapshot.scheduler(scheduler).and_then(force_config) else {
@@ -76,9 +76,24 @@ pub async fn force(
     }
     let validation = Validation::new(&snapshot.validation)
         .map_err(|error| ForceError::Configuration(error.to_string()))?;
-    let outcome = Form::new(params, &validation).read(&form.fields, owner).map_err(ForceError::Fields)?;
+    let outcome = Form::new(params, &validation)
+        .read(&form.fields, permit.actor().owner())
+        .map_err(ForceError::Fields)?;
     let set = compose(data, config, form, builder_names, outcome).await?;
-    Ok(data.add_buildset(set).await?)
+    Ok(data.force(permit, set).await?)
+}
+
+/// The builders that a force would have built, for rules that name builders; none when there is no such scheduler.
+pub async fn forced_builders(
+    data: &Data,
+    snapshot: &Snapshot,
+    scheduler: &str,
+    params: &Map<String, Value>,
+) -> Result<Vec<String>, ForceError> {
+    match snapshot.scheduler(scheduler).and_then(force_config) {
+        Some((config, _)) => wanted_builders(data, config, params).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What is wrong with the patterns that hold for all schedulers, for the load to say.

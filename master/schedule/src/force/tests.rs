@@ -1,4 +1,5 @@
 use muster_config::snapshot::{FieldKind, ForceField};
+use muster_core::policy::{Action, Actor, Policy, Target, User};
 
 use super::*;
 use crate::testing::{World, scheduler, snapshot};
@@ -101,10 +102,16 @@ fn golden_scheduler() -> SchedulerConfig {
     scheduler
 }
 
+fn permit(owner: Option<&str>) -> Permit {
+    let user = |owner: &str| Actor::User(User { username: Some(owner.to_owned()), ..User::default() });
+    let actor = owner.map_or(Actor::Nobody, user);
+    Policy::default().may(&actor, Action::Force, &Target::default()).unwrap()
+}
+
 async fn force_with(world: &World, owner: Option<&str>, params: Value) -> Result<AddedBuildset, ForceError> {
     let Value::Object(params) = params else { panic!("parameters are an object") };
     let snapshot = snapshot(vec![golden_scheduler()], Vec::new());
-    force(&world.data, &snapshot, "force", owner, params).await
+    force(&world.data, &snapshot, &permit(owner), "force", params).await
 }
 
 #[tokio::test]
@@ -124,7 +131,7 @@ async fn the_patterns_of_the_configuration_hold_for_what_people_enter() {
         let Value::Object(mut params) = params else { panic!("parameters are an object") };
         params.insert("username".to_owned(), "a@b.c".into());
         params.insert("reason".to_owned(), "r".into());
-        match force(&world.data, &snapshot, "force", None, params).await {
+        match force(&world.data, &snapshot, &permit(None), "force", params).await {
             Ok(_) => BTreeMap::new(),
             Err(ForceError::Fields(errors)) => errors,
             Err(other) => panic!("{other:?}"),
@@ -269,7 +276,7 @@ async fn only_force_schedulers_can_be_forced() {
     let other = scheduler("triggerable.Triggerable", SchedulerKind::Triggerable { reason: None });
     let snapshot = snapshot(vec![other], Vec::new());
     for name in ["s", "nobody"] {
-        let error = force(&world.data, &snapshot, name, None, Map::new()).await.unwrap_err();
+        let error = force(&world.data, &snapshot, &permit(None), name, Map::new()).await.unwrap_err();
         assert!(matches!(error, ForceError::UnknownScheduler(_)), "{error}");
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use muster_config::snapshot::{
     ChangeAttribute, ChangeFilter, ChangeFilterCheck, ChangeTest, SchedulerKind, SourceStampSchedulerConfig,
 };
+use muster_core::policy::{Action, Permit};
 use muster_store::query::{self, Select};
 
 use super::*;
@@ -105,10 +106,18 @@ async fn the_switch_works_while_it_runs() {
     let service = Service::start(&world, snapshot(vec![single_branch("one", plain())], Vec::new()));
     until(vec!["one".to_owned()], async || owned(&world).await).await;
     let id = world.start_scheduler("one").await;
-    world.data.set_scheduler_enabled(id, false).await.unwrap();
+    world
+        .data
+        .set_scheduler_enabled(&Permit::system("a test", Action::EnableScheduler), id, false)
+        .await
+        .unwrap();
     world.commit("main", "while off").await;
     until(0, async || world.data.unseen_changes(id, 10).await.unwrap().len()).await;
-    world.data.set_scheduler_enabled(id, true).await.unwrap();
+    world
+        .data
+        .set_scheduler_enabled(&Permit::system("a test", Action::EnableScheduler), id, true)
+        .await
+        .unwrap();
     world.commit("main", "while on").await;
     until(vec!["while on".to_owned()], async || world.revisions().await).await;
     service.stop().await;

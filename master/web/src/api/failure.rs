@@ -5,13 +5,14 @@ use axum::{
     http::{HeaderName, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use muster_schedule::ForceError;
+use serde_json::{Map, Value, json};
 
 use super::{
     Complaint,
     json::{Layout, text},
 };
-use crate::told;
+use crate::{actions::Refusal, told};
 
 /// Of every answer to a call; here Buildbot names no character set.
 pub(super) const MEDIA_TYPE: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/json")];
@@ -82,6 +83,30 @@ impl Failure {
             reply["id"] = id;
         }
         (self.status, told, MEDIA_TYPE, text(reply, Layout::Spaced)).into_response()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::Denied(denied) => Failure::forbidden(denied.to_string()),
+            Refusal::Failed(error) => error.into(),
+            Refusal::Force(error) => of_force(error),
+        }
+    }
+}
+
+fn of_force(error: ForceError) -> Failure {
+    match error {
+        ForceError::Fields(texts) => {
+            Failure::params(texts.into_iter().map(|(name, text)| (name, text.into())).collect::<Map<_, _>>())
+        }
+        ForceError::Unstorable(reason) => Failure::params(reason),
+        ForceError::Store(error) => {
+            tracing::error!(%error, "a force failed");
+            Failure::stored(&error)
+        }
+        other => Failure::internal(other.to_string()),
     }
 }
 

@@ -3,7 +3,6 @@
 mod control;
 mod cors;
 mod failure;
-mod force;
 pub(crate) mod json;
 mod long;
 mod rpc;
@@ -27,16 +26,16 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use json::Layout;
 use muster_config::snapshot::Snapshot;
+use muster_core::policy::{Action, Actor, Target};
 use muster_data::read::{DataBytes, Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
-use control::Door;
 pub(crate) use cors::Origin;
 
-use crate::{AppState, forcing::Forms, told};
+use crate::{AppState, actions::Orders, auth::Visitor, forcing::Forms, told};
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
@@ -66,7 +65,8 @@ async fn order(State(state): State<AppState>, request: Request) -> Response {
             json!({"error": {"message": "this port takes no orders of web pages"}}),
         );
     }
-    post_reply(&state, request, Door::Operators).await
+    let visitor = Visitor { actor: Actor::Operator, ..Visitor::nobody(&state) };
+    post_reply(&state, request, &visitor).await
 }
 
 /// A HEAD tells the length of the uncompressed answer.
@@ -110,14 +110,14 @@ fn cached(config: &Snapshot, mut response: Response) -> Response {
     response
 }
 
-async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
+async fn endpoint(State(state): State<AppState>, visitor: Visitor, request: Request) -> Response {
     let config = state.config();
     if minimum_version(&config) > REST_VERSION {
         let why = "c['www']['rest_minimum_version'] has switched this version off";
         return error_reply(StatusCode::NOT_FOUND, why);
     }
     let asked = request.uri().path().to_owned();
-    let response = checked(&state, request).await;
+    let response = checked(&state, &visitor, request).await;
     let debug =
         config.www.raw.get("debug").is_some_and(|debug| !matches!(debug, Value::Null | Value::Bool(false)));
     if debug && let Some(Complaint(text)) = response.extensions().get() {
@@ -126,15 +126,21 @@ async fn endpoint(State(state): State<AppState>, request: Request) -> Response {
     response
 }
 
-async fn checked(state: &AppState, request: Request) -> Response {
+async fn checked(state: &AppState, visitor: &Visitor, request: Request) -> Response {
     let post = request.method() == Method::POST;
     let origin = match Origin::check(&state.config(), request.headers()) {
         Ok(origin) => origin,
         Err(refusal) => return refused(post, refusal),
     };
     let mut response = match *request.method() {
-        Method::GET | Method::HEAD => get(state, request.uri(), request.headers()).await,
-        Method::POST => post_reply(state, request, Door::Web).await,
+        Method::GET | Method::HEAD => {
+            let action = if request.method() == Method::HEAD { Action::Head } else { Action::Get };
+            match visitor.may(action, &Target::default()) {
+                Ok(_) => get(state, request.uri(), request.headers()).await,
+                Err(denied) => error_reply(StatusCode::FORBIDDEN, &denied.to_string()),
+            }
+        }
+        Method::POST => post_reply(state, request, visitor).await,
         Method::OPTIONS if origin.is_given() => match cors::preflight(request.headers()) {
             Ok(()) => StatusCode::OK.into_response(),
             Err(refusal) => refused(false, refusal),
@@ -145,11 +151,11 @@ async fn checked(state: &AppState, request: Request) -> Response {
     response
 }
 
-async fn post_reply(state: &AppState, request: Request, door: Door) -> Response {
+async fn post_reply(state: &AppState, request: Request, visitor: &Visitor) -> Response {
     let (parts, body) = request.into_parts();
     // It was read within its bounds before.
     match axum::body::to_bytes(body, usize::MAX).await {
-        Ok(body) => rpc::call(state, &path_of(&parts.uri), &parts.headers, body, door).await,
+        Ok(body) => rpc::call(&Orders { state, visitor }, &path_of(&parts.uri), &parts.headers, body).await,
         Err(error) => error_reply(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }

@@ -5,16 +5,16 @@ use axum::{
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use muster_core::surrogates;
-use muster_data::read::find;
+use muster_core::{policy::Actor, surrogates};
+use muster_data::read::{Resource, find};
 use serde_json::{Map, Value, json};
 
 use super::{
-    control::{Door, carry_out},
+    control::{self, carry_out, check},
     failure::{Failure, MEDIA_TYPE},
     json::{Layout, text},
 };
-use crate::AppState;
+use crate::actions::Orders;
 
 /// A well-formed call.
 #[derive(Debug)]
@@ -25,21 +25,26 @@ struct Call {
 }
 
 /// Carries out the call in `body` on what stands at `path`.
-pub(super) async fn call(
-    state: &AppState,
-    path: &[String],
-    headers: &HeaderMap,
-    body: Bytes,
-    door: Door,
-) -> Response {
+pub(super) async fn call(orders: &Orders<'_>, path: &[String], headers: &HeaderMap, body: Bytes) -> Response {
     let call = match parse(headers, &body) {
         Ok(call) => call,
         Err(failure) => return failure.reply(None),
     };
-    let Some((endpoint, args)) = find(path) else {
+    let found = find(path);
+    if let Err(failure) = check(orders, found.as_ref().map(|(endpoint, _)| *endpoint), &call.method) {
+        return failure.reply(Some(call.id));
+    }
+    let Some((endpoint, args)) = found else {
         return Failure::not_found(format!("Invalid path: {}", path.join("/"))).reply(Some(call.id));
     };
-    match carry_out(state, door, endpoint, &args, &call.method, call.params).await {
+    if orders.visitor.actor == Actor::Operator
+        && !matches!(endpoint.resource, Resource::Worker | Resource::Master)
+    {
+        let why = "this port takes orders for masters and workers only; the others go to the web port";
+        return Failure::forbidden(why).reply(Some(call.id));
+    }
+    let asked = control::Call { args: &args, method: &call.method, params: call.params };
+    match carry_out(orders, endpoint, asked).await {
         Ok(result) => {
             let reply = json!({"id": call.id, "jsonrpc": "2.0", "result": result});
             (MEDIA_TYPE, text(reply, Layout::Compact)).into_response()

@@ -1,4 +1,4 @@
-//! What a button does: the same update methods as REST, then back to a page.
+//! What a button does: the same orders as by REST, then back to a page.
 
 use axum::{
     extract::{Path, State},
@@ -30,7 +30,8 @@ pub(super) async fn stop(
         page.check_same_site()?;
         let found = build::find(&state, &builder, &number).await?;
         let fields = Fields::parse(&body);
-        state.data.stop_build(found.id, fields.text("reason").unwrap_or("stopped on the page")).await?;
+        let reason = page.reason(fields.text("reason"), "stopped");
+        page.orders(&state).stop_build(found.id, &reason).await?;
         let builder = builder_path(found.builder.id.0, &found.builder.name);
         PageResult::Ok(page.redirect(&format!("{builder}/builds/{}", found.number)))
     };
@@ -45,7 +46,7 @@ pub(super) async fn rebuild(
     let answer = async {
         page.check_same_site()?;
         let found = build::find(&state, &builder, &number).await?;
-        let added = state.data.rebuild(found.id).await?;
+        let added = page.orders(&state).rebuild(found.id).await?;
         let gone =
             || PageError::NotFound("The request of this build is gone, so it can't be repeated.".to_owned());
         added.ok_or_else(gone)?;
@@ -58,7 +59,7 @@ pub(super) async fn cancel(State(state): State<AppState>, page: PageRequest, bod
     let answer = async {
         page.check_same_site()?;
         for id in requests(&body) {
-            state.data.cancel_request(id, "cancelled on the page").await?;
+            page.orders(&state).cancel(id, &page.reason(None, "cancelled")).await?;
         }
         PageResult::Ok(page.redirect("pending"))
     };
@@ -72,7 +73,7 @@ pub(super) async fn first(State(state): State<AppState>, page: PageRequest, body
         let waiting = state.data.pending_page().await?.waiting;
         let highest = waiting.iter().map(|waiting| waiting.request.priority).max().unwrap_or(0);
         for id in requests(&body) {
-            state.data.set_priority(id, highest.saturating_add(1)).await?;
+            page.orders(&state).set_priority(id, highest.saturating_add(1)).await?;
         }
         PageResult::Ok(page.redirect("pending"))
     };

@@ -18,7 +18,7 @@ use super::{
     forms::Fields,
     request::{self, PageError, PageRequest, PageResult},
 };
-use crate::{forcing::Forms, state::AppState};
+use crate::{actions::Refusal, forcing::Forms, state::AppState};
 
 /// What stands in the fields of a form, and what is wrong with it; by the fields' full names.
 #[derive(Default)]
@@ -128,17 +128,18 @@ async fn force(state: &AppState, page: &PageRequest, builder: &str, name: &str, 
     let values = values(fields, &Fields::parse(body));
     let mut params = values.clone();
     params.insert("builderid".to_owned(), builder.id.0.into());
-    match muster_schedule::force(&state.data, forcing.of(name), name, None, params).await {
+    match page.orders(state).force(&forcing, name, params).await {
         Ok(_) => Ok(page.redirect(&builder_path(builder.id.0, &builder.name))),
-        Err(ForceError::Fields(errors)) => {
+        Err(Refusal::Force(ForceError::Fields(errors))) => {
             let filled = Filled { values, errors: errors.into_iter().collect() };
             show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, None)
         }
-        Err(ForceError::Store(error)) => Err(error.into()),
-        Err(error) => {
+        Err(Refusal::Force(ForceError::Store(error))) => Err(error.into()),
+        Err(Refusal::Force(error)) => {
             let filled = Filled { values, errors: BTreeMap::new() };
             show(page, &forcing, StatusCode::BAD_REQUEST, &builder, name, &filled, Some(error.to_string()))
         }
+        Err(other) => Err(other.into()),
     }
 }
 

@@ -13,6 +13,8 @@ use muster_data::{Fault, views::BuilderLine};
 
 use super::{forms::Fields, render::Templates, theme};
 use crate::{
+    actions::{Orders, Refusal},
+    auth::Visitor,
     site::{OF_ANOTHER_SITE, is_same_site},
     state::AppState,
     told,
@@ -28,6 +30,7 @@ pub(super) struct PageRequest {
     path: String,
     colours: Option<&'static str>,
     same_site: bool,
+    visitor: Visitor,
 }
 
 /// An answer to a request for a page.
@@ -81,8 +84,19 @@ impl FromRequestParts<AppState> for PageRequest {
             path: parts.uri.path().to_owned(),
             colours: chosen_colours(&parts.headers),
             same_site: is_same_site(&parts.headers, &snapshot),
+            visitor: Visitor::from_request_parts(parts, state).await?,
             snapshot,
         })
+    }
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> PageError {
+        match refusal {
+            Refusal::Denied(denied) => PageError::Refused(format!("You may not do this: {denied}.")),
+            Refusal::Failed(error) => error.into(),
+            Refusal::Force(error) => error.into(),
+        }
     }
 }
 
@@ -197,6 +211,20 @@ impl PageRequest {
         match self.same_site {
             true => Ok(()),
             false => Err(PageError::Refused(OF_ANOTHER_SITE.to_owned())),
+        }
+    }
+
+    /// What the visitor orders.
+    pub(super) fn orders<'a>(&'a self, state: &'a AppState) -> Orders<'a> {
+        Orders { state, visitor: &self.visitor }
+    }
+
+    /// Why something was done: what the visitor says, else who did it.
+    pub(super) fn reason(&self, said: Option<&str>, done: &str) -> String {
+        match (said, self.visitor.actor.owner()) {
+            (Some(said), _) => said.to_owned(),
+            (None, Some(owner)) => format!("{done} on the page by {owner}"),
+            (None, None) => format!("{done} on the page"),
         }
     }
 

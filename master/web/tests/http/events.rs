@@ -3,6 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use muster_bus::Event;
 use muster_core::SchedulerId;
+use muster_core::policy::{Action, Permit};
 use muster_store::Error;
 use serde_json::{Value, json};
 use tokio::{
@@ -35,14 +36,22 @@ async fn a_listener_gets_the_events_of_its_paths() {
     let mut socket = connect(&server).await;
     let start = json!({"cmd": "startConsuming", "path": "schedulers/*/updated", "_id": 1});
     assert_eq!(ask(&mut socket, start).await, json!({"msg": "OK", "code": 200, "_id": 1}));
-    server.data.set_scheduler_enabled(SchedulerId(2), false).await.unwrap();
+    server
+        .data
+        .set_scheduler_enabled(&Permit::system("a test", Action::EnableScheduler), SchedulerId(2), false)
+        .await
+        .unwrap();
     let event = next(&mut socket).await;
     assert_eq!(event["k"], "schedulers/2/updated");
     assert_eq!((&event["m"]["name"], &event["m"]["enabled"]), (&json!("on-main"), &json!(false)));
 
     let stop = json!({"cmd": "stopConsuming", "path": "schedulers/*/updated", "_id": "two"});
     assert_eq!(ask(&mut socket, stop.clone()).await, json!({"msg": "OK", "code": 200, "_id": "two"}));
-    server.data.set_scheduler_enabled(SchedulerId(2), true).await.unwrap();
+    server
+        .data
+        .set_scheduler_enabled(&Permit::system("a test", Action::EnableScheduler), SchedulerId(2), true)
+        .await
+        .unwrap();
     let answer = ask(&mut socket, stop).await;
     assert_eq!(
         answer,
@@ -116,7 +125,11 @@ async fn a_stream_tells_its_id_and_then_its_events() {
         }
     };
     let id = data().await;
-    server.data.set_scheduler_enabled(SchedulerId(2), false).await.unwrap();
+    server
+        .data
+        .set_scheduler_enabled(&Permit::system("a test", Action::EnableScheduler), SchedulerId(2), false)
+        .await
+        .unwrap();
     let event: Value = serde_json::from_str(&data().await).unwrap();
     assert_eq!(event["key"], json!(["schedulers", "2", "updated"]));
 
