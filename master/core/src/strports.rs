@@ -1,6 +1,6 @@
 //! Where to listen, as Twisted's port strings say it (`docs/compat/behaviour-1-config.md` 1.7): `8010`,
 //! `tcp:8010:interface=127.0.0.1`, `tcp6:8010:interface=\:\:1`, `ssl:8010:privateKey=key.pem:certKey=cert.pem`,
-//! `unix:/run/muster.sock:mode=660`.
+//! `unix:/run/muster.sock:mode=660`, `systemd:domain=INET:index=0`, and `haproxy:` before any of them.
 //!
 //! One thing differs on purpose: a TCP port without an interface takes IPv4 and IPv6, not IPv4 alone.
 
@@ -30,6 +30,33 @@ pub enum ListenAddress {
         /// How many connections may wait to be accepted, when given.
         backlog: Option<u32>,
     },
+    /// A socket that was opened before the master was started, as systemd does.
+    Systemd {
+        /// What it is for.
+        domain: Domain,
+        /// Which one.
+        socket: Handed,
+    },
+    /// Each connection begins with a header of the PROXY protocol, which tells who is behind the proxy.
+    Proxied(Box<ListenAddress>),
+}
+
+/// What a socket of systemd is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// TCP, of either family: systemd opens one socket for both unless it is told otherwise.
+    Tcp,
+    /// A socket in the file system.
+    Unix,
+}
+
+/// Which of systemd's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// By its place, from 0.
+    Index(usize),
+    /// By the `FileDescriptorName=` of its unit, or the unit's name.
+    Name(String),
 }
 
 /// PEM files of a port that speaks TLS. Relative paths begin at the master's directory.
@@ -60,6 +87,13 @@ impl std::fmt::Display for ListenAddress {
             }
             ListenAddress::Tcp { port, interface: Some(interface), .. } => write!(f, "{interface}:{port}"),
             ListenAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            ListenAddress::Systemd { socket: Handed::Index(index), .. } => {
+                write!(f, "socket {index} of systemd")
+            }
+            ListenAddress::Systemd { socket: Handed::Name(name), .. } => {
+                write!(f, "socket {name:?} of systemd")
+            }
+            ListenAddress::Proxied(inner) => write!(f, "{inner} behind a proxy"),
         }
     }
 }
@@ -73,6 +107,21 @@ impl std::str::FromStr for ListenAddress {
 }
 
 fn parse(text: &str) -> Result<ListenAddress, String> {
+    let Some(inner) = text.strip_prefix("haproxy:") else { return parse_plain(text) };
+    if !inner.contains(':') {
+        return Err(format!("the type is missing after haproxy; write haproxy:tcp:{}", or_a_port(inner)));
+    }
+    if inner.starts_with("haproxy:") {
+        return Err("haproxy stands there twice; a connection begins with one header".to_owned());
+    }
+    Ok(ListenAddress::Proxied(Box::new(parse_plain(inner)?)))
+}
+
+fn or_a_port(given: &str) -> &str {
+    if given.parse::<u16>().is_ok() { given } else { "PORT" }
+}
+
+fn parse_plain(text: &str) -> Result<ListenAddress, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return tcp(Fields { positional: vec![text.to_owned()], named: Vec::new() }, None, None);
     }
@@ -85,11 +134,15 @@ fn parse(text: &str) -> Result<ListenAddress, String> {
             tcp(fields, None, Some(tls))
         }
         "unix" => unix(fields),
-        "tls" | "haproxy" | "systemd" | "stdio" => Err(format!(
-            "{kind} is not supported; listen with tcp, ssl or unix, behind a proxy where that is needed"
+        "systemd" => systemd(fields),
+        "tls" | "stdio" => Err(format!(
+            "{kind} is not supported; listen with tcp, ssl, unix or systemd, behind a proxy where that is needed"
         )),
-        _ => Err("write a number, or tcp:PORT, tcp6:PORT, ssl:PORT:privateKey=FILE:certKey=FILE, unix:PATH"
-            .to_owned()),
+        _ => {
+            Err("write a number, or tcp:PORT, tcp6:PORT, ssl:PORT:privateKey=FILE:certKey=FILE, unix:PATH, \
+                  systemd:domain=INET:index=0, haproxy:tcp:PORT"
+                .to_owned())
+        }
     }
 }
 
@@ -210,6 +263,28 @@ fn unix(mut fields: Fields) -> Result<ListenAddress, String> {
     Ok(ListenAddress::Unix { path: PathBuf::from(path), mode, backlog })
 }
 
+fn systemd(mut fields: Fields) -> Result<ListenAddress, String> {
+    let domain = match fields.take("domain").as_deref() {
+        Some("INET" | "INET6") => Domain::Tcp,
+        Some("UNIX") => Domain::Unix,
+        Some(other) => return Err(format!("domain {other:?} is not known; it is INET, INET6 or UNIX")),
+        None => return Err("domain=INET, INET6 or UNIX is missing".to_owned()),
+    };
+    let (index, name) = (fields.take("index"), fields.take("name"));
+    fields.nothing_left()?;
+    let socket = match (index.filter(|index| !index.is_empty()), name.filter(|name| !name.is_empty())) {
+        (Some(index), None) => {
+            Handed::Index(index.parse().map_err(|_| {
+                format!("index {index:?} is not a number; the first of systemd's sockets is 0")
+            })?)
+        }
+        (None, Some(name)) => Handed::Name(name),
+        (Some(_), Some(_)) => return Err("index and name both say which socket; leave one out".to_owned()),
+        (None, None) => return Err("index=NUMBER or name=NAME is missing".to_owned()),
+    };
+    Ok(ListenAddress::Systemd { domain, socket })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +314,29 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_systemd_have_a_number_or_a_name() {
+        let handed = |domain, socket| ListenAddress::Systemd { domain, socket };
+        let (first, web) = (|| Handed::Index(0), || Handed::Name("web".to_owned()));
+        for (text, address) in [
+            ("systemd:domain=INET:index=0", handed(Domain::Tcp, first())),
+            ("systemd:INET6:0", handed(Domain::Tcp, first())),
+            ("systemd:domain=INET6:name=web", handed(Domain::Tcp, web())),
+            ("systemd:UNIX:name=web", handed(Domain::Unix, web())),
+            ("systemd:name=web:domain=UNIX", handed(Domain::Unix, web())),
+        ] {
+            assert_eq!(text.parse(), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_stands_before_any_port() {
+        for inner in ["tcp:8010", r"tcp6:8010:interface=\:\:1", "unix:/run/m.sock", "systemd:INET:0"] {
+            let wrapped = Box::new(inner.parse().unwrap());
+            assert_eq!(format!("haproxy:{inner}").parse(), Ok(ListenAddress::Proxied(wrapped)), "{inner}");
+        }
+    }
+
+    #[test]
     fn tls_has_its_files() {
         let files = |text: &str| match text.parse() {
             Ok(ListenAddress::Tcp { port: 443, tls: Some(tls), .. }) => tls,
@@ -262,7 +360,19 @@ mod tests {
             ("ssl:443:certKey=c.pem", "privateKey=FILE and certKey=FILE are missing"),
             ("ssl:443:privateKey=k.pem:sslmethod=SSLv3_METHOD", "only TLS 1.2 and 1.3"),
             ("ssl:443:privateKey=k.pem:dhParameters=d.pem", "take it out"),
-            ("systemd:domain=INET:index=0", "not supported"),
+            ("stdio:", "not supported"),
+            ("systemd:index=0", "domain=INET, INET6 or UNIX is missing"),
+            ("systemd:domain=inet:index=0", "it is INET, INET6 or UNIX"),
+            ("systemd:domain=INET", "index=NUMBER or name=NAME is missing"),
+            ("systemd:domain=INET:index=", "index=NUMBER or name=NAME is missing"),
+            ("systemd:domain=INET:index=-1", "not a number"),
+            ("systemd:domain=INET:index=0:name=web", "leave one out"),
+            ("systemd:domain=INET:index=0:backlog=5", "backlog is not known"),
+            ("haproxy:8010", "write haproxy:tcp:8010"),
+            ("haproxy:", "write haproxy:tcp:PORT"),
+            ("haproxy:haproxy:tcp:8010", "twice"),
+            ("haproxy:tcp:70000", "0 to 65535"),
+            ("haproxy:stdio:", "not supported"),
             ("http", "write a number"),
             ("", "write a number"),
             ("tcp:80\\", "ends with a backslash"),

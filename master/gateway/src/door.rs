@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use muster_net::{AnyStream, Crowd, Incoming, Place, Turn};
+use muster_net::{AnyStream, Crowd, Incoming, Opened, Place, Turn};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -76,11 +76,13 @@ enum Rejected {
 impl Door {
     /// Lets in who proves a password; answers what attends them until the connection ends. That is to run as a task of its
     /// own: what a log-in needs is not kept for as long as a worker is connected.
-    pub(crate) async fn admit(self, incoming: Incoming, protocol: Protocol) -> Option<Attendance> {
-        let (gateway, peer, stop) = (self.gateway.clone(), self.peer.clone(), self.stop.clone());
+    pub(crate) async fn admit(mut self, incoming: Incoming, protocol: Protocol) -> Option<Attendance> {
+        let (gateway, mut known_peer, stop) = (self.gateway.clone(), self.peer.clone(), self.stop.clone());
         let served = async {
             let until = Instant::now() + LOGIN_TIMEOUT;
-            let socket = self.stranger(until, incoming.open()).await?;
+            let Opened { stream: socket, peer } = self.stranger(until, incoming.open()).await?;
+            known_peer.clone_from(&peer);
+            self.peer = peer;
             match protocol {
                 Protocol::Pb => self.pb(socket, until).await,
                 Protocol::Msgpack => self.msgpack(socket, until).await,
@@ -92,7 +94,7 @@ impl Door {
                 Err(Rejected::Stopped) => None,
                 Err(rejected) => {
                     gateway.count_refusal();
-                    gateway.refusals().tell(&peer, &rejected);
+                    gateway.refusals().tell(&known_peer, &rejected);
                     None
                 }
             },

@@ -8,7 +8,7 @@ use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::listen::AnyStream;
-use crate::trust::server_verifier;
+use crate::trust::{server_verifier, trusted_here};
 
 /// Speaks TLS to a server that can prove that it is `host`. The authorities are those of the system; the variables
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name others, as they do for OpenSSL; also the certificate
@@ -27,7 +27,7 @@ fn connector() -> io::Result<TlsConnector> {
     if let Some(known) = CONNECTOR.get() {
         return Ok(known.clone());
     }
-    let verifier = server_verifier(rustls_native_certs::load_native_certs().certs).map_err(|_| {
+    let verifier = server_verifier(trusted_here()).map_err(|_| {
         io::Error::other(
             "no certificate authority is known here; install ca-certificates, or name a file in SSL_CERT_FILE",
         )

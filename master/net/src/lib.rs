@@ -3,7 +3,9 @@
 
 mod client;
 mod guesses;
+mod handed;
 mod listen;
+mod proxied;
 mod refusals;
 mod strangers;
 mod tls;
@@ -11,7 +13,8 @@ mod trust;
 
 pub use client::connect_tls;
 pub use guesses::{Crowd, Guesses, Turn};
-pub use listen::{AnyStream, DEFAULT_BACKLOG, Incoming, ListenError, Listener, Stream, listen};
+pub use handed::take_handed_sockets;
+pub use listen::{AnyStream, DEFAULT_BACKLOG, Incoming, ListenError, Listener, Opened, Stream, listen};
 pub use refusals::Refusals;
 pub use strangers::{Place, Strangers};
-pub use trust::server_verifier;
+pub use trust::{client_verifier, may_be, server_verifier, trusted_here};

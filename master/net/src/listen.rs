@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use muster_core::strports::ListenAddress;
+use muster_core::strports::{Domain, Handed, ListenAddress};
 use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls;
+use crate::{handed, proxied, tls};
 
 /// Connections that may wait to be accepted, unless the port string says otherwise. The kernel may allow less.
 pub const DEFAULT_BACKLOG: u32 = 8_192;
@@ -35,6 +35,8 @@ const UNDELIVERED: Duration = Duration::from_secs(60);
 pub struct Listener {
     socket: Waiting,
     tls: Option<TlsAcceptor>,
+    /// Whether a proxy's header comes first.
+    is_proxied: bool,
     warning: Option<String>,
 }
 
@@ -55,6 +57,15 @@ pub struct Incoming {
     stream: AnyStream,
     peer: String,
     tls: Option<TlsAcceptor>,
+    is_proxied: bool,
+}
+
+/// A connection on which only what the port is for is spoken.
+pub struct Opened {
+    /// What is spoken there.
+    pub stream: AnyStream,
+    /// The other end, for people; behind a proxy that tells it, who is there.
+    pub peer: String,
 }
 
 impl Listener {
@@ -67,9 +78,15 @@ impl Listener {
     }
 
     /// Whether only processes of this machine can connect over the network's protocols. A socket in the file system has
-    /// somebody before it who may let others in.
+    /// somebody before it who may let others in, and so has one for a proxy.
     pub fn takes_this_machine_only(&self) -> bool {
-        self.tcp_address().is_some_and(|address| address.ip().to_canonical().is_loopback())
+        !self.is_proxied
+            && self.tcp_address().is_some_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// Whether a proxy tells first whose connection it passes on.
+    pub fn is_proxied(&self) -> bool {
+        self.is_proxied
     }
 
     /// Whether connections begin with TLS.
@@ -114,32 +131,39 @@ impl Listener {
                 (Box::new(stream), "a local process".to_owned())
             }
         };
-        Ok(Incoming { stream, peer, tls: self.tls.clone() })
+        Ok(Incoming { stream, peer, tls: self.tls.clone(), is_proxied: self.is_proxied })
     }
 }
 
 impl From<TcpListener> for Listener {
     /// A socket that somebody else has opened.
     fn from(listener: TcpListener) -> Listener {
-        Listener { socket: Waiting::Tcp(listener), tls: None, warning: None }
+        Listener { socket: Waiting::Tcp(listener), tls: None, is_proxied: false, warning: None }
     }
 }
 
 impl Incoming {
-    /// The other end, for people.
+    /// The other end, for people: behind a proxy this is the proxy, until [`Incoming::open`] tells who is behind it.
     pub fn peer(&self) -> &str {
         &self.peer
     }
 
-    /// The stream, after TLS where that is spoken. Takes as long as the peer likes: give it a bound.
+    /// The stream, after what a proxy says first, and after TLS where that is spoken. Takes as long as the peer likes: give
+    /// it a bound.
     ///
     /// # Errors
-    /// When the peer does not speak TLS as it should.
-    pub async fn open(self) -> io::Result<AnyStream> {
-        match self.tls {
-            None => Ok(self.stream),
-            Some(tls) => Ok(Box::new(tls.accept(self.stream).await?)),
+    /// When the peer does not speak as it should.
+    pub async fn open(mut self) -> io::Result<Opened> {
+        if self.is_proxied
+            && let Some(behind) = proxied::header(&mut self.stream).await?
+        {
+            self.peer = peer_name(behind);
         }
+        let stream: AnyStream = match self.tls {
+            None => self.stream,
+            Some(tls) => Box::new(tls.accept(self.stream).await?),
+        };
+        Ok(Opened { stream, peer: self.peer })
     }
 }
 
@@ -171,6 +195,15 @@ pub struct ListenError {
 /// # Errors
 /// [`ListenError`] says which port, why, and what to do.
 pub async fn listen(address: &ListenAddress, base: &Path) -> Result<Listener, ListenError> {
+    match address {
+        ListenAddress::Proxied(inner) => {
+            Ok(Listener { is_proxied: true, ..listen_directly(inner, base).await? })
+        }
+        direct => listen_directly(direct, base).await,
+    }
+}
+
+async fn listen_directly(address: &ListenAddress, base: &Path) -> Result<Listener, ListenError> {
     let failed = |reason: String| ListenError { address: address.to_string(), reason };
     let (opened, tls) = match address {
         ListenAddress::Tcp { port, interface, backlog, tls } => {
@@ -180,13 +213,15 @@ pub async fn listen(address: &ListenAddress, base: &Path) -> Result<Listener, Li
         ListenAddress::Unix { path, mode, backlog } => {
             (unix(&base.join(path), *mode, *backlog).await.map(Waiting::Unix), None)
         }
+        ListenAddress::Systemd { domain, socket } => (taken(*domain, socket), None),
+        ListenAddress::Proxied(_) => return Err(failed("one header is enough".to_owned())),
     };
     let socket = opened.map_err(|error| failed(explain(&error, address)))?;
     let (tls, warning) = match tls {
         Some(server) => (Some(TlsAcceptor::from(Arc::new(server.config))), server.warning),
         None => (None, None),
     };
-    Ok(Listener { socket, tls, warning })
+    Ok(Listener { socket, tls, is_proxied: false, warning })
 }
 
 async fn tcp(port: u16, interface: Option<&str>, backlog: Option<u32>) -> io::Result<TcpListener> {
@@ -237,6 +272,13 @@ async fn unix(path: &Path, mode: Option<u32>, backlog: Option<u32>) -> io::Resul
         std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     socket.listen(backlog.unwrap_or(DEFAULT_BACKLOG))
+}
+
+fn taken(domain: Domain, which: &Handed) -> io::Result<Waiting> {
+    match handed::socket(domain, which)? {
+        handed::Socket::Tcp(socket) => TcpListener::from_std(socket).map(Waiting::Tcp),
+        handed::Socket::Unix(socket) => UnixListener::from_std(socket).map(Waiting::Unix),
+    }
 }
 
 /// A socket that nobody listens on is left over from a process that was killed.
@@ -327,6 +369,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn behind_a_proxy_the_peer_is_who_it_names() {
+        let listener = open("haproxy:tcp:0:interface=127.0.0.1").await.unwrap();
+        assert!(!listener.takes_this_machine_only());
+        for (sent, peer) in [
+            ("PROXY TCP4 192.0.2.7 10.0.0.1 8080 80\r\nhello", Ok("192.0.2.7:8080")),
+            ("GET / HTTP/1.1\r\n\r\n", Err("send-proxy")),
+        ] {
+            let mut client = TcpStream::connect(listener.tcp_address().unwrap()).await.unwrap();
+            client.write_all(sent.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let incoming = listener.accept().await.unwrap();
+            assert_eq!(incoming.peer(), client.local_addr().unwrap().to_string(), "it has said nothing yet");
+            match (incoming.open().await, peer) {
+                (Ok(mut opened), Ok(peer)) => {
+                    assert_eq!(opened.peer, peer);
+                    let mut said = String::new();
+                    opened.stream.read_to_string(&mut said).await.unwrap();
+                    assert_eq!(said, "hello");
+                }
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (opened, _) => panic!("{sent:?}: {:?}", opened.map(|opened| opened.peer)),
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn tls_is_spoken_and_bad_files_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path();
@@ -341,7 +409,7 @@ mod tests {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let tcp = TcpStream::connect(listener.tcp_address().unwrap()).await.unwrap();
         let server = async {
-            let mut stream = listener.accept().await.unwrap().open().await.unwrap();
+            let mut stream = listener.accept().await.unwrap().open().await.unwrap().stream;
             stream.write_all(b"hello").await.unwrap();
             stream.shutdown().await.unwrap();
         };

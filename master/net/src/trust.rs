@@ -1,11 +1,14 @@
-//! Which servers a client believes: those of the named authorities, and one whose own certificate is named.
+//! Whom one believes: those of the named authorities, and one whose own certificate is named. For servers, and for clients.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// Believes servers whose certificate one of these vouches for, or is one of these: what `openssl req -x509` makes is its
@@ -22,6 +25,81 @@ pub fn server_verifier(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
     Ok(Arc::new(Verifier { chains, named }))
+}
+
+/// The certificates that this system trusts; the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+pub fn trusted_here() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+/// Whether a server may show this certificate as `host`: one of `named` vouches for it, or is it.
+pub fn may_be(named: Vec<CertificateDer<'static>>, shown: &[u8], host: &str) -> bool {
+    let (shown, host) = (CertificateDer::from(shown), ServerName::try_from(host));
+    let (Ok(verifier), Ok(host)) = (server_verifier(named), host) else { return false };
+    verifier.verify_server_cert(&shown, &[], &host, &[], UnixTime::now()).is_ok()
+}
+
+/// The same for clients, which must show a certificate.
+///
+/// # Errors
+/// When no certificate can be used.
+pub fn client_verifier(
+    named: Vec<CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(named.iter().cloned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chains = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+    Ok(Arc::new(OfClients { chains, named }))
+}
+
+#[derive(Debug)]
+struct OfClients {
+    chains: Arc<dyn ClientCertVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for OfClients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chains.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.chains.verify_client_cert(end_entity, intermediates, now) {
+            // Time is looked at before this.
+            Err(error) if is_authority(&error) && self.named.contains(end_entity) => {
+                Ok(ClientCertVerified::assertion())
+            }
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +152,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether nothing is wrong but that the server's certificate is an authority's. The library has no name of its own for it.
+/// Whether nothing is wrong but that the certificate shown is an authority's. The library has no name of its own for it.
 fn is_authority(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Other(other)) if other.to_string() == "CaUsedAsEndEntity")
 }
@@ -110,6 +188,21 @@ mod tests {
         judge(&own, &stranger, "router.example").unwrap_err();
         let old = authority("router.example", 2020, 2021);
         let error = judge(&old, &old, "router.example").unwrap_err();
+        assert!(error.contains("expired"), "{error}");
+    }
+
+    #[test]
+    fn an_authority_that_is_named_may_be_the_client_itself() {
+        let judge = |named: &Certificate, shown: &Certificate| {
+            let verifier = client_verifier(vec![named.der().clone()]).unwrap();
+            let judged = verifier.verify_client_cert(shown.der(), &[], UnixTime::now());
+            judged.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let own = authority("master.example", 2020, 4000);
+        judge(&own, &own).unwrap();
+        judge(&own, &authority("master.example", 2020, 4000)).unwrap_err();
+        let old = authority("master.example", 2020, 2021);
+        let error = judge(&old, &old).unwrap_err();
         assert!(error.contains("expired"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 //! go, and by a timer; who is first to raise a row tells about it, once in the cluster.
 
 mod mail;
+mod mail_server;
 mod missing;
 
 pub use missing::run;

@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, header};
-use lettre::transport::smtp::AsyncSmtpTransportBuilder;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use muster_config::Host;
 use muster_config::snapshot::{MailConfig, Snapshot};
 use muster_core::render::Renderable;
 use muster_data::MissingWorker;
 use serde_json::Value;
 
-/// How long a mail server may take for each answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+use crate::mail_server::{self, ServerError};
 
 /// How long a secret's provider may take.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(20);
@@ -41,14 +37,14 @@ pub(crate) enum MailError {
     #[error("{0} can't be had: {1}")]
     Secret(&'static str, String),
     #[error("{relay}:{port}: {error}")]
-    Smtp { relay: String, port: u16, error: lettre::transport::smtp::Error },
+    Server { relay: String, port: u16, error: ServerError },
 }
 
 impl MailError {
     /// Whether the same mail may be taken later: the server is away, busy or greylists, or a secret's provider is away.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            MailError::Smtp { error, .. } => !error.is_permanent(),
+            MailError::Server { error, .. } => !error.is_permanent(),
             MailError::Secret(..) => true,
             MailError::Address(..) | MailError::Header(_) | MailError::Message(_) => false,
         }
@@ -85,8 +81,12 @@ pub(crate) async fn send(host: &Host, config: &MailConfig, mail: Mail) -> Result
         return Ok(0);
     }
     let message = message(config, &mail, &to)?;
-    let server = server(config, credentials(host, config).await?)?;
-    server.send(message).await.map_err(|error| smtp(config, error))?;
+    let sent = mail_server::send(config, credentials(host, config).await?, message).await;
+    sent.map_err(|error| MailError::Server {
+        relay: config.relay_host.clone(),
+        port: config.smtp_port,
+        error,
+    })?;
     Ok(to.len())
 }
 
@@ -151,29 +151,6 @@ async fn text(host: &Host, what: &'static str, given: &Renderable) -> Result<Str
         Renderable::Literal(Value::String(text)) => Ok(text),
         _ => Err(MailError::Secret(what, "it is no text".to_owned())),
     }
-}
-
-fn server(
-    config: &MailConfig,
-    credentials: Option<Credentials>,
-) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
-    let relay = config.relay_host.as_str();
-    let parameters = || TlsParameters::new(relay.to_owned()).map_err(|error| smtp(config, error));
-    let tls = match (config.use_smtps, config.use_tls) {
-        (true, _) => Tls::Wrapper(parameters()?),
-        (false, true) => Tls::Required(parameters()?),
-        (false, false) => Tls::None,
-    };
-    let builder: AsyncSmtpTransportBuilder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(relay);
-    let builder = builder.port(config.smtp_port).tls(tls).timeout(Some(TIMEOUT));
-    Ok(match credentials {
-        Some(credentials) => builder.credentials(credentials).build(),
-        None => builder.build(),
-    })
-}
-
-fn smtp(config: &MailConfig, error: lettre::transport::smtp::Error) -> MailError {
-    MailError::Smtp { relay: config.relay_host.clone(), port: config.smtp_port, error }
 }
 
 #[cfg(test)]

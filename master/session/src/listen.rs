@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_net::{Crowd, Guesses, Incoming, Listener, Place, Refusals, Strangers};
+use muster_net::{Crowd, Guesses, Incoming, Listener, Opened, Place, Refusals, Strangers};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -111,8 +111,8 @@ pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings
                     let (guesses, refusals) = (guesses.clone(), refusals.clone());
                     let (passwords, openings) = (passwords.clone(), openings.clone());
                     pending.spawn(async move {
-                        let peer = incoming.peer().to_owned();
-                        match admit(incoming, place, passwords, guesses).await {
+                        let mut peer = incoming.peer().to_owned();
+                        match admit(incoming, &mut peer, place, passwords, guesses).await {
                             // A closed queue ends `serve`, and the opening with it.
                             Ok(opening) => drop(openings.send(opening).await),
                             Err(error) => {
@@ -135,13 +135,15 @@ pub async fn serve(listener: impl Into<Listener>, passwords: Passwords, openings
 
 async fn admit(
     incoming: Incoming,
+    // Who it is, as soon as that is known.
+    known_peer: &mut String,
     place: Place,
     passwords: Passwords,
     guesses: Guesses,
 ) -> Result<Opening, OpeningError> {
-    let peer = incoming.peer().to_owned();
     let accepted = async {
-        let stream = incoming.open().await.map_err(TransportError::from)?;
+        let Opened { stream, peer } = incoming.open().await.map_err(TransportError::from)?;
+        known_peer.clone_from(&peer);
         exchange(websocket::accept(stream, peer).await?, &passwords, Some(&guesses)).await
     };
     tokio::select! {

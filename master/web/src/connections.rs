@@ -1,11 +1,11 @@
 //! Connections of the web server: how many there may be, and how long a request's head may take.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::ErrorKind, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use muster_net::{AnyStream, Listener};
+use muster_net::{AnyStream, Listener, Opened, Refusals};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
@@ -26,7 +26,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// Serves every connection of a listener until `ending`, then lets open requests finish.
 pub(crate) async fn serve(listener: Listener, app: Router, ending: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let connections = TaskTracker::new();
+    let (connections, refusals) = (TaskTracker::new(), Refusals::new("the web port"));
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -43,12 +43,17 @@ pub(crate) async fn serve(listener: Listener, app: Router, ending: CancellationT
             },
             () = ending.cancelled() => break,
         };
-        let (app, ending, peer) = (app.clone(), ending.clone(), Peer::of(incoming.peer()));
+        let (app, ending, refusals) = (app.clone(), ending.clone(), refusals.clone());
+        let (is_proxied, proxy) = (listener.is_proxied(), incoming.peer().to_owned());
         connections.spawn(async move {
             match timeout(HEAD_TIMEOUT, incoming.open()).await {
-                Ok(Ok(stream)) => converse(stream, app, peer, ending).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a connection did not get through TLS"),
-                Err(_) => tracing::debug!("a connection did not get through TLS within {HEAD_TIMEOUT:?}"),
+                Ok(Ok(Opened { stream, peer })) => converse(stream, app, Peer::of(&peer), ending).await,
+                // One that leaves without a word looks whether the port is open.
+                Ok(Err(error)) if is_proxied && error.kind() == ErrorKind::InvalidData => {
+                    refusals.tell(&proxy, &error);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a connection was not opened"),
+                Err(_) => tracing::debug!("a connection was not opened within {HEAD_TIMEOUT:?}"),
             }
             drop(place);
         });

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -71,11 +70,7 @@ impl ClientTls {
     /// When one of them can't be read or used.
     pub fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let trusted = match &self.ca {
-            Some(path) => {
-                // What somebody names is all good, or refused; the system may have odd ones.
-                authorities(path)?;
-                certificates(path)?
-            }
+            Some(path) => authorities(path)?,
             None => rustls_native_certs::load_native_certs().certs,
         };
         let verifier = muster_net::server_verifier(trusted).map_err(|error| match &self.ca {
@@ -105,12 +100,7 @@ impl ServerTls {
         let builder =
             ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let builder = match &self.client_ca {
-            Some(path) => {
-                let roots = Arc::new(authorities(path)?);
-                builder.with_client_cert_verifier(
-                    WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?,
-                )
-            }
+            Some(path) => builder.with_client_cert_verifier(muster_net::client_verifier(authorities(path)?)?),
             None => builder.with_no_client_auth(),
         };
         let chain = certificates(&self.identity.certificate)?;
@@ -136,10 +126,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if chain.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(chain) }
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate)?;
+/// What somebody names is all good, or refused; the system may have odd ones.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let named = certificates(path)?;
+    for certificate in &named {
+        RootCertStore::empty().add(certificate.clone())?;
     }
-    Ok(roots)
+    Ok(named)
 }

@@ -111,12 +111,13 @@ async fn a_certificate_that_is_its_own_authority_is_believed_when_it_is_named() 
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let identity = Identity { certificate: file("cert.pem"), key: file("key.pem") };
-    let tls = ServerTls { identity, client_ca: None };
+    let identity = || Identity { certificate: file("cert.pem"), key: file("key.pem") };
+    // The same one for clients.
+    let tls = ServerTls { identity: identity(), client_ca: Some(file("cert.pem")) };
     let listener = Listener::tcp("localhost:0", Some(tls.load().unwrap())).await.unwrap();
     let router = TestRouter::on(RouterConfig::open(REALM), listener);
     let options = |host: &str, ca| ConnectOptions {
-        tls: ClientTls { ca: Some(ca), identity: None },
+        tls: ClientTls { ca: Some(ca), identity: Some(identity()) },
         ..ConnectOptions::new(format!("wss://{host}:{}/ws", router.port.unwrap()).parse().unwrap(), REALM)
     };
     let good = options("localhost", file("cert.pem"));
@@ -124,6 +125,9 @@ async fn a_certificate_that_is_its_own_authority_is_believed_when_it_is_named() 
     let other_name = options("127.0.0.1", file("cert.pem"));
     assert!(matches!(Connection::open(&other_name).await, Err(ConnectError::Unreachable(_))));
     let another = Authority::new();
+    let mut stranger = options("localhost", file("cert.pem"));
+    stranger.tls.identity = Some(self::identity(&another, "m1"));
+    assert!(Connection::open(&stranger).await.is_err(), "a client that nobody named");
     let unnamed = options("localhost", another.file());
     assert!(matches!(Connection::open(&unnamed).await, Err(ConnectError::Unreachable(_))));
     router.stop().await;

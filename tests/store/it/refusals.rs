@@ -150,6 +150,54 @@ async fn mariadb_over_tls() {
     assert_says(&refused(&url("ann", "localhost", &checked(&ca))).await, &["Access denied", "user"]);
 }
 
+/// As people make them: `openssl req -x509` says that it is an authority, unless it is told otherwise.
+fn make_own_certificate(data: &Path, more: &[&str]) -> [std::path::PathBuf; 2] {
+    let [certificate, key] = ["own.crt", "own.key"].map(|name| data.join(name));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    command.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    run(command.args(more).arg("-keyout").arg(&key).arg("-out").arg(&certificate));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    run(Command::new("chown").arg("--reference").arg(data).args([&certificate, &key]));
+    [certificate, key]
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_taken_when_it_is_named() {
+    let mut server = Postgres::start();
+    let [certificate, key] = make_own_certificate(&server.data(), &[]).map(|path| path.display().to_string());
+    let settings = format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\n");
+    std::fs::write(server.data().join("postgresql.auto.conf"), settings).unwrap();
+    server.kill();
+    server.listen("127.0.0.1,::1");
+    let url = format!(
+        "postgresql://bb@localhost:{}/buildbot?sslmode=verify-full&sslrootcert={certificate}",
+        server.port
+    );
+    Db::upgrade(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn mariadb_says_how_its_own_certificate_is_to_be_made() {
+    let mut server = MariaDb::start();
+    for (more, says) in [
+        (&[][..], Some("basicConstraints=critical,CA:FALSE")),
+        (&["-addext", "basicConstraints=critical,CA:FALSE"][..], None),
+    ] {
+        let [certificate, key] =
+            make_own_certificate(&server.data(), more).map(|path| path.display().to_string());
+        server.launch_with(&[format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")]);
+        let url = format!(
+            "mysql://bb:p%3Aw@localhost:{}/buildbot?ssl_mode=VERIFY_IDENTITY&ssl_ca={certificate}",
+            server.port
+        );
+        match says {
+            Some(words) => assert_says(&refused(&url).await, &[words]),
+            None => drop(Db::upgrade(&DbUrl::parse(&url, Path::new("/")).unwrap()).await.unwrap()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn mariadb_that_cannot_be_used() {
     let server = MariaDb::start();

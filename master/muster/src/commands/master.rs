@@ -18,6 +18,7 @@ pub fn run(options: &RunMaster) -> Result<ExitCode> {
         rustix::process::setsid().context("can't leave the terminal")?;
     }
     raise_file_limit();
+    muster_net::take_handed_sockets();
     let dir = MasterDir::open(&options.dir)?;
     // Before the log: a second master must not write into the first one's.
     let lock = PidFile::take(&dir)?;

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use muster_config::snapshot::Snapshot;
-use muster_core::{Role, Roles, strports::ListenAddress};
+use muster_core::{
+    Role, Roles,
+    strports::{Domain, ListenAddress},
+};
 
 /// One text for each, as far as it concerns a master with these roles.
 pub fn about(snapshot: &Snapshot, roles: Roles) -> Vec<String> {
@@ -34,13 +37,14 @@ fn about_web(snapshot: &Snapshot) -> Vec<String> {
     warnings
 }
 
-/// Names of interfaces may mean anything, so they count.
+/// Names of interfaces may mean anything, so they count; so does what systemd or a proxy listens on.
 fn is_reachable_from_elsewhere(port: &str) -> bool {
     match port.parse() {
-        Ok(ListenAddress::Tcp { interface: None, .. }) => true,
+        Ok(ListenAddress::Tcp { interface: None, .. } | ListenAddress::Proxied(_)) => true,
         Ok(ListenAddress::Tcp { interface: Some(interface), .. }) => {
             interface != "localhost" && !interface.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
+        Ok(ListenAddress::Systemd { domain, .. }) => domain == Domain::Tcp,
         Ok(ListenAddress::Unix { .. }) | Err(_) => false,
     }
 }
@@ -51,10 +55,22 @@ mod tests {
 
     #[test]
     fn the_loopback_needs_no_warning() {
-        for port in ["8010", "tcp:8010", r"tcp:8010:interface=\:\:", "tcp:80:interface=ci.example.org"] {
+        for port in [
+            "8010",
+            "tcp:8010",
+            r"tcp:8010:interface=\:\:",
+            "tcp:80:interface=ci.example.org",
+            "systemd:INET:0",
+            "haproxy:unix:/s",
+        ] {
             assert!(is_reachable_from_elsewhere(port), "{port}");
         }
-        for port in ["tcp:8010:interface=127.0.0.1", r"tcp6:8010:interface=\:\:1", "unix:/run/muster.sock"] {
+        for port in [
+            "tcp:8010:interface=127.0.0.1",
+            r"tcp6:8010:interface=\:\:1",
+            "unix:/run/muster.sock",
+            "systemd:UNIX:0",
+        ] {
             assert!(!is_reachable_from_elsewhere(port), "{port}");
         }
     }

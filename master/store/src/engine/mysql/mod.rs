@@ -215,6 +215,11 @@ impl Inner {
                 3159 => "; it takes only encrypted connections: add ssl_mode=REQUIRED to db_url",
                 _ => return Error::Lost(format!("{}: {error}", self.place)),
             },
+            mysql_async::Error::Io(_) if tls::is_authority(error) => {
+                "; the server's certificate is that of an authority (CA:TRUE, which `openssl req -x509` makes unless it is told \
+                 otherwise), and the driver takes such a one from no server, also where ssl_ca names it. Make it anew with \
+                 `-addext basicConstraints=critical,CA:FALSE`, or let an authority sign one for the server"
+            }
             mysql_async::Error::Io(_) if error.to_string().contains("certificate") => {
                 "; check ssl_mode and ssl_ca in db_url, and that the server's certificate is for this host"
             }

@@ -42,6 +42,12 @@ pub(super) fn name_of(error: &mysql_async::Error) -> Option<String> {
     }
 }
 
+/// Whether a server showed a certificate that is an authority's. The driver makes its own verifier, so that one which is
+/// named can't be taken, as it is elsewhere.
+pub(super) fn is_authority(error: &mysql_async::Error) -> bool {
+    error.to_string().contains("CaUsedAsEndEntity")
+}
+
 /// The same options, but for a server of this name. The driver means to let the name pass where only the authority is asked
 /// for, and can't with the errors that today's TLS reports. The certificate is checked all the same.
 pub(super) fn expecting(opts: &Opts, tls: &Tls, name: String) -> Opts {
