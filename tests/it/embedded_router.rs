@@ -1,6 +1,6 @@
 //! The router inside a master.
 
-use muster_tests::{Master, Results, Site};
+use muster_tests::{Master, Postgres, Results, Site};
 use serde_json::json;
 
 use crate::events::Events;
@@ -17,8 +17,11 @@ fn two_masters_share_the_router_inside_one_of_them() {
              c['multiMaster'] = True\n"
         )
     };
-    let mut first = Master::at(&site, "first", &(mq(", 'embedded': True") + "c['schedulers'] = []\n"));
-    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", first.path("state.sqlite").display());
+    let server = Postgres::start();
+    let database = format!("c['db'] = {{'db_url': '{}'}}\n", server.url("buildbot"));
+    let embedded = mq(", 'embedded': True") + &database + "c['schedulers'] = []\n";
+    let mut first = Master::at(&site, "first", &embedded);
+    first.upgrade();
     let hello = "builder('hello', sh('echo hello'))\n";
     let mut second = Master::at(&site, "second", &(mq("") + &database + hello));
     let pages = first.start();

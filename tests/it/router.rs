@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use muster_tests::{Authority, Master, Process, Results, Router, Site, binary, http, until};
+use muster_tests::{Authority, Master, Postgres, Process, Results, Router, Site, binary, http, until};
 use serde_json::json;
 
 use crate::devtools::Browser;
@@ -28,11 +28,13 @@ fn no_build_suffers_while_the_router_is_away_and_pages_are_fresh_soon_after_its_
     let builds = from_environment("MUSTER_ROUTER_BUILDS").map_or(BUILDS, |count| count as usize);
     let (site, mut router) = (Site::new(), Router::default());
     router.start(&site);
-    let common = router.mq() + "c['multiMaster'] = True\n";
+    let server = Postgres::start();
+    let database = format!("c['db'] = {{'db_url': '{}'}}\n", server.url("buildbot"));
+    let common = router.mq() + &database + "c['multiMaster'] = True\n";
     let quick = "builder('quick', sh('echo hello'), collapseRequests=False)\n";
     let mut master = Master::new(&site, &(common.clone() + quick));
-    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", master.path("state.sqlite").display());
-    let mut pages = Master::at(&site, "pages", &(common + &database + "c['schedulers'] = []\n"));
+    master.upgrade();
+    let mut pages = Master::at(&site, "pages", &(common + "c['schedulers'] = []\n"));
     let (rest, seen) = (master.start(), pages.start());
     let _worker = master.start_worker(&site);
     for one in [&mut master, &mut pages] {
@@ -173,8 +175,10 @@ fn masters_join_as_a_routers_file_asks() {
             own.key.display()
         ),
     );
-    let mut first = Master::at(&site, "first", &(over_tls + "builder('quick', sh('true'))\n"));
-    let database = format!("c['db'] = {{'db_url': 'sqlite:///{}'}}\n", first.path("state.sqlite").display());
+    let server = Postgres::start();
+    let database = format!("c['db'] = {{'db_url': '{}'}}\n", server.url("buildbot"));
+    let mut first = Master::at(&site, "first", &(over_tls + &database + "builder('quick', sh('true'))\n"));
+    first.upgrade();
     let socket = format!("ws+unix:{}", site.path("router.sock").display());
     let over_unix = mq(socket, "'auth_method': 'wampcra', 'authid': 'm2', 'secret': 'password'");
     let mut second = Master::at(&site, "second", &(over_unix + &database + "c['schedulers'] = []\n"));

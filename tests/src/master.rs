@@ -129,6 +129,13 @@ impl Master {
         )
     }
 
+    /// Makes the schema in the database that its configuration names.
+    #[track_caller]
+    pub fn upgrade(&self) {
+        let upgraded = self.run("upgrade-master");
+        assert!(upgraded.status.success(), "{}", upgraded.said);
+    }
+
     /// Gives an order by `muster cluster ORDER DIR …`.
     #[track_caller]
     pub fn order(&self, order: &str, words: &[&str]) {

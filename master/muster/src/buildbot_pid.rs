@@ -13,6 +13,9 @@ use crate::master_dir::MasterDir;
 /// a volume mostly names it.
 const FIRST: i32 = 1;
 
+/// The file in which Buildbot tells its process.
+const FILE: &str = "twistd.pid";
+
 /// What the file tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -24,7 +27,7 @@ pub enum Seen {
 
 /// Refuses a directory in which a Buildbot runs; one that has crashed there is told of.
 pub fn refuse_live(dir: &MasterDir) -> Result<Seen> {
-    let path = dir.path().join("twistd.pid");
+    let path = dir.path().join(FILE);
     let Ok(text) = fs::read_to_string(&path) else { return Ok(Seen::Nothing) };
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
     let (dir, path) = (dir.path().display(), path.display());
@@ -40,6 +43,15 @@ pub fn refuse_live(dir: &MasterDir) -> Result<Seen> {
             );
             Ok(Seen::Stale)
         }
+    }
+}
+
+/// Removes what a Buildbot has left that has crashed, as the next Buildbot would: another process gets its number one day.
+pub fn remove_stale(dir: &MasterDir) {
+    let path = dir.path().join(FILE);
+    match fs::remove_file(&path) {
+        Ok(()) => tracing::info!("removed {}: what that Buildbot had is taken over", path.display()),
+        Err(error) => tracing::warn!("can't remove {}, remove it by hand: {error}", path.display()),
     }
 }
 
@@ -76,11 +88,11 @@ mod tests {
         let pid = ended.id();
         ended.wait().unwrap();
         for stale in [pid.to_string(), String::new(), "nonsense".to_owned(), std::process::id().to_string()] {
-            fs::write(home.path().join("twistd.pid"), stale).unwrap();
+            fs::write(home.path().join(FILE), stale).unwrap();
             assert_eq!(refuse_live(&dir).unwrap(), Seen::Stale);
         }
         let mut lives = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        fs::write(home.path().join("twistd.pid"), format!("{}\n", lives.id())).unwrap();
+        fs::write(home.path().join(FILE), format!("{}\n", lives.id())).unwrap();
         let refused = refuse_live(&dir).unwrap_err().to_string();
         lives.kill().unwrap();
         lives.wait().unwrap();

@@ -3,7 +3,7 @@
 use muster_core::{BuildId, Master, MasterId, RequestId, Role, Roles, Timestamp};
 
 use crate::{
-    Error, Result, Row, Tx,
+    Dialect, Error, Result, Row, Tx,
     migrate::{self, TakenOver},
     names::NamedTable,
     params,
@@ -79,23 +79,32 @@ pub async fn note_buildbot(tx: &Tx, id: MasterId) -> Result<()> {
     tx.later(upsert, params![id]).await
 }
 
-/// A master of Buildbot of this name that is heard of since `alive`, and when it was last: it runs, as far as anybody can
-/// see. Works on a database that Muster has not taken over yet.
-pub async fn live_buildbot(tx: &Tx, name: &str, alive: Timestamp) -> Result<Option<Timestamp>> {
+/// The masters of Buildbot that keep one of this name from starting, and when each was last heard of: of the same name, and
+/// of any on SQLite, which is for one master. They run, as far as anybody can see: they are heard of since `alive`. Works on a
+/// database that Muster has not taken over yet.
+pub async fn live_buildbots(tx: &Tx, name: &str, alive: Timestamp) -> Result<Vec<(String, Timestamp)>> {
     if !migrate::has_buildbots_tables(tx).await? {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let query = "SELECT id, last_active FROM masters WHERE name_hash = ? AND active = 1 AND last_active >= ?";
-    let Some(row) = tx.query_opt(query, params![muster_core::hash::name_hash(name), alive]).await? else {
-        return Ok(None);
-    };
-    let theirs = match migrate::is_taken_over(tx).await? {
-        TakenOver::Fully => is_buildbots(tx, MasterId(row.int(0)?)).await?,
-        // A Muster that kept no heartbeats can't be told from a Buildbot.
-        TakenOver::Formerly => false,
-        TakenOver::No => true,
-    };
-    Ok(theirs.then_some(row.time(1)?))
+    let taken_over = migrate::is_taken_over(tx).await?;
+    let query = "SELECT id, name, last_active FROM masters WHERE active = 1 AND last_active >= ? ORDER BY id";
+    let mut live = Vec::new();
+    for row in tx.query(query, params![alive]).await? {
+        let (id, found) = (MasterId(row.int(0)?), row.text(1)?);
+        if found != name && tx.dialect() != Dialect::Sqlite {
+            continue;
+        }
+        let is_theirs = match taken_over {
+            TakenOver::Fully => is_buildbots(tx, id).await?,
+            // A Muster that kept no heartbeats can't be told from a Buildbot.
+            TakenOver::Formerly => false,
+            TakenOver::No => true,
+        };
+        if is_theirs {
+            live.push((found, row.time(2)?));
+        }
+    }
+    Ok(live)
 }
 
 /// Forgets which builders, workers, schedulers and change sources a master had: it stopped, or starts anew.

@@ -26,8 +26,13 @@ pub enum Start {
     Occupied(Lease),
     /// Another master acts on this file of SQLite, as far as the database knows.
     Crowded(Lease),
-    /// A Buildbot of this name was heard of then, and nobody has seen its end.
-    Buildbot(Timestamp),
+    /// A Buildbot is in the way, and nobody has seen its end.
+    Buildbot {
+        /// Its name: that of the master, or on SQLite any.
+        name: String,
+        /// When it was last heard of.
+        heard: Timestamp,
+    },
 }
 
 /// Which other masters a master expects beside itself.
@@ -35,7 +40,7 @@ pub enum Start {
 pub enum Beside {
     /// It is to be the only one, where the database is for one.
     Nobody,
-    /// The configuration says that there are several (`multiMaster`).
+    /// Several engines in one process, which see to each other: in simulations.
     Others,
 }
 
@@ -65,8 +70,10 @@ impl Data {
         buildbot_is_gone: bool,
     ) -> Result<Start> {
         let started = self.db().tx("master_starts", |tx| async move {
-            if !buildbot_is_gone && let Some(heard) = masters::live_buildbot(&tx, name, alive()).await? {
-                return Ok((Start::Buildbot(heard), Vec::new()));
+            let buildbots = masters::live_buildbots(&tx, name, alive()).await?;
+            let mut living = buildbots.into_iter().filter(|(who, _)| !(buildbot_is_gone && who == name));
+            if let Some((name, heard)) = living.next() {
+                return Ok((Start::Buildbot { name, heard }, Vec::new()));
             }
             let id = masters::find_or_create(&tx, name).await?;
             if let Some((lease, acts)) = masters::lease_of(&tx, id).await? {
@@ -107,10 +114,10 @@ impl Data {
         Ok(self.tell(started.await?))
     }
 
-    /// When a Buildbot of this name, which still seems to run, was last heard of. The database may be one that Muster has not
-    /// taken over yet.
-    pub async fn live_buildbot(db: &Db, name: &str) -> Result<Option<Timestamp>> {
-        db.look("live_buildbot", |tx| async move { masters::live_buildbot(&tx, name, alive()).await }).await
+    /// The Buildbots that keep a master of this name from starting, because they still seem to run, and when each was last
+    /// heard of. The database may be one that Muster has not taken over yet.
+    pub async fn live_buildbots(db: &Db, name: &str) -> Result<Vec<(String, Timestamp)>> {
+        db.look("live_buildbots", |tx| async move { masters::live_buildbots(&tx, name, alive()).await }).await
     }
 
     /// Marks a Buildbot as down that was seen to be gone.

@@ -12,7 +12,11 @@ use muster_store::{Db, DbUrl};
 use crate::cli::CreateMaster;
 use crate::config::{DEFAULT_DB_URL, FIRST_CONFIG};
 use crate::{
-    commands,
+    commands::{
+        self,
+        upgrade_master::{bury_buildbots, refuse_running},
+    },
+    logging,
     master_dir::{MasterDir, PRIVATE_FILE, make_private_dir},
 };
 
@@ -24,6 +28,10 @@ pub fn run(options: &CreateMaster) -> Result<ExitCode> {
     let dir = MasterDir::at(&options.target.dir)?;
     let path = dir.path();
     let url = DbUrl::parse(&options.db, path)?;
+    logging::warnings_to_terminal();
+    // What is there already may be in use.
+    let left = refuse_running(&dir)?;
+    let is_new = !path.exists();
     prepare(path, options.force)?;
     let kept = match &url {
         DbUrl::Sqlite(file) if std::fs::metadata(file).is_ok_and(|found| found.len() > 0) => {
@@ -31,16 +39,20 @@ pub fn run(options: &CreateMaster) -> Result<ExitCode> {
         }
         _ => None,
     };
+    commands::block_on(async {
+        bury_buildbots(&url, &dir, left, false).await?;
+        Ok(Db::upgrade(&url).await?)
+    })?;
     write_sample(&path.join("master.cfg.sample"), &options.db)?;
-    commands::block_on(async { Ok(Db::upgrade(&url).await?) })?;
     if !options.target.quiet {
         let path = path.display();
-        println!("created {path}");
+        println!("{}{path}", if is_new { "created " } else { "completed what was missing in " });
         if let Some(file) = kept {
             println!("{file} was there already and is kept, with all its builds; it was brought up to date");
         }
-        if !dir.config_file().exists() {
-            println!("next: copy {path}/master.cfg.sample to {path}/master.cfg, adapt it, and run");
+        match dir.config_file().exists() {
+            true => println!("next:"),
+            false => println!("next: copy {path}/master.cfg.sample to {path}/master.cfg, adapt it, and run"),
         }
         println!("  muster checkconfig {path}\n  muster start {path}");
     }

@@ -33,14 +33,12 @@ pub fn runtime() -> Result<Handle> {
 /// Takes the lease of the master `name` for this life. One that is live under another life is waited for, unless `dead`
 /// is that life: the lock on the directory where it ran has shown that its process is gone.
 /// A Buildbot of this name must have ended; `buildbot_is_gone` when its process was seen to have.
-///
-/// On SQLite it must be the only one, unless the configuration says otherwise (`beside`).
+/// On SQLite it must be the only one.
 pub async fn take(
     data: &Data,
     name: &str,
     life: &Life,
     dead: Option<&str>,
-    beside: Beside,
     buildbot_is_gone: bool,
 ) -> Result<MasterId> {
     let mut seen: Vec<(Lease, Instant)> = Vec::new();
@@ -49,15 +47,13 @@ pub async fn take(
         let still = seen.iter().filter(|(_, since)| since.elapsed() >= STANDSTILL);
         let still: Vec<Lease> = still.map(|(lease, _)| lease.clone()).collect();
         let asked = Moment::now();
-        let (lease, waits) = match data
-            .master_starts(name, life, dead, &still, beside, buildbot_is_gone)
-            .await?
-        {
+        let started = data.master_starts(name, life, dead, &still, Beside::Nobody, buildbot_is_gone).await?;
+        let (lease, waits) = match started {
             Start::Leased(id) => {
                 data.trust().renew(asked);
                 return Ok(id);
             }
-            Start::Buildbot(heard) => bail!("{}", said::buildbot_lives(name, heard)),
+            Start::Buildbot { name: other, heard } => bail!("{}", said::buildbot_lives(name, &other, heard)),
             Start::Occupied(lease) => (
                 lease,
                 format!(

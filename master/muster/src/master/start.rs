@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::{FutureExt, future::BoxFuture};
 use muster_config::{Host, snapshot::Snapshot};
 use muster_core::{MasterId, Role};
-use muster_data::{Beside, Data, Life, Trust};
+use muster_data::{Data, Life, Trust};
 use muster_engine::{Active, Engine, activate, answer_collapses, watch_peers};
 use muster_net::Listener;
 use muster_schedule::Schedulers;
@@ -106,6 +106,11 @@ impl Ready {
             Some(url) => on_lease.spawn(async move { Db::open(&url).await }).await??,
             None => db.clone(),
         };
+        let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
+        // A file tells of the Buildbot of this directory only.
+        let buildbot_is_gone = left == buildbot_pid::Seen::Stale && name == dir.master_name();
+        // Before the sockets, which it mostly has: that they are taken would be half of the truth.
+        refuse_live_buildbot(&db, &name, buildbot_is_gone).await?;
         let bus = MasterBus::open(&loaded.snapshot.mq, dir.path()).await?;
         let data = Data::trusted(db, bus.bus.clone(), Trust::none());
         let lease_data = Data::trusted(lease_db, bus.bus.clone(), data.trust().clone());
@@ -119,15 +124,14 @@ impl Ready {
             version: VERSION.to_owned(),
             sessions: reached_at(&serving.session_url, &listeners.sessions),
         };
-        let name = serving.name.clone().unwrap_or_else(|| dir.master_name());
-        let beside = if loaded.snapshot.multi_master { Beside::Others } else { Beside::Nobody };
-        // A file tells of the Buildbot of this directory only.
-        let buildbot_is_gone = left == buildbot_pid::Seen::Stale && name == dir.master_name();
         let generation = data.generation().await?;
         let dead = std::fs::read_to_string(dir.incarnation_file()).ok();
-        let id = lease::take(&data, &name, &life, dead.as_deref(), beside, buildbot_is_gone).await?;
+        let id = lease::take(&data, &name, &life, dead.as_deref(), buildbot_is_gone).await?;
         write_privately(&dir.incarnation_file(), &life.incarnation)
             .with_context(|| format!("can't write {}", dir.incarnation_file().display()))?;
+        if left == buildbot_pid::Seen::Stale {
+            buildbot_pid::remove_stale(dir);
+        }
         let active = activate(&data, id, loaded.snapshot, &loaded.digest, Some(host.clone()), life.roles)
             .await
             .context("the configuration can't be written to the database")?;
@@ -226,6 +230,14 @@ impl Ready {
         let drain =
             Drain { data, master: id, incarnation, engine, gateway, singletons, phase, going, patience };
         Ok(RunningMaster { drain, snapshot, sessions, services, lease, bus: bus_tasks, _lock: lock })
+    }
+}
+
+async fn refuse_live_buildbot(db: &Db, name: &str, is_gone: bool) -> Result<()> {
+    let living = Data::live_buildbots(db, name).await?;
+    match living.into_iter().find(|(buildbot, _)| !(is_gone && buildbot == name)) {
+        Some((buildbot, heard)) => bail!("{}", said::buildbot_lives(name, &buildbot, heard)),
+        None => Ok(()),
     }
 }
 
