@@ -159,7 +159,7 @@ c["schedulers"] = [
         assert!(upgraded.said.contains("gz"), "{}", upgraded.said);
         self.is_one_file();
         let dir = self.dir();
-        self.run(&mut binary::command(&["start", "--nodaemon", dir.to_str().unwrap()]));
+        self.run(&mut binary::command(&["start", "--nodaemon", "--drain-timeout=1", dir.to_str().unwrap()]));
         self.has_one_worker();
     }
 
@@ -215,6 +215,11 @@ c["schedulers"] = [
             let lines = self.rest().lines(build["buildid"].as_i64().unwrap(), "shell", 'o');
             assert_eq!(lines, wanted, "{build}");
         }
+    }
+
+    /// How many parts of logs are compressed so.
+    fn chunks(&self, compressed: &str) -> i64 {
+        self.database().number(&format!("SELECT count(*) FROM logchunks WHERE compressed {compressed}"))
     }
 
     /// As if the periodic scheduler had built for the last time more than an hour ago.
@@ -292,6 +297,7 @@ fn three_times_there_and_back_with_a_crash_on_either_side() {
             place.let_the_hour_pass();
             hourly += 1;
         }
+        let not_for_everybody = place.chunks("> 1");
         place.start_muster();
         assert!(!place.dir().join("twistd.pid").exists(), "another process gets its number one day");
         // What Buildbot was building when it was told to stop it has cancelled.
@@ -302,6 +308,9 @@ fn three_times_there_and_back_with_a_crash_on_either_side() {
         place.commit();
         place.each_commit_is_built_once();
         place.each_log_can_be_read();
+        // Buildbot itself takes zstd where it has it; another one may not have it.
+        assert_eq!(place.chunks("> 1"), not_for_everybody);
+        assert!(place.chunks("= 1") > 0, "gz");
 
         let slow = place.build_slowly();
         place.end(how);
@@ -316,9 +325,6 @@ fn three_times_there_and_back_with_a_crash_on_either_side() {
         place.each_commit_is_built_once();
         place.each_log_can_be_read();
     }
-    // gz: all of these logs were read by either.
-    assert_eq!(place.database().number("SELECT count(*) FROM logchunks WHERE compressed NOT IN (0, 1)"), 0);
-    assert!(place.database().number("SELECT count(*) FROM logchunks WHERE compressed = 1") > 0);
     // Their times have not come again, whoever ran.
     assert_eq!(place.builds_of("hourly").len(), hourly);
     assert_eq!(place.builds_of("yearly").len(), 0);
