@@ -8,6 +8,7 @@ OLDEST = (3, 9)
 
 
 def main():
+    die_with_master()
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     # What the configuration prints goes to stderr, which the master forwards to its log: the pipes stay clean.
@@ -25,6 +26,21 @@ def main():
     status = serve(requests, answers)
     remove_package()
     return status
+
+
+def die_with_master():
+    """Asks the kernel to kill this process when the master is gone, whatever either of them is doing then.
+
+    Where it can't (no Linux, no ctypes), the end of the pipe from the master has to do.
+    """
+    try:
+        import ctypes
+        import signal
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        pass
 
 
 def remove_package():

@@ -86,7 +86,21 @@ pub enum HostError {
     /// configuration. Asking again is of no use.
     #[error("{0}")]
     NoSuchFunction(String),
-    /// A function, or the whole configuration, took too long.
+    /// The configuration took too long to load.
+    #[error(
+        "loading {config_file} took longer than {} s, and was ended; MUSTER_LOAD_LIMIT=SECONDS in the environment of Muster \
+         sets another limit{}",
+        .limit.as_secs_f64(), tail(.stderr)
+    )]
+    LoadTooLong {
+        /// The file.
+        config_file: String,
+        /// The limit.
+        limit: Duration,
+        /// The last lines it printed: where it was.
+        stderr: String,
+    },
+    /// A function took too long.
     #[error("{what} took longer than {} s", .limit.as_secs_f64())]
     TimedOut {
         /// What.

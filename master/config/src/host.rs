@@ -19,12 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::errors::{ConfigError, ConfigErrors, HostError};
 use crate::process::{Event, Process};
 use crate::snapshot::Snapshot;
-use crate::wire::{Answer, AnswerBody, Message, Request, RequestBody};
+use crate::wire::{Answer, AnswerBody, Message, Request, RequestBody, WireErrors};
 
 pub use driver::HostDriver;
 
-/// How long a configuration may take to load. Some clone repositories while they do.
-const LOAD_LIMIT: Duration = Duration::from_secs(600);
+/// How long a configuration may take to load unless the caller says otherwise. Some clone repositories while they do.
+pub const LOAD_LIMIT: Duration = Duration::from_secs(600);
 
 /// How many calls may wait for their answers; the host runs as many at a time. More are refused with
 /// [`HostError::Busy`].
@@ -94,8 +94,13 @@ enum QuestionBody {
 impl Host {
     /// A host for the configurations in `basedir`, evaluated by `program`. Nothing runs yet: the driver must.
     pub fn new(program: &Path, basedir: &Path) -> (Host, HostDriver) {
+        Host::with_limit(program, basedir, LOAD_LIMIT)
+    }
+
+    /// The same, with another limit for how long a configuration may take to load.
+    pub fn with_limit(program: &Path, basedir: &Path, limit: Duration) -> (Host, HostDriver) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Host { orders: sender }, HostDriver::new(program, basedir, receiver))
+        (Host { orders: sender }, HostDriver::new(program, basedir, receiver, limit))
     }
 
     /// Evaluates `config_file` (relative to the base directory). If it is good, it is in force from now on.
@@ -159,8 +164,14 @@ impl Host {
 ///
 /// # Errors
 /// As [`Host::load`].
-pub async fn evaluate(program: &Path, basedir: &Path, config_file: &str) -> Result<Loaded, HostError> {
-    start_and_load(program.to_owned(), basedir.to_owned(), config_file.to_owned(), Check::none())
+pub async fn evaluate(
+    program: &Path,
+    basedir: &Path,
+    config_file: &str,
+    check: Check,
+    limit: Duration,
+) -> Result<Loaded, HostError> {
+    start_and_load(program.to_owned(), basedir.to_owned(), config_file.to_owned(), check, limit)
         .await
         .map(|(_, loaded)| loaded)
 }
@@ -198,29 +209,49 @@ async fn start_and_load(
     basedir: PathBuf,
     config_file: String,
     check: Check,
+    limit: Duration,
 ) -> Result<(Process, Loaded), HostError> {
     let mut process = Process::start(&program, &basedir).await?;
-    let loaded = tokio::time::timeout(LOAD_LIMIT, load(&mut process, &basedir, &config_file)).await;
-    let snapshot = loaded
-        .map_err(|_| HostError::TimedOut { what: format!("loading {config_file}"), limit: LOAD_LIMIT })??;
+    let answer = tokio::time::timeout(limit, load(&mut process, &basedir, &config_file, limit)).await;
+    let snapshot = match answer {
+        Ok(Ok(Ok(snapshot))) => snapshot,
+        Ok(Ok(Err(wrong))) => return Err(all_that_is_wrong(wrong, check).into()),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(HostError::LoadTooLong { config_file, limit, stderr: process.printed_last() }),
+    };
     (check.0)(&snapshot)?;
     let text = serde_json::to_vec(&snapshot).map_err(|e| broken(&format!("bad snapshot: {e}")))?;
     let digest = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((process, Loaded { snapshot: Arc::new(snapshot), digest }))
 }
 
-async fn load(process: &mut Process, basedir: &Path, config_file: &str) -> Result<Snapshot, HostError> {
+/// What the host found, and what the check finds in the rest of the configuration: the user sees all of it at once.
+fn all_that_is_wrong(wrong: WireErrors, check: Check) -> ConfigErrors {
+    let mut errors: Vec<_> =
+        wrong.errors.into_iter().map(|e| ConfigError { text: e.text, source: e.source }).collect();
+    // One with holes may be no snapshot at all; then there is nothing to check.
+    if let Ok(partial) = serde_json::from_value::<Snapshot>(wrong.partial)
+        && let Err(ConfigErrors(more)) = (check.0)(&partial)
+    {
+        errors.extend(more);
+    }
+    ConfigErrors(errors)
+}
+
+async fn load(
+    process: &mut Process,
+    basedir: &Path,
+    config_file: &str,
+    limit: Duration,
+) -> Result<Result<Snapshot, WireErrors>, HostError> {
     let basedir = basedir.to_string_lossy();
-    let body = RequestBody::Load { basedir: &basedir, config_file };
+    let body = RequestBody::Load { basedir: &basedir, config_file, limit: limit.as_secs_f64() };
     process.send(&Request { id: 0, body }).await?;
     match process.next().await {
         Event::Gone(reason) => Err(process.broken(reason)),
         Event::Message(message) => match *message {
-            Message::Answer(Answer { body: AnswerBody::Loaded(snapshot), .. }) => Ok(*snapshot),
-            Message::Answer(Answer { body: AnswerBody::Errors(errors), .. }) => {
-                let errors = errors.into_iter().map(|e| ConfigError { text: e.text, source: e.source });
-                Err(ConfigErrors(errors.collect()).into())
-            }
+            Message::Answer(Answer { body: AnswerBody::Loaded(snapshot), .. }) => Ok(Ok(*snapshot)),
+            Message::Answer(Answer { body: AnswerBody::Errors(errors), .. }) => Ok(Err(errors)),
             _ => Err(process.broken("it answered another question".into())),
         },
     }

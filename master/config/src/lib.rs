@@ -15,10 +15,11 @@ mod package;
 mod process;
 pub mod python;
 pub mod snapshot;
+mod spawner;
 mod wire;
 
 pub use directory::{MasterDirectory, find_config};
 pub use errors::{ConfigError, ConfigErrors, HostError};
-pub use host::{Check, Host, HostDriver, Loaded, MAX_WAITING, evaluate};
+pub use host::{Check, Host, HostDriver, LOAD_LIMIT, Loaded, MAX_WAITING, evaluate};
 pub use snapshot::Snapshot;
 pub use wire::CallFailure;

@@ -103,7 +103,7 @@ fn write_package(package: &Dir<'_>, target: &Path) -> io::Result<()> {
     std::fs::create_dir_all(target)?;
     for file in package.files() {
         // A tree in which tests ran has compiled files too; they are of no use elsewhere.
-        if file.path().extension().is_some_and(|extension| extension == "py")
+        if file.path().extension().is_some_and(|extension| extension == "py" || extension == "txt")
             && let Some(name) = file.path().file_name()
         {
             std::fs::write(target.join(name), file.contents())?;

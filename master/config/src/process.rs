@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::errors::HostError;
+use crate::spawner;
 use crate::wire::{MAX_LINE, Message, PROTOCOL, Request};
 use crate::{
     package::{self, Package},
@@ -53,7 +54,8 @@ impl Process {
         let package = package::write_out()
             .map_err(|e| broken(format!("its package can't be written to a temporary directory: {e}")))?;
         let shown = program.display().to_string();
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg(package.path())
             .current_dir(basedir)
             // Lists made from sets keep their order, so that the same file gives the same snapshot.
@@ -63,9 +65,8 @@ impl Process {
             .stderr(Stdio::piped())
             // Ctrl-C in a terminal is for the master, which then ends the host itself.
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| spawn_error(&shown, basedir, &e))?;
+            .kill_on_drop(true);
+        let mut child = spawner::spawn(command).await.map_err(|e| spawn_error(&shown, basedir, &e))?;
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -152,6 +153,11 @@ impl Process {
             Ok(Err(e)) => Event::Gone(format!("it ended, but how is unknown: {e}")),
             Err(_) => Event::Gone("it closed its output".into()),
         }
+    }
+
+    /// What the process printed last.
+    pub(crate) fn printed_last(&self) -> String {
+        self.tail.text()
     }
 
     /// An error with what the process printed last.

@@ -24,9 +24,21 @@ pub(crate) struct Request<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RequestBody<'a> {
-    Load { basedir: &'a str, config_file: &'a str },
-    Call { handle: &'a str, digest: &'a str, args: &'a [Value], kwargs: &'a Map<String, Value> },
-    Secret { name: &'a str },
+    /// `limit` is in seconds: before that, a host that still loads says where it is.
+    Load {
+        basedir: &'a str,
+        config_file: &'a str,
+        limit: f64,
+    },
+    Call {
+        handle: &'a str,
+        digest: &'a str,
+        args: &'a [Value],
+        kwargs: &'a Map<String, Value>,
+    },
+    Secret {
+        name: &'a str,
+    },
 }
 
 /// What the host says.
@@ -52,12 +64,21 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Loaded(Box<Snapshot>),
-    Errors(Vec<WireError>),
+    Errors(WireErrors),
     Value(Renderable),
     Exception(CallFailure),
     Refused(String),
     /// There is an answer, but it is no value of ours.
     Unreadable(String),
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WireErrors {
+    pub(crate) errors: Vec<WireError>,
+    /// What can be said about it nevertheless: a snapshot with holes, or none.
+    #[serde(default)]
+    pub(crate) partial: Value,
 }
 
 #[derive(Debug, Deserialize)]

@@ -43,7 +43,11 @@ fn directory(text: &str) -> TempDir {
 
 async fn load(text: &str) -> Result<Loaded, HostError> {
     let directory = directory(text);
-    evaluate(&python(), directory.path(), "master.cfg").await
+    evaluated(&python(), directory.path()).await
+}
+
+async fn evaluated(python: &Path, directory: &Path) -> Result<Loaded, HostError> {
+    evaluate(python, directory, "master.cfg", Check::none(), LIMIT).await
 }
 
 async fn good(text: &str) -> Snapshot {
@@ -120,8 +124,8 @@ c['buildbotURL'] = 'http://ci.example.org'
 #[tokio::test]
 async fn the_same_file_gives_the_same_digest() {
     let directory = directory(&config("c['properties'] = {str(x): x for x in {'a', 'b', 'c'}}"));
-    let first = evaluate(&python(), directory.path(), "master.cfg").await.unwrap();
-    let second = evaluate(&python(), directory.path(), "master.cfg").await.unwrap();
+    let first = evaluated(&python(), directory.path()).await.unwrap();
+    let second = evaluated(&python(), directory.path()).await.unwrap();
     assert_eq!(first.digest, second.digest);
 }
 
@@ -173,6 +177,52 @@ async fn an_exception_ends_the_load_after_what_was_found() {
 }
 
 #[tokio::test]
+async fn what_a_check_finds_is_told_with_the_rest() {
+    let directory = directory(&config("c['title'] = 3"));
+    let check = Check::new(|_| Err(ConfigErrors::one("and this")));
+    let found = evaluate(&python(), directory.path(), "master.cfg", check, LIMIT).await;
+    let Err(HostError::Config(errors)) = found else { panic!("{found:?}") };
+    assert_eq!(texts(&errors), ["c['title'] must be a string", "and this"]);
+}
+
+/// Holds Python's lock for longer than anybody waits.
+const HANGING: &str = "import re\nre.match('(a+)+$', 'a' * 60 + 'b')\n";
+
+#[tokio::test]
+async fn a_load_that_hangs_is_ended_and_says_where_it_was() {
+    let directory = directory(&config(HANGING));
+    let limit = Duration::from_secs(3);
+    let error = evaluate(&python(), directory.path(), "master.cfg", Check::none(), limit).await.unwrap_err();
+    assert!(matches!(error, HostError::LoadTooLong { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("took longer than 3 s") && text.contains("MUSTER_LOAD_LIMIT"), "{text}");
+    assert!(text.contains("master.cfg\", line 11"), "{text}");
+}
+
+#[tokio::test]
+async fn a_hung_load_that_nobody_waits_for_gives_way() {
+    let directory = directory(&config(HANGING));
+    let (host, driver) = Host::new(&python(), directory.path());
+    tokio::spawn(driver.run());
+    let hung = tokio::spawn({
+        let host = host.clone();
+        async move { host.load("master.cfg").await.map(drop) }
+    });
+    // The second is refused as long as the first is waited for: then the first has begun.
+    tokio::time::timeout(LIMIT, async {
+        while !matches!(host.load("other.cfg").await, Err(HostError::Busy)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    hung.abort();
+    assert!(hung.await.is_err());
+    std::fs::write(directory.path().join("good.cfg"), config("")).unwrap();
+    tokio::time::timeout(LIMIT, host.load("good.cfg")).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_file_without_the_dictionary_is_refused() {
     assert_eq!(
         texts(&bad("c = {}").await),
@@ -198,9 +248,9 @@ factory.addStep(Custom())
     assert_eq!(
         texts(&errors),
         [
-            "buildbot.reporters.zulip.ZulipStatusPush is not supported by Muster yet",
-            "reporters.GitHubStatusPush is not supported by Muster yet",
-            "schedulers.Dependent is not supported by Muster yet",
+            "not provided by Muster: buildbot.reporters.zulip.ZulipStatusPush",
+            "not provided by Muster: reporters.GitHubStatusPush",
+            "not provided by Muster: schedulers.Dependent",
             "step class Custom defines run(): custom steps are not supported by Muster yet",
         ]
     );
@@ -211,16 +261,16 @@ factory.addStep(Custom())
 #[tokio::test]
 async fn missing_files_and_directories_are_named() {
     let directory = tempfile::tempdir().unwrap();
-    let error = evaluate(&python(), directory.path(), "master.cfg").await.unwrap_err();
+    let error = evaluated(&python(), directory.path()).await.unwrap_err();
     assert!(error.to_string().contains("master.cfg' does not exist"), "{error}");
-    let error = evaluate(&python(), &directory.path().join("nowhere"), "master.cfg").await.unwrap_err();
+    let error = evaluated(&python(), &directory.path().join("nowhere")).await.unwrap_err();
     assert!(error.to_string().contains("base directory"), "{error}");
 }
 
 #[tokio::test]
 async fn a_missing_interpreter_is_named() {
     let directory = directory(&config(""));
-    let error = evaluate(Path::new("/nowhere/python3"), directory.path(), "master.cfg").await.unwrap_err();
+    let error = evaluated(Path::new("/nowhere/python3"), directory.path()).await.unwrap_err();
     assert!(matches!(error, HostError::PythonMissing(_)), "{error}");
 }
 
@@ -230,7 +280,7 @@ async fn an_old_interpreter_is_refused() {
     let old = directory.path().join("python3");
     let greeting = r#"{"hello": {"protocol": 1, "python": "3.6.8"}}"#;
     write_program(&old, &format!("#!/bin/sh\necho '{greeting}'\n"));
-    let error = evaluate(&old, directory.path(), "master.cfg").await.unwrap_err();
+    let error = evaluated(&old, directory.path()).await.unwrap_err();
     assert!(matches!(&error, HostError::PythonTooOld { version, .. } if version == "3.6.8"), "{error}");
 }
 
@@ -239,7 +289,7 @@ async fn a_program_that_is_no_python_is_refused() {
     let directory = directory(&config(""));
     let other = directory.path().join("python3");
     write_program(&other, "#!/bin/sh\necho broken >&2\nexit 3\n");
-    let error = evaluate(&other, directory.path(), "master.cfg").await.unwrap_err().to_string();
+    let error = evaluated(&other, directory.path()).await.unwrap_err().to_string();
     assert!(error.contains("exit status: 3") && error.contains("broken"), "{error}");
 }
 

@@ -106,6 +106,9 @@ pub struct Checkconfig {
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Print what was understood, as JSON
+    #[arg(long)]
+    pub dump: bool,
 }
 
 /// Options of `master`.

@@ -1,10 +1,11 @@
 //! The configuration, read and refused as a whole.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use muster_config::{
-    Check, ConfigError, ConfigErrors, Host, HostDriver, HostError, Loaded, python,
+    Check, ConfigError, ConfigErrors, Host, HostDriver, HostError, LOAD_LIMIT, Loaded, python,
     snapshot::{MqConfig, Snapshot},
 };
 use muster_store::DbUrl;
@@ -21,21 +22,23 @@ pub const FIRST_CONFIG: &str = include_str!("../../../docs/first-master.cfg");
 
 /// A host for `dir`, and what has to run for it.
 pub fn host(dir: &MasterDir) -> (Host, HostDriver) {
-    Host::new(&interpreter(), dir.path())
+    Host::with_limit(&interpreter(), dir.path(), load_limit())
 }
 
 /// Reads the configuration of `dir` in a process of its own and lets that go.
 pub async fn evaluate(dir: &MasterDir) -> Result<Loaded, HostError> {
-    let loaded = muster_config::evaluate(&interpreter(), dir.path(), dir.config_name()).await?;
-    accept(&loaded.snapshot, dir)?;
-    Ok(loaded)
+    muster_config::evaluate(&interpreter(), dir.path(), dir.config_name(), acceptance(dir), load_limit())
+        .await
 }
 
 /// Reads the configuration of `dir` and puts it in force in `host`, unless it is refused.
 pub async fn load(host: &Host, dir: &MasterDir) -> Result<Loaded, HostError> {
+    host.load_checked(dir.config_name(), acceptance(dir)).await
+}
+
+fn acceptance(dir: &MasterDir) -> Check {
     let place = dir.clone();
-    let check = Check::new(move |snapshot| accept(snapshot, &place));
-    host.load_checked(dir.config_name(), check).await
+    Check::new(move |snapshot| accept(snapshot, &place))
 }
 
 /// Refuses what this version can't carry out (a step that is left out silently is worse than a master that won't start),
@@ -59,12 +62,24 @@ fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
-/// `MUSTER_PYTHON`, or the first one on the search path.
+/// `MUSTER_PYTHON`, or the first one on the search path. A relative path means what it means here, and not in the directory
+/// of the master, where the interpreter is started.
 fn interpreter() -> PathBuf {
     match std::env::var_os("MUSTER_PYTHON") {
-        Some(program) => program.into(),
+        Some(program) => {
+            let program = PathBuf::from(program);
+            let is_path = program.components().count() > 1;
+            if is_path { std::path::absolute(&program).unwrap_or(program) } else { program }
+        }
         None => python::find(std::env::var_os("PATH").as_ref()),
     }
+}
+
+/// `MUSTER_LOAD_LIMIT` in seconds, or the default.
+fn load_limit() -> Duration {
+    let given = std::env::var("MUSTER_LOAD_LIMIT").ok();
+    let seconds = given.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LOAD_LIMIT)
 }
 
 /// The database that a configuration names; the host, which has loaded it, tells the secrets in its address.

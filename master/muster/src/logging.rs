@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::filter_fn, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::master_dir::{MasterDir, PRIVATE_FILE};
 
@@ -47,6 +49,20 @@ pub fn of_master(dir: &MasterDir, terminal: bool) -> Result<()> {
         .with_context(|| format!("can't write the log {}", dir.log_file().display()))?;
     init(terminal.then_some(DEFAULT_FILTER), Some(file));
     Ok(())
+}
+
+/// Logs warnings to standard error, and what a configuration prints while it is read, as it is.
+pub fn of_checks() {
+    let own = "muster::master_cfg";
+    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let others = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(io::stderr);
+    let printed =
+        tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(io::stderr);
+    let printed = printed.without_time().with_level(false);
+    tracing_subscriber::registry()
+        .with(others.with_filter(filter).with_filter(filter_fn(move |about| about.target() != own)))
+        .with(printed.with_filter(filter_fn(move |about| about.target() == own)))
+        .init();
 }
 
 fn init(terminal: Option<&str>, file: Option<RotatingFile>) {

@@ -1,12 +1,13 @@
 """Marks for what an object can do. They carry no behaviour: `providedBy` looks at the object itself."""
 
 
-class _Mark:
+class Mark:
     """An interface in the sense of `X.providedBy(object)`."""
 
-    def __init__(self, name, test):
+    def __init__(self, name, test, members=None):
         self.__name__ = name
-        self._test = test
+        # An interface that is made of this one by a class statement: what has its names provides it.
+        self._test = _has(*(name for name in members if not name.startswith("__"))) if members is not None else test
 
     def providedBy(self, candidate):
         return self._test(candidate)
@@ -32,15 +33,15 @@ def _is_instance(module, name):
     return test
 
 
-IRenderable = _Mark("IRenderable", _has("getRenderingFor"))
-IProperties = _Mark("IProperties", _has("getProperty", "setProperty", "render"))
-IBuildStep = _Mark("IBuildStep", _is_instance("buildbot.process.buildstep", "BuildStep"))
-IBuildStepFactory = _Mark("IBuildStepFactory", _has("buildStep"))
-IWorker = _Mark("IWorker", _is_instance("buildbot.worker.base", "AbstractWorker"))
-IScheduler = _Mark("IScheduler", _is_instance("buildbot.schedulers.base", "BaseScheduler"))
-ITriggerableScheduler = _Mark("ITriggerableScheduler", _is_instance("buildbot.schedulers.triggerable", "Triggerable"))
-IChangeSource = _Mark("IChangeSource", _is_instance("buildbot.changes.base", "ChangeSource"))
-IConfigurator = _Mark("IConfigurator", _has("configure"))
+IRenderable = Mark("IRenderable", _has("getRenderingFor"))
+IProperties = Mark("IProperties", _has("getProperty", "setProperty", "render"))
+IBuildStep = Mark("IBuildStep", _is_instance("buildbot.process.buildstep", "BuildStep"))
+IBuildStepFactory = Mark("IBuildStepFactory", _has("buildStep"))
+IWorker = Mark("IWorker", _is_instance("buildbot.worker.base", "AbstractWorker"))
+IScheduler = Mark("IScheduler", _is_instance("buildbot.schedulers.base", "BaseScheduler"))
+ITriggerableScheduler = Mark("ITriggerableScheduler", _is_instance("buildbot.schedulers.triggerable", "Triggerable"))
+IChangeSource = Mark("IChangeSource", _is_instance("buildbot.changes.base", "ChangeSource"))
+IConfigurator = Mark("IConfigurator", _has("configure"))
 
 
 class BuildbotNotRunningError(Exception):

@@ -5,10 +5,13 @@ import datetime
 import hashlib
 import inspect
 import math
+import os
 import re
 
+from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
-from muster_host.location import is_ours
+from muster_host import not_yet
+from muster_host.location import NOWHERE, is_ours
 
 
 class NotEncodable(Exception):
@@ -94,12 +97,30 @@ def _digest(text):
 class Encoder:
     """Encodes values that hang at one place of the configuration."""
 
-    def __init__(self, functions, path):
-        self._functions, self._path = functions, path
+    def __init__(self, functions, path, location=None):
+        self._functions, self._path, self._location = functions, path, location
 
     def at(self, *names):
         """The encoder for a place below."""
-        return Encoder(self._functions, "/".join([*filter(None, [self._path]), *map(str, names)]))
+        return Encoder(self._functions, "/".join([*filter(None, [self._path]), *map(str, names)]), self._location)
+
+    def of(self, holder):
+        """The same encoder for values that this object was given: what can't be encoded is reported with its place."""
+        return Encoder(self._functions, self._path, getattr(holder, "location", NOWHERE))
+
+    def data_of(self, holder, *path):
+        """The object's own data for the snapshot; `None` when it has none."""
+        encode = self.at(*path).of(holder)
+        try:
+            return holder.as_data(encode)
+        except NotEncodable as refused:
+            error(str(refused), location=encode._location)
+            return None
+
+    def _refuse(self, text):
+        if self._location is None:
+            raise NotEncodable(text)
+        error(text, location=self._location)
 
     def callable(self, function):
         """A function by its handle."""
@@ -126,7 +147,7 @@ class Encoder:
         if isinstance(value, float):
             if math.isfinite(value):
                 return value
-            raise NotEncodable(f"{self._path}: {value} is not a JSON number")
+            return self._refuse(f"{self._path}: {value} is not a JSON number")
         if isinstance(value, bytes):
             return {"$r": "bytes", "b64": base64.b64encode(value).decode("ascii")}
         if isinstance(value, dict):
@@ -135,8 +156,13 @@ class Encoder:
             return [self.at(index)(item) for index, item in enumerate(value)]
         if isinstance(value, (set, frozenset)):
             return [self.at(index)(item) for index, item in enumerate(sorted(value, key=repr))]
+        if isinstance(value, os.PathLike):
+            return self(os.fspath(value))
         if isinstance(value, re.Pattern):
-            return pattern_text(value)
+            try:
+                return pattern_text(value)
+            except NotEncodable as refused:
+                return self._refuse(f"{self._path}: {refused}")
         if isinstance(value, datetime.timedelta):
             return value.total_seconds()
         return self._object(value)
@@ -148,13 +174,16 @@ class Encoder:
         return {"$r": "dict", "items": items}
 
     def _object(self, value):
+        if not_yet.is_stand_in(value):
+            # What is wrong with it was told.
+            return None
         if IRenderable.providedBy(value):
             if hasattr(value, "as_form") and _is_offered(type(value).getRenderingFor):
                 return value.as_form(self)
             return {"$r": "callable", **self.callable(value.getRenderingFor), "args": [], "kwargs": {}}
         if callable(value):
             return {"$r": "callable", **self.callable(value), "args": [], "kwargs": {}}
-        raise NotEncodable(f"{self._path}: {type(value).__name__} can't be used here")
+        return self._refuse(f"{self._path}: {type(value).__name__} can't be used here")
 
 
 def _is_offered(function):

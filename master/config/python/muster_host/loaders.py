@@ -4,7 +4,8 @@ from buildbot.config.checks import rendered
 from buildbot.config.errors import error
 from muster_host import checks, mq, settings, www
 from muster_host.encode import Encoder, NotEncodable
-from muster_host.not_yet import StandIn
+from muster_host.location import NOWHERE
+from muster_host.not_yet import is_stand_in
 
 #: Every key that Buildbot 4.3 knows, and the ones of which Muster says "not yet" when they are set.
 KNOWN = frozenset(
@@ -16,13 +17,20 @@ KNOWN = frozenset(
     workers www
     """.split()
 )
+#: Keys of which parts refer to each other.
+_NEEDED = ("workers", "builders", "schedulers")
 _NOT_YET = ("codebases", "machines", "manhole", "metrics", "revlink", "user_managers")
 
 
-def read(config_file, values, functions, collected):
-    """The snapshot and the providers of secrets; errors are collected."""
+def read(config_file, values, functions, collected, complete=True):
+    """The snapshot and the providers of secrets; errors are collected.
+
+    Where the file was not executed `complete`ly, what is missing is no error of its own.
+    """
     if not isinstance(values, dict):
         error("'BuildmasterConfig' must be a dictionary", always_raise=True)
+    missing = {key for key, value in values.items() if is_stand_in(value)}
+    values = {key: value for key, value in values.items() if key not in missing}
     unknown = sorted(str(key) for key in set(values) - KNOWN)
     if unknown:
         error(f"Unknown BuildmasterConfig key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
@@ -30,10 +38,16 @@ def read(config_file, values, functions, collected):
     for key in _NOT_YET:
         if values.get(key) and not _holds_stand_ins(values[key]):
             error(f"c['{key}'] is not supported by Muster yet")
-    loaded = _Loaded(config_file, values)
+    loaded = _Loaded(config_file, values, missing if complete else set(_NEEDED))
     checks.check(loaded)
     loaded.settings.warnings[:0] = collected.warnings
-    snapshot = {} if collected else _snapshot(loaded, functions)
+    try:
+        snapshot = _snapshot(loaded, functions)
+    except Exception:
+        if not collected:
+            raise
+        # A consequence of what is wrong already.
+        snapshot = {}
     return snapshot, loaded.providers
 
 
@@ -43,7 +57,7 @@ def _configure(values):
         error("c['configurators'] must be a list")
         return
     for configurator in configurators:
-        if isinstance(configurator, StandIn):
+        if is_stand_in(configurator):
             continue
         if not hasattr(configurator, "configure"):
             error(f"{configurator!r} is not an instance of ConfiguratorBase")
@@ -54,16 +68,16 @@ def _configure(values):
 def _holds_stand_ins(value):
     """Whether the value was refused already where its name was used."""
     items = value if isinstance(value, (list, tuple)) else [value]
-    return bool(items) and all(isinstance(item, StandIn) for item in items)
+    return bool(items) and all(is_stand_in(item) for item in items)
 
 
 class _Loaded:
     """Everything that was read, as the objects of the configuration."""
 
-    def __init__(self, config_file, values):
+    def __init__(self, config_file, values, incomplete):
         self.config_file, self.values = config_file, values
         #: Keys of which a part was refused: what others miss there is no error of its own.
-        self.incomplete = {key for key in ("workers", "builders", "schedulers") if _has_stand_ins(values.get(key))}
+        self.incomplete = incomplete | {key for key in _NEEDED if _has_stand_ins(values.get(key))}
         self.settings = settings.read_global(values)
         self.db = settings.read_db(values)
         self.mq = mq.read_mq(values)
@@ -183,15 +197,16 @@ class _Loaded:
 
 
 def _has_stand_ins(items):
-    return isinstance(items, (list, tuple)) and any(isinstance(item, StandIn) for item in items)
+    return isinstance(items, (list, tuple)) and any(is_stand_in(item, is_use=False) for item in items)
 
 
 def _without_stand_ins(items):
-    return [item for item in items if not isinstance(item, StandIn)]
+    return [item for item in items if not is_stand_in(item)]
 
 
 def _snapshot(loaded, functions):
-    encode = Encoder(functions, "")
+    # What stands in no object of its own has only the name of its key.
+    encode = Encoder(functions, "", NOWHERE)
     try:
         snapshot = {
             "config_file": loaded.config_file,
@@ -200,11 +215,11 @@ def _snapshot(loaded, functions):
             "mq": mq.mq_data(loaded.mq, encode.at("mq", "router_url")),
             "caches": loaded.caches,
             "www": www.www_data(loaded.www, encode.at("www")),
-            "workers": [worker.as_data(encode.at("workers", worker.name)) for worker in loaded.workers],
-            "builders": [_builder(builder, encode.at("builders", builder.name)) for builder in loaded.builders],
-            "schedulers": [s.as_data(encode.at("schedulers", s.name)) for s in loaded.schedulers],
-            "change_sources": [s.as_data(encode.at("change_source", s.name)) for s in loaded.change_sources],
-            "reporters": [r.as_data(encode.at("services", r.name)) for r in loaded.reporters],
+            "workers": _each(loaded.workers, encode.at("workers")),
+            "builders": [_builder(builder, encode.at("builders", builder.name).of(builder)) for builder in loaded.builders],
+            "schedulers": _each(loaded.schedulers, encode.at("schedulers")),
+            "change_sources": _each(loaded.change_sources, encode.at("change_source")),
+            "reporters": _each(loaded.reporters, encode.at("services")),
             "locks": [lock.as_data() for lock in checks.all_locks(loaded)],
             "projects": [project.as_data() for project in loaded.projects],
             "warnings": loaded.settings.warnings,
@@ -214,6 +229,11 @@ def _snapshot(loaded, functions):
         return {}
     snapshot["has_callables"] = bool(len(functions) or loaded.providers)
     return snapshot
+
+
+def _each(items, encode):
+    made = (encode.data_of(item, item.name) for item in items)
+    return [data for data in made if data is not None]
 
 
 def _builder(builder, encode):
@@ -242,7 +262,7 @@ def _builder(builder, encode):
         "do_build_if": encode.at("do_build_if").condition(True if builder.do_build_if is None else builder.do_build_if),
         "factory": {
             "workdir": encode.at("factory", "workdir")(factory.workdir),
-            "steps": [step.as_data(encode.at("steps", index)) for index, step in enumerate(steps)],
+            "steps": [encode.data_of(step, "steps", index) for index, step in enumerate(steps)],
         },
         "source": builder.location.as_data(),
     }

@@ -1,12 +1,13 @@
 """The conversation with the master: one JSON object a line, requests with an id, answers with the same id.
 
 `{"id": 1, "load": {"basedir": …, "config_file": …}}` is answered by `{"id": 1, "loaded": snapshot}` or
-`{"id": 1, "errors": [{"text", "file", "line"}]}`. `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
+`{"id": 1, "errors": {"errors": [{"text", "file", "line"}], "partial": snapshot or null}}`. `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
 `{"id": 3, "secret": {"name"}}` are answered by `{"id": …, "value": …}`, by
 `{"id": …, "exception": {"type", "text", "traceback"}}`, or by `{"id": …, "refused": text}` when the configuration has
 no such function.
 """
 
+import faulthandler
 import json
 import platform
 import sys
@@ -26,6 +27,10 @@ MAX_CALLS = 64
 MAX_ANSWER = 16 << 20
 #: Most characters of a traceback that are handed over; the end is kept.
 MAX_TRACEBACK = 16 * 1024
+
+
+#: Seconds before the limit of a load at which a host that still loads prints its stack.
+STACK_BEFORE_LIMIT = 1
 
 
 class Refused(Exception):
@@ -66,16 +71,22 @@ class Host:
         threading.Thread(target=self._answer, args=(number, request), daemon=True).start()
 
     def _load(self, wanted):
-        functions = Functions()
+        functions, partial = Functions(), {}
+        if wanted.get("limit", 0) > STACK_BEFORE_LIMIT:
+            # The master ends a load that takes too long; just before, this tells where it is.
+            faulthandler.dump_traceback_later(wanted["limit"] - STACK_BEFORE_LIMIT, file=2)
         try:
-            snapshot, providers = evaluate.load(wanted["basedir"], wanted["config_file"], functions)
+            snapshot, providers = evaluate.load(wanted["basedir"], wanted["config_file"], functions, partial)
         except ConfigErrors as failed:
             errors = zip(failed.errors, failed.locations)
-            return {"errors": [{"text": text, **where.as_data()} for text, where in errors]}
+            told = [{"text": text, **where.as_data()} for text, where in errors]
+            return {"errors": {"errors": told, "partial": partial or None}}
         except Exception as failed:
             traceback.print_exc()
             text = f"error while reading the configuration: {type(failed).__name__}: {failed} (traceback in logfile)"
-            return {"errors": [{"text": text, "file": "", "line": 0}]}
+            return {"errors": {"errors": [{"text": text, "file": "", "line": 0}], "partial": None}}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         self._functions, self._providers = functions, providers
         return {"loaded": snapshot}
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
 from muster_host.encode import pattern_text
-from muster_host.not_yet import StandIn
+from muster_host.not_yet import is_stand_in
 
 _TITLE_LENGTH = 18
 _DEFAULT_METHOD = "gz"
@@ -223,7 +223,7 @@ def read_secrets_providers(values):
     if not isinstance(providers, (list, tuple)):
         error("c['secretsProviders'] must be a list")
         return []
-    return [provider for provider in providers if not isinstance(provider, StandIn)]
+    return [provider for provider in providers if not is_stand_in(provider)]
 
 
 def read_caches(values):

@@ -5,7 +5,7 @@ import re
 
 from buildbot.config.errors import error, warn
 from muster_host.encode import NotEncodable
-from muster_host.not_yet import StandIn
+from muster_host.not_yet import is_stand_in
 from muster_host.settings import port_text
 
 #: What each key that Buildbot 4.3 knows does here.
@@ -98,7 +98,7 @@ def _read_people(www):
 
     for name in ("auth", "authz"):
         value = www.get(name)
-        if value is not None and not isinstance(value, (NoAuth, StandIn)):
+        if value is not None and not isinstance(value, NoAuth) and not is_stand_in(value):
             error(f"c['www']['{name}'] is not supported by Muster yet")
     for name in _NOT_YET:
         if www.get(name):

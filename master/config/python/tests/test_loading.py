@@ -285,9 +285,9 @@ class NotYet(ConfigTestCase):
         self.assertEqual(
             errors[:3],
             [
-                ("buildbot.www.authz.roles.RolesFromGroups is not supported by Muster yet", 3),
-                ("reporters.GitHubStatusPush is not supported by Muster yet", 4),
-                ("util.Authz is not supported by Muster yet", 5),
+                ("not provided by Muster: reporters.GitHubStatusPush", 4),
+                ("not provided by Muster: buildbot.www.authz.roles.RolesFromGroups", 5),
+                ("not provided by Muster: util.Authz", 5),
             ],
         )
         self.assertEqual(errors[3][0], "Unknown BuildmasterConfig key foo")
@@ -302,8 +302,8 @@ class NotYet(ConfigTestCase):
             c['schedulers'].append(schedulers.Dependent(name='d', upstream=None, builderNames=['b2']))
             """
         )
-        expected = [("worker.LocalWorker", 3), ("steps.Sphinx", 4), ("util.Trial", 5), ("schedulers.Dependent", 6)]
-        self.assertEqual(errors, [(f"{name} is not supported by Muster yet", line) for name, line in expected])
+        expected = [("worker.LocalWorker (2 times)", 3), ("steps.Sphinx", 4), ("util.Trial", 5), ("schedulers.Dependent", 6)]
+        self.assertEqual(errors, [(f"not provided by Muster: {name}", line) for name, line in expected])
 
     def test_unknown_names_are_attribute_errors(self):
         expected = "error while parsing config file: Unknown component name: Nonsense (traceback in logfile)"
@@ -328,12 +328,11 @@ class NotYet(ConfigTestCase):
             """
         )
         expected = [
-            ("buildbot.statistics.capture.CaptureData", 3),
-            ("statistics.StatsService", 4),
-            ("statistics.InfluxStorageService", 5),
-            ("statistics.CaptureProperty", 5),
+            ("buildbot.statistics.capture.CaptureProperty", 5),
+            ("buildbot.statistics.storage_backends.influxdb_client.InfluxStorageService", 5),
+            ("buildbot.statistics.stats_service.StatsService", 4),
         ]
-        self.assertEqual(errors, [(f"{name} is not supported by Muster yet", line) for name, line in expected])
+        self.assertEqual(errors, [(f"not provided by Muster: {name}", line) for name, line in expected])
 
     def test_custom_steps(self):
         errors = self.located_errors(

@@ -58,7 +58,7 @@ class Mail(ConfigTestCase):
         cases = [
             (notifier.format(""), "reports about builds are not supported"),
             (notifier.format("generators=[3]"), "3 is not supported"),
-            (notifier.format("generators=[reporters.BuildStatusGenerator()]"), "BuildStatusGenerator is not supported"),
+            (notifier.format("generators=[reporters.BuildStatusGenerator()]"), "not provided by Muster: reporters.BuildStatusGenerator"),
             (notifier.format("generators=[reporters.WorkerMissingGenerator('w')]"), "list of worker names"),
             (notifier.format("generators=[], smtpPort='25'"), "smtpPort must be a port"),
             ("c['services'] = [object()]\n", "is not supported by Muster yet"),

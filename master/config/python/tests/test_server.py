@@ -5,11 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 from tests.support import BASE, ConfigTestCase
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def is_running(process):
+    """Whether there is such a process, and it is none that only waits to be noticed."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 class Conversation(ConfigTestCase):
@@ -53,8 +63,32 @@ class Conversation(ConfigTestCase):
         answer = self.load_in_host("import os\nprint('hello')\nos.system('echo hello')\n")
         self.assertIn("loaded", answer)
 
+    def test_a_busy_host_ends_with_a_killed_master(self):
+        # It holds Python's lock: nothing in the host itself would notice the end of the pipe.
+        busy = "print('begun', os.getpid(), flush=True)\nimport re\nre.match('(a+)+$', 'a' * 60 + 'b')\n"
+        self.write("import os\n" + BASE + busy)
+        request = {"id": 1, "load": {"basedir": self.basedir, "config_file": "master.cfg"}}
+        text = f"""
+import subprocess, sys, time
+host = subprocess.Popen([sys.executable, '-B', {PACKAGE!r}], stdin=subprocess.PIPE, cwd={self.basedir!r},
+    stdout=subprocess.DEVNULL, stderr=sys.stdout)
+host.stdin.write({json.dumps(request).encode() + b"%c" % 10!r})
+host.stdin.flush()
+time.sleep(600)
+"""
+        master = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(master.stdout.close)
+        host = int(master.stdout.readline().split()[1])
+        self.assertTrue(is_running(host))
+        master.kill()
+        master.wait()
+        deadline = time.monotonic() + 30
+        while is_running(host):
+            self.assertLess(time.monotonic(), deadline, "it goes on")
+            time.sleep(0.01)
+
     def test_errors_have_places(self):
-        (error,) = self.load_in_host("steps.Git()\n")["errors"]
+        (error,) = self.load_in_host("steps.Git()\n")["errors"]["errors"]
         self.assertEqual(error["text"], "Git: must provide repourl.")
         self.assertEqual(os.path.basename(error["file"]), "master.cfg")
 

@@ -52,8 +52,6 @@ type Loading = Pin<Box<dyn Future<Output = LoadEnd> + Send>>;
 struct LoadEnd {
     config_file: String,
     result: Result<(Process, Loaded), HostError>,
-    /// Nobody, when a dead process is replaced.
-    reply: Option<Reply<Loaded>>,
 }
 
 /// A function that ended a process.
@@ -67,10 +65,13 @@ struct Guilt {
 pub struct HostDriver {
     program: PathBuf,
     basedir: PathBuf,
+    load_limit: Duration,
     orders: mpsc::Receiver<Order>,
     process: Option<Process>,
     started: Instant,
     loading: Option<Loading>,
+    /// Who waits for it; nobody, when a dead process is replaced.
+    loader: Option<Reply<Loaded>>,
     in_force: Option<InForce>,
     /// Not asked yet.
     queue: VecDeque<Question>,
@@ -97,14 +98,21 @@ enum Next {
 }
 
 impl HostDriver {
-    pub(super) fn new(program: &Path, basedir: &Path, orders: mpsc::Receiver<Order>) -> HostDriver {
+    pub(super) fn new(
+        program: &Path,
+        basedir: &Path,
+        orders: mpsc::Receiver<Order>,
+        load_limit: Duration,
+    ) -> HostDriver {
         HostDriver {
+            load_limit,
             program: program.to_owned(),
             basedir: basedir.to_owned(),
             orders,
             process: None,
             started: Instant::now(),
             loading: None,
+            loader: None,
             in_force: None,
             queue: VecDeque::new(),
             suspects: VecDeque::new(),
@@ -179,24 +187,29 @@ impl HostDriver {
     }
 
     fn begin_load(&mut self, config_file: String, check: Check, reply: Option<Reply<Loaded>>) {
-        if self.loading.is_some() {
+        // A load that nobody waits for any more gives way, and so does a replacement of the configuration before: both may
+        // hang. A process that is let go is killed.
+        let is_waited_for = self.loader.as_ref().is_some_and(|reply| !reply.is_closed());
+        if self.loading.is_some() && is_waited_for {
             if let Some(reply) = reply {
                 respond(reply, Err(HostError::Busy));
             }
             return;
         }
-        let (program, basedir) = (self.program.clone(), self.basedir.clone());
+        let (program, basedir, limit) = (self.program.clone(), self.basedir.clone(), self.load_limit);
+        self.loader = reply;
         self.loading = Some(Box::pin(async move {
-            let result = start_and_load(program, basedir, config_file.clone(), check).await;
-            LoadEnd { config_file, result, reply }
+            let result = start_and_load(program, basedir, config_file.clone(), check, limit).await;
+            LoadEnd { config_file, result }
         }));
     }
 
     fn end_load(&mut self, end: LoadEnd) {
         self.loading = None;
+        let reply = self.loader.take();
         let (process, loaded) = match end.result {
             Ok(good) => good,
-            Err(error) => return self.load_failed(error, end.reply),
+            Err(error) => return self.load_failed(error, reply),
         };
         let has_callables = loaded.snapshot.has_callables;
         self.process = has_callables.then_some(process);
@@ -206,7 +219,7 @@ impl HostDriver {
         // What the process before had not answered goes to the new one.
         let left = std::mem::take(&mut self.under_way).into_values();
         self.queue.extend(left.filter(|question| !question.reply.is_closed()));
-        if let Some(reply) = end.reply {
+        if let Some(reply) = reply {
             // Another configuration: its functions are others.
             self.guilty.clear();
             self.short_lives = 0;

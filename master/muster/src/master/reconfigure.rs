@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use muster_config::{Host, snapshot::Snapshot};
+use muster_config::{Host, Loaded, snapshot::Snapshot};
 use muster_core::MasterId;
 use muster_data::Data;
 use muster_engine::{Active, activate};
@@ -46,7 +46,8 @@ impl Reconfigure {
         Reconfigure { dir, data, master, host, active, snapshot, hang_up }
     }
 
-    /// One reconfiguration after the other; signals that come during one are one more.
+    /// One reconfiguration after the other. A signal that comes while one still reads the file begins it anew: the file may
+    /// have been mended because it hangs.
     pub async fn serve(mut self, stop: CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
@@ -60,10 +61,24 @@ impl Reconfigure {
         }
     }
 
-    async fn reconfigure(&self) {
+    async fn reconfigure(&mut self) {
         tracing::info!("beginning configuration update");
         let started = Instant::now();
-        let outcome = self.apply().await;
+        let mut reading = Box::pin(read(self.host.clone(), self.dir.clone()));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut reading => break outcome,
+                _ = self.hang_up.recv() => {
+                    tracing::info!("beginning configuration update anew");
+                    reading = Box::pin(read(self.host.clone(), self.dir.clone()));
+                }
+            }
+        };
+        drop(reading);
+        let outcome = match outcome {
+            Ok(loaded) => self.apply(loaded).await,
+            Err(error) => Err(error),
+        };
         let seconds = started.elapsed().as_secs_f64();
         match outcome {
             Ok(()) => tracing::info!("{} (took {seconds:.3} seconds)", said::RECONFIGURED),
@@ -74,10 +89,7 @@ impl Reconfigure {
         }
     }
 
-    async fn apply(&self) -> Result<()> {
-        // In a process of its own first: what the host loads is in force for the functions at once.
-        config::evaluate(&self.dir).await?;
-        let loaded = config::load(&self.host, &self.dir).await?;
+    async fn apply(&self, loaded: Loaded) -> Result<()> {
         let old = self.snapshot.borrow().clone();
         let roles = self.active.borrow().roles;
         let warnings = warnings::about(&loaded.snapshot, roles);
@@ -91,6 +103,12 @@ impl Reconfigure {
         self.snapshot.send_replace(loaded.snapshot);
         Ok(())
     }
+}
+
+/// Reads the configuration; in a process of its own first: what the host loads is in force for the functions at once.
+async fn read(host: Host, dir: MasterDir) -> Result<Loaded> {
+    config::evaluate(&dir).await?;
+    Ok(config::load(&host, &dir).await?)
 }
 
 /// What the new configuration can't change while the master runs.

@@ -82,11 +82,11 @@ class BuilderConfig(util.ComparableMixin):
 
     def _checked_factory(self, factory):
         from buildbot.process.factory import BuildFactory
-        from muster_host.not_yet import StandIn
+        from muster_host.not_yet import is_stand_in
 
         if factory is None:
             error(f"builder '{self._shown}': has no factory")
-        elif not isinstance(factory, (BuildFactory, StandIn)):
+        elif not isinstance(factory, BuildFactory) and not is_stand_in(factory):
             error(f"builder '{self._shown}': factory is not a BuildFactory instance")
             return None
         return factory

@@ -1,8 +1,12 @@
 """Configuration errors: collected while a configuration is loaded, raised otherwise."""
 
 import contextlib
+import re
 
 from muster_host.location import NOWHERE, caller
+
+#: So many errors that differ in names and numbers only are told each; the others are counted.
+MAX_OF_A_KIND = 10
 
 
 class ConfigErrors(Exception):
@@ -24,6 +28,27 @@ class ConfigErrors(Exception):
         for text, location in zip(errors.errors, errors.locations):
             self.addError(text, location)
 
+    def folded(self):
+        """The same errors, each text once with its count, and of many that are alike the first ones."""
+        counts, kinds, left_out = {}, {}, {}
+        for text, location in zip(self.errors, self.locations):
+            if text in counts:
+                counts[text][1] += 1
+                continue
+            kind = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "?", text)
+            kinds[kind] = kinds.get(kind, 0) + 1
+            if kinds[kind] > MAX_OF_A_KIND:
+                left_out.setdefault(kind, [0, text])[0] += 1
+            else:
+                counts[text] = [location, 1]
+        made = ConfigErrors()
+        made.warnings = self.warnings
+        for text, (location, count) in counts.items():
+            made.addError(f"{text} ({count} times)" if count > 1 else text, location)
+        for number, text in left_out.values():
+            made.addError(f"{number} more of this kind, the first of them: {text}" if number > 1 else text)
+        return made
+
     def __str__(self):
         return "\n".join(self.errors)
 
@@ -39,7 +64,11 @@ def error(text, always_raise=False, location=None):
     if location is None:
         location = caller()
     if _collecting is not None and not always_raise:
-        _collecting.addError(text, location)
+        from muster_host.not_yet import MARK
+
+        if MARK not in text:
+            # Otherwise it is about what stands in for something, of which an error was told.
+            _collecting.addError(text, location)
         return
     raised = ConfigErrors()
     raised.addError(text, location)
@@ -73,4 +102,4 @@ def capture_config_errors(raise_on_error=False):
     finally:
         _collecting = before
     if raise_on_error and collected:
-        raise collected
+        raise collected.folded()

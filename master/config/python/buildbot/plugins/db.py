@@ -1,11 +1,12 @@
 """The plugin namespaces: our own names, those of other distributions' entry points, and those we refuse."""
 
+import difflib
 import importlib
 from importlib import metadata
 
 from buildbot.errors import PluginDBError
 from muster_host import not_yet
-from muster_host.names import NOT_YET, OFFERED
+from muster_host.names import OFFERED
 
 
 class _Namespace:
@@ -14,7 +15,7 @@ class _Namespace:
     def __init__(self, name):
         self._name = name
         self._offered = {key: module for module, keys in OFFERED.get(name, {}).items() for key in keys.split()}
-        self._refused = set(NOT_YET.get(name, "").split())
+        self._of_buildbot = not_yet.NAMES.plugins.get(name, {})
 
     @property
     def names(self):
@@ -38,16 +39,21 @@ class _Namespace:
             raise AttributeError(name)
         if name in self._offered:
             return getattr(importlib.import_module(self._offered[name]), name)
-        inner = sorted(refused for refused in self._refused if refused.startswith(name + "."))
-        if name in self._refused or inner:
-            return not_yet.refuse(f"{self._name}.{name}", name)
+        if name in self._of_buildbot:
+            return not_yet.plugin(self._name, name)
+        if any(other.startswith(name + ".") for other in self._of_buildbot):
+            return _Group(self._name, name)
         entry = self._entry_points().get(name)
         if entry is None:
-            raise AttributeError(f"Unknown component name: {name}") from PluginDBError(name)
+            raise AttributeError(f"Unknown component name: {name}{self._hint(name)}") from PluginDBError(name)
         try:
             return entry.load()
         except ImportError as failed:
             raise PluginDBError(f"Unable to load {self._name}.{name}: {failed}") from failed
+
+    def _hint(self, name):
+        near = difflib.get_close_matches(name, [*self._offered, *self._of_buildbot, *self._entry_points()], 1, 0.8)
+        return f"; did you mean {near[0]}?" if near else ""
 
     def _entry_points(self):
         """Plugins of other distributions; Buildbot's own, should it be installed, are not for us."""
@@ -55,6 +61,19 @@ class _Namespace:
         group = f"buildbot.{self._name}"
         entries = found.select(group=group) if hasattr(found, "select") else found.get(group, ())
         return {entry.name: entry for entry in entries if not entry.value.startswith("buildbot.")}
+
+
+class _Group:
+    """Names with a dot, such as `util.svn.split_file_branches`."""
+
+    def __init__(self, namespace, name):
+        self._namespace, self._name = namespace, name
+
+    def __getattr__(self, name):
+        found = None if name.startswith("__") else not_yet.plugin(self._namespace, f"{self._name}.{name}")
+        if found is None:
+            raise AttributeError(f"Unknown component name: {self._name}.{name}") from PluginDBError(name)
+        return found
 
 
 _namespaces = {}

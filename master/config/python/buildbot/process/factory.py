@@ -8,7 +8,7 @@ from buildbot.process.buildstep import BuildStep
 from buildbot.steps.download_secret_to_worker import DownloadSecretsToWorker
 from buildbot.steps.remove_worker_file_secret import RemoveWorkerFileSecret
 from muster_host.location import caller
-from muster_host.not_yet import StandIn
+from muster_host.not_yet import is_stand_in
 
 
 class BuildFactory(util.ComparableMixin):
@@ -28,7 +28,7 @@ class BuildFactory(util.ComparableMixin):
 
     def addStep(self, step):
         """Adds one step."""
-        if isinstance(step, StandIn):
+        if is_stand_in(step):
             return
         if not isinstance(step, BuildStep):
             raise TypeError("step must be an instance of a BuildStep")

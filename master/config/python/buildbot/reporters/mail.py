@@ -5,7 +5,7 @@ from buildbot.config.errors import error
 from buildbot.process.properties import Secret
 from buildbot.reporters.generators.worker import WorkerMissingGenerator
 from muster_host.location import caller
-from muster_host.not_yet import StandIn
+from muster_host.not_yet import is_stand_in
 
 __all__ = ["MailNotifier"]
 
@@ -54,7 +54,7 @@ class MailNotifier(util.ComparableMixin):
                 "write generators=[reporters.WorkerMissingGenerator()]"
             )
         for generator in self.generators:
-            if not isinstance(generator, (WorkerMissingGenerator, StandIn)):
+            if not isinstance(generator, WorkerMissingGenerator) and not is_stand_in(generator):
                 error(f"MailNotifier: {generator!r} is not supported by Muster yet, only WorkerMissingGenerator")
         self.generators = [made for made in self.generators if isinstance(made, WorkerMissingGenerator)]
         for what, value in (("fromaddr", self.fromaddr), ("relayhost", self.relayhost)):

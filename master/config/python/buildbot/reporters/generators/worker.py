@@ -2,7 +2,7 @@
 
 from buildbot import util
 from buildbot.config.errors import error
-from muster_host.not_yet import StandIn
+from muster_host.not_yet import is_stand_in
 
 __all__ = ["WorkerMissingGenerator"]
 
@@ -18,7 +18,7 @@ class WorkerMissingGenerator(util.ComparableMixin):
         ):
             error("WorkerMissingGenerator: workers must be 'all', or list of worker names")
             workers = "all"
-        if message_formatter is not None and not isinstance(message_formatter, StandIn):
+        if message_formatter is not None and not is_stand_in(message_formatter):
             error("WorkerMissingGenerator: message_formatter is not supported by Muster yet")
         self.workers = workers
 
