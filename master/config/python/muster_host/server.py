@@ -9,6 +9,7 @@ no such function.
 
 import faulthandler
 import json
+import os
 import platform
 import sys
 import threading
@@ -31,6 +32,20 @@ MAX_TRACEBACK = 16 * 1024
 
 #: Seconds before the limit of a load at which a host that still loads prints its stack.
 STACK_BEFORE_LIMIT = 1
+
+
+def _unreadable(failed):
+    text = f"error while reading the configuration: {type(failed).__name__}: {failed} (traceback in logfile)"
+    return {"errors": {"errors": [{"text": text, "file": "", "line": 0}], "partial": None}}
+
+
+def _encodable(partial):
+    """A snapshot with holes, unless there is none or it can't even be told."""
+    try:
+        _line(partial)
+    except (TypeError, ValueError):
+        return None
+    return partial or None
 
 
 class Refused(Exception):
@@ -63,7 +78,12 @@ class Host:
         """Loads at once; everything else in a thread of its own."""
         number = request["id"]
         if "load" in request:
-            self.send({"id": number, **self._load(request["load"])})
+            answer = self._load(request["load"])
+            try:
+                line = _line({"id": number, **answer})
+            except (TypeError, ValueError) as failed:
+                line = _line({"id": number, **_unreadable(failed)})
+            self._write(line)
             return
         if not self._running.acquire(blocking=False):
             self.send({"id": number, **_exception(TooMuch(f"{MAX_CALLS} calls are running already"))})
@@ -80,11 +100,10 @@ class Host:
         except ConfigErrors as failed:
             errors = zip(failed.errors, failed.locations)
             told = [{"text": text, **where.as_data()} for text, where in errors]
-            return {"errors": {"errors": told, "partial": partial or None}}
+            return {"errors": {"errors": told, "partial": _encodable(partial)}}
         except Exception as failed:
             traceback.print_exc()
-            text = f"error while reading the configuration: {type(failed).__name__}: {failed} (traceback in logfile)"
-            return {"errors": {"errors": [{"text": text, "file": "", "line": 0}], "partial": None}}
+            return _unreadable(failed)
         finally:
             faulthandler.cancel_dump_traceback_later()
         self._functions, self._providers = functions, providers
@@ -128,7 +147,14 @@ class Host:
 
 
 def _line(message):
-    return json.dumps(message, allow_nan=False).encode("ascii") + b"\n"
+    return json.dumps(message, allow_nan=False, default=_plain).encode("ascii") + b"\n"
+
+
+def _plain(value):
+    """What `json` doesn't know: a path is its text."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} can't be used where it stands")
 
 
 def _text_of(failed):

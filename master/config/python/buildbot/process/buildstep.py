@@ -98,6 +98,8 @@ class BuildStep(util.ComparableMixin):
         self.name = check_str(self.name, type(self).__name__, "name")
         if isinstance(self.name, str) and len(self.name) > MAX_NAME:
             error(f"Step {type(self).__name__} name '{self.name}' exceeds maximum length of {MAX_NAME}")
+        if self.locks is None:
+            self.locks = ()
         if not isinstance(self.locks, (list, tuple)) and not IRenderable.providedBy(self.locks):
             error(f"{type(self).__name__} locks must be a list of locks, not {self.locks!r}")
             self.locks = ()

@@ -30,6 +30,10 @@ class BuildFactory(util.ComparableMixin):
         """Adds one step."""
         if is_stand_in(step):
             return
+        if isinstance(step, _StepFactory):
+            # Of another factory's `steps`.
+            self.steps.append(step)
+            return
         if not isinstance(step, BuildStep):
             raise TypeError("step must be an instance of a BuildStep")
         self.steps.append(_StepFactory(step))

@@ -71,8 +71,6 @@ class SingleBranchScheduler(BaseBasicScheduler):
     class_name = "buildbot.schedulers.basic.SingleBranchScheduler"
 
     def _branches(self, branch, branches, change_filter):
-        if branch is NotABranch and change_filter is None:
-            error(f"scheduler '{self.name}': SingleBranchScheduler needs a branch or a change_filter")
         if branches is not NotABranch:
             error(f"scheduler '{self.name}': SingleBranchScheduler has no argument branches")
         return branch

@@ -1,5 +1,7 @@
 """Force forms: builds that people start, and what they are asked."""
 
+import inspect
+
 from buildbot import util
 from buildbot.config.errors import error, warn
 from buildbot.schedulers.base import BaseScheduler
@@ -60,8 +62,18 @@ class BaseParameter:
                 # Buildbot keeps every argument as an attribute, and configurations rely on it.
                 warn(f"{type(self).__name__} '{name}': the argument {key} has no effect")
             setattr(self, key, value)
-        if callable(self.default) or callable(getattr(self, "choices", None)):
-            error(f"{type(self).__name__} '{self.name}': computed values are not supported by Muster yet")
+        self._check_computed()
+
+    def _check_computed(self):
+        """A property of the user's class gives its value now; a function gives none."""
+        for attribute in ("default", "choices"):
+            if isinstance(inspect.getattr_static(type(self), attribute, None), property):
+                warn(
+                    f"{type(self).__name__} '{self.name}': {attribute} is computed when the configuration is read, and not for "
+                    "each form"
+                )
+            elif callable(getattr(self, attribute, None)):
+                error(f"{type(self).__name__} '{self.name}': computed values are not supported by Muster yet")
 
     @property
     def fullName(self):
@@ -328,13 +340,13 @@ class ForceScheduler(BaseScheduler):
             error(f"ForceScheduler name must be an identifier: {name!r}")
         self.form_codebases = self._checked_form_codebases(name, codebases)
         super().__init__(name, builderNames, codebases={field.codebase: {} for field in self.form_codebases})
-        if not isinstance(builderNames, (list, tuple)) or not all(isinstance(b, str) for b in builderNames):
+        if not isinstance(builderNames, list) or not all(isinstance(b, str) for b in builderNames):
             error(f"ForceScheduler {name!r}: builderNames must be a list of strings: {builderNames!r}")
         self.buttonName, self.label = buttonName or name, name if label is None else label
         self.reasonString = reasonString
-        self.username = self._checked("username", username, UserNameParameter(), StringParameter, "a StringParameter")
+        self.username = self._checked("username", username, UserNameParameter(), BaseParameter, "a BaseParameter")
         default_reason = StringParameter(name="reason", default="force build", size=20)
-        self.reason = self._checked("reason", reason, default_reason, StringParameter, "a StringParameter")
+        self.reason = self._checked("reason", reason, default_reason, BaseParameter, "a BaseParameter")
         default_priority = IntParameter(name="priority", default=0)
         self.priority_field = self._checked("priority", priority, default_priority, IntParameter, "a IntParameter")
         self.forcedProperties = self._checked_properties(properties)
@@ -342,7 +354,7 @@ class ForceScheduler(BaseScheduler):
     def _checked(self, what, value, default, kind, text):
         if value is None:
             return default
-        if not isinstance(value, (kind, FixedParameter)):
+        if not isinstance(value, kind):
             error(f"ForceScheduler {self.name!r}: {what} must be {text}: {value!r}")
             return default
         return value

@@ -111,8 +111,12 @@ class Nightly(Timed):
 
     def _field(self, name, value):
         # What stands in it, the master reads when all is loaded: it names what it can't understand.
-        if isinstance(value, (list, tuple, range)) and value and all(type(item) is int for item in value):
-            return list(value)
+        if isinstance(value, (list, tuple, range, set, frozenset)) and value:
+            items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)
+            if all(type(item) is int for item in items):
+                return items
+            if all(type(item) is int or isinstance(item, str) for item in items):
+                return ",".join(map(str, items))
         if type(value) is int or isinstance(value, str):
             return value
         error(f"scheduler '{self.name}': {name} must be a number, a list of numbers or a cron field, not {value!r}")

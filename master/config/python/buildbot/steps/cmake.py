@@ -16,7 +16,9 @@ class CMake(ShellMixin, BuildStep):
     arguments = ("path", "generator", "definitions", "options", "cmake")
     renderables = arguments
 
-    def __init__(self, path=None, generator=None, definitions=None, options=None, cmake="cmake", **kwargs):
+    DEFAULT_CMAKE = "cmake"
+
+    def __init__(self, path=None, generator=None, definitions=None, options=None, cmake=DEFAULT_CMAKE, **kwargs):
         self.path, self.generator, self.cmake = path, generator, cmake
         if not (definitions is None or isinstance(definitions, dict) or IRenderable.providedBy(definitions)):
             error("definitions must be a dictionary or implement IRenderable")

@@ -117,6 +117,10 @@ class WarningCountingShellCommand(ShellMixin, BuildStep):
                 setattr(self, name, value)
         super().__init__(**self.setupShellMixin(kwargs))
 
+    def addSuppression(self, suppressionList):
+        """More warnings that don't count."""
+        self.suppressionList = [*self.suppressionList, *suppressionList]
+
     def own_arguments(self):
         """Patterns go as their text; the known ways to take a warning apart go by their name."""
         arguments = super().own_arguments()
