@@ -97,16 +97,22 @@ def _digest(text):
 class Encoder:
     """Encodes values that hang at one place of the configuration."""
 
-    def __init__(self, functions, path, location=None):
-        self._functions, self._path, self._location = functions, path, location
+    def __init__(self, functions, path, location=None, names=()):
+        self._functions, self._location = functions, location
+        # Put together where a text is made of it, which is seldom.
+        self._names = (*([path] if path else []), *names)
+
+    @property
+    def _path(self):
+        return "/".join(map(str, self._names))
 
     def at(self, *names):
         """The encoder for a place below."""
-        return Encoder(self._functions, "/".join([*filter(None, [self._path]), *map(str, names)]), self._location)
+        return Encoder(self._functions, "", self._location, self._names + names)
 
     def of(self, holder):
         """The same encoder for values that this object was given: what can't be encoded is reported with its place."""
-        return Encoder(self._functions, self._path, getattr(holder, "location", NOWHERE))
+        return Encoder(self._functions, "", getattr(holder, "location", NOWHERE), self._names)
 
     def data_of(self, holder, *path):
         """The object's own data for the snapshot; `None` when it has none."""

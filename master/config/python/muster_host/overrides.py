@@ -14,14 +14,17 @@ from muster_host.members import MEMBERS
 
 #: How deep objects are looked for inside of others. Steps stand at depth 5 below a builder; renderables nest below them.
 _MAX_DEPTH = 40
+#: What holds nothing, and what most of a configuration is.
+_PLAIN = frozenset((str, bytes, int, float, bool, type(None)))
 
 
 def check(*roots):
     """Reports each override that has no effect, in these objects and in all that they hold."""
-    seen, waiting = set(), [(root, 0) for root in roots]
+    # Classes may have been changed since objects were made of them; while this runs they are not.
+    seen, waiting, of_classes = set(), [(root, 0) for root in roots], {}
     while waiting:
         held, depth = waiting.pop()
-        if id(held) in seen or depth > _MAX_DEPTH or isinstance(held, (str, bytes, int, float, type(None), type)):
+        if type(held) in _PLAIN or id(held) in seen or depth > _MAX_DEPTH or isinstance(held, type):
             continue
         seen.add(id(held))
         if isinstance(held, dict):
@@ -29,17 +32,21 @@ def check(*roots):
         elif isinstance(held, (list, tuple, set, frozenset)):
             inner = held
         elif stock_class(type(held)) is not None:
-            _check_object(held)
+            _check_object(held, of_classes)
             inner = vars(held).values() if hasattr(held, "__dict__") else ()
         else:
             continue
-        waiting.extend((each, depth + 1) for each in reversed(list(inner)))
+        deeper = depth + 1
+        waiting.extend([(each, deeper) for each in reversed(list(inner)) if type(each) not in _PLAIN])
 
 
-def _check_object(held):
-    stock = stock_class(type(held))
-    # Steps report what their classes define when they are made.
-    of_class = [] if hasattr(held, "offered_class") else overridden(type(held))
+def _check_object(held, of_classes):
+    made = type(held)
+    stock = stock_class(made)
+    if made not in of_classes:
+        # Steps report what their classes define when they are made.
+        of_classes[made] = [] if hasattr(held, "offered_class") else overridden(made)
+    of_class = of_classes[made]
     for owner, name, value in [*of_class, *_on_instance(held, stock)]:
         called = "()" if _is_callable(value) else ""
         shown = "the configuration replaces" if owner == stock.__name__ else f"class {owner} overrides"
@@ -78,11 +85,16 @@ def overridden(made):
 def _on_instance(held, stock):
     """What was assigned to one object."""
     # A form is made of what the class says, so that this one would not be asked.
-    ignored = known_names(stock) - _called_here(stock) | {"getRenderingFor"} & known_names(stock)
-    for name in sorted(ignored & set(getattr(held, "__dict__", ()))):
+    ignored = _ignored_on_instances(stock)
+    for name in sorted(ignored.intersection(getattr(held, "__dict__", ()))):
         value = vars(held)[name]
         if _is_callable(value):
             yield stock.__name__, name, value
+
+
+@functools.lru_cache(maxsize=None)
+def _ignored_on_instances(stock):
+    return known_names(stock) - _called_here(stock) | {"getRenderingFor"} & known_names(stock)
 
 
 @functools.lru_cache(maxsize=None)
@@ -96,6 +108,7 @@ def known_names(stock):
     return frozenset(names)
 
 
+@functools.lru_cache(maxsize=None)
 def _called_here(stock):
     """What this package calls: renderables of all classes are asked by one name."""
     return {"getRenderingFor"}.union(*(vars(base).get("overridable", ()) for base in stock.__mro__))
@@ -105,6 +118,7 @@ def _name(made):
     return f"{made.__module__}.{made.__qualname__}"
 
 
+@functools.lru_cache(maxsize=None)
 def _is_ours(made):
     """Whether the class is this package's, and not one of the user's in a module of that name."""
     if not made.__module__.startswith(("buildbot.", "muster_host.")):

@@ -1,5 +1,7 @@
 """What all steps have."""
 
+import functools
+
 from buildbot import util
 from buildbot.config.checks import (
     check_param_bool,
@@ -229,6 +231,7 @@ def locks_as_data(locks, encode):
     return {"accesses": [access.as_data() for access in accesses_of(locks)]}
 
 
+@functools.lru_cache(maxsize=None)
 def _snake(name):
     return "".join("_" + char.lower() if char.isupper() else char for char in name)
 
