@@ -11,7 +11,7 @@ import traceback
 
 from buildbot.config.errors import ConfigErrors, error
 from muster_host import not_yet
-from muster_host.location import NOWHERE, Location, is_ours
+from muster_host.location import NOWHERE, Location, is_ours, is_standard_library
 
 #: After so many failed statements the rest is left alone: then it is the same mistake again and again.
 MAX_FAILURES = 30
@@ -237,6 +237,6 @@ def _innermost(failed):
     where = NOWHERE
     for frame, line in traceback.walk_tb(failed.__traceback__):
         filename = frame.f_code.co_filename
-        if not is_ours(filename) and not filename.startswith("<"):
+        if not is_ours(filename) and not filename.startswith("<") and not is_standard_library(filename):
             where = Location(filename, line)
     return where

@@ -31,7 +31,7 @@ def caller() -> Location:
     frame: Optional[object] = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith("<") and not is_ours(filename) and not _is_standard_library(filename):
+        if not filename.startswith("<") and not is_ours(filename) and not is_standard_library(filename):
             return Location(filename, frame.f_lineno)
         frame = frame.f_back
     return NOWHERE
@@ -40,5 +40,6 @@ def caller() -> Location:
 _STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
-def _is_standard_library(filename: str) -> bool:
+def is_standard_library(filename: str) -> bool:
+    """Whether a code object's file is one of Python's own."""
     return filename.startswith(_STANDARD_LIBRARY) and "site-packages" not in filename

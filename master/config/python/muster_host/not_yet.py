@@ -146,6 +146,11 @@ def report(used):
         errors.error(f"not provided by Muster: {made._reports}", location=caller())
 
 
+def member(of_class, name):
+    """What stands for a method that a class of Buildbot's has and the one here hasn't."""
+    return _made(f"{of_class}.{name}", reports=f"{of_class}.{name}()", is_function=True)
+
+
 def is_stand_in(value, is_use=True):
     """Whether the value is a placeholder, or an object of one. One that was not called or subclassed is used now."""
     if isinstance(value, _StandInType):

@@ -189,7 +189,7 @@ def www_data(www, encode):
     own = ("port", "auth", "authz", "allowed_origins", "cookie_expiration_time")
     raw = {}
     for name, value in www.items():
-        if name in own:
+        if name in own or name in _NOT_YET:
             continue
         try:
             raw[name] = encode.at(name)(value)

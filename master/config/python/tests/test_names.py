@@ -80,6 +80,11 @@ USES = [
      "worker.EC2LatentWorker", " (3 times)"),
 ]  # fmt: skip
 
+USES.append(
+    ("class Mine(steps.ShellCommand):\n    def __init__(self, **kw):\n        super().__init__(**kw)\n"
+     "        self.setProgress('x', 3).later()\nfactory.addStep(Mine(command='x'))", "ShellCommand.setProgress()", "")
+)  # fmt: skip
+
 UNUSED = """
 import buildbot
 from buildbot.buildrequest import BuildRequest

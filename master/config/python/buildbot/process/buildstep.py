@@ -12,7 +12,7 @@ from buildbot.config.checks import (
 from buildbot.config.errors import error, error_once
 from buildbot.interfaces import IRenderable, WorkerSetupError
 from buildbot.process.results import ALL_RESULTS, CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
-from muster_host import overrides
+from muster_host import not_yet, overrides
 from muster_host.location import caller, is_ours
 
 __all__ = [
@@ -113,6 +113,13 @@ class BuildStep(util.ComparableMixin):
         if policy is not None and not isinstance(policy, (bool, list)):
             error(f"BuildStep updateBuildSummaryPolicy must be a list of result ids or boolean but it is {policy}")
         self._refuse_custom()
+
+    def __getattr__(self, name):
+        # Only what is nowhere else: methods of Buildbot's that are called while the step is made, as in `__init__`.
+        stock = overrides.stock_class(type(self))
+        if name.startswith("__") or stock is None or name not in overrides.known_names(stock):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return not_yet.member(stock.__name__, name)
 
     def offered_class(self):
         """The class of this package that does the work; a user's subclass may only set arguments."""
