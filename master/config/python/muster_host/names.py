@@ -38,8 +38,7 @@ OFFERED = {
         "buildbot.steps.cmake": "CMake",
         "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
         "buildbot.steps.source.github": "GitHub",
-        "buildbot.steps.download_secret_to_worker": "DownloadSecretsToWorker",
-        "buildbot.steps.remove_worker_file_secret": "RemoveWorkerFileSecret",
+        "buildbot.steps.download_secret_to_worker": "DownloadSecretsToWorker RemoveWorkerFileSecret",
     },
     "schedulers": {
         "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",

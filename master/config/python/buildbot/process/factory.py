@@ -5,8 +5,7 @@ import warnings
 
 from buildbot import util
 from buildbot.process.buildstep import BuildStep
-from buildbot.steps.download_secret_to_worker import DownloadSecretsToWorker
-from buildbot.steps.remove_worker_file_secret import RemoveWorkerFileSecret
+from buildbot.steps.download_secret_to_worker import DownloadSecretsToWorker, RemoveWorkerFileSecret
 from muster_host.location import caller
 from muster_host.not_yet import is_stand_in
 

@@ -1,17 +1,5 @@
-"""The end of secrets as files on the worker."""
+"""An old place of `RemoveWorkerFileSecret`."""
 
-from buildbot.process.buildstep import BuildStep
+from buildbot.steps.download_secret_to_worker import RemoveWorkerFileSecret
 
-
-class RemoveWorkerFileSecret(BuildStep):
-    """Removes the files."""
-
-    kind = "RemoveWorkerFileSecret"
-    name = "remove_secrets"
-    alwaysRun = True
-    arguments = ("paths",)
-    renderables = ["paths"]
-
-    def __init__(self, populated_secret_list, logEnviron=False, **kwargs):
-        super().__init__(**kwargs)
-        self.paths = [path for path, _value in populated_secret_list]
+__all__ = ["RemoveWorkerFileSecret"]

@@ -1,6 +1,9 @@
 """Small helpers that configurations use."""
 
+import calendar
+import datetime
 import re
+import time
 
 #: Characters that file names should not have, by Buildbot's rule.
 # A directory on a worker keeps the name that Buildbot gave it, so that nothing is cloned anew.
@@ -92,3 +95,46 @@ def giturlparse(url):
     from buildbot.util.giturlparse import giturlparse as parse
 
     return parse(url)
+
+
+#: The time zone of all times that the data API gives.
+UTC = datetime.timezone.utc
+
+
+def now(_reactor=None):
+    """Seconds since the epoch."""
+    return time.time()
+
+
+def epoch2datetime(epoch):
+    """A time of the data API from seconds since the epoch; `None` stays."""
+    return None if epoch is None else datetime.datetime.fromtimestamp(epoch, UTC)
+
+
+def datetime2epoch(moment):
+    """Whole seconds since the epoch from a time of the data API; `None` stays."""
+    return None if moment is None else calendar.timegm(moment.utctimetuple())
+
+
+def makeList(given):
+    """A list of one text, of the items of a list, or of nothing for `None`."""
+    if isinstance(given, str):
+        return [given]
+    return [] if given is None else list(given)
+
+
+def join_list(given):
+    """The words of a list as one text; a text stays."""
+    return " ".join(map(bytes2unicode, given)) if isinstance(given, (list, tuple)) else bytes2unicode(given)
+
+
+def string2boolean(text):
+    """Yes or no from bytes, as people write them."""
+    return {b"on": True, b"true": True, b"yes": True, b"1": True, b"off": False, b"false": False, b"no": False, b"0": False}[
+        text.lower()
+    ]
+
+
+def naturalSort(words):
+    """A new list in which numbers within words are ordered as numbers."""
+    return sorted(words, key=lambda word: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", word)])
