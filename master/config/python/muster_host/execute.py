@@ -44,16 +44,20 @@ class Execution:
             return
         kept = importlib.machinery.SourceFileLoader.exec_module
         importlib.machinery.SourceFileLoader.exec_module = self._remembering(kept)
+        failed = None
         try:
-            exec(code, namespace)
-        except ConfigErrors:
-            raise
-        except BaseException as failed:
-            # Also SystemExit: a configuration that calls exit() must not take the host with it in silence.
             try:
+                exec(code, namespace)
+            except ConfigErrors:
+                raise
+            except BaseException as raised:
+                # Also SystemExit: a configuration that calls exit() must not take the host with it in silence.
+                failed = raised
+            # Out of the handler, so that what fails later is not shown as a consequence.
+            if failed is not None:
                 self._go_on(failed, _Body(self._path, text, namespace))
-            except Stopped:
-                pass
+        except Stopped:
+            pass
         finally:
             importlib.machinery.SourceFileLoader.exec_module = kept
 
@@ -206,14 +210,11 @@ def _bound_by(statement):
 
 
 def print_traceback(failed):
-    """The traceback, from the user's own code on, to where the master shows it."""
-    trace = failed.__traceback__
-    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    shown = failed.with_traceback(trace) if trace is not None else failed
-    original = failed.__traceback__
-    traceback.print_exception(type(shown), shown, trace)
-    failed.__traceback__ = original
+    """The traceback, as far as it is about the user's own code, to where the master shows it."""
+    shown = traceback.TracebackException.from_exception(failed)
+    frames = [frame for frame in shown.stack if not is_ours(frame.filename) and not frame.filename.startswith("<frozen ")]
+    shown.stack = traceback.StackSummary.from_list(frames)
+    print("".join(shown.format()), end="", file=sys.stderr)
 
 
 def _text_of(failed):

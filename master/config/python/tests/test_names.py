@@ -6,7 +6,9 @@ import typing
 import unittest
 from importlib import metadata
 
-from muster_host import distribution, not_yet
+from buildbot.config.errors import ConfigErrors
+from muster_host import distribution, evaluate, not_yet
+from muster_host.encode import Functions
 from tests.support import ConfigTestCase
 
 
@@ -224,6 +226,21 @@ class AllInOneRun(ConfigTestCase):
                 ("builders/b/steps/2/command: object can't be used here", 4),
             ],
         )
+
+    def test_tracebacks_are_about_the_users_code_alone(self):
+        import contextlib
+        import io
+        import sys
+
+        self.write("def inner():\n    return 1 / 0\ninner()\n", "failing_part.py")
+        self.addCleanup(sys.modules.pop, "failing_part", None)
+        self.write("import failing_part\nundefined_name\n")
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown), self.assertRaises(ConfigErrors):
+            evaluate.load(self.basedir, "master.cfg", Functions())
+        self.assertIn("failing_part.py", shown.getvalue())
+        for word in ("muster_host", "importlib", "During handling"):
+            self.assertNotIn(word, shown.getvalue())
 
     def test_what_a_configuration_prints_and_logs_is_shown(self):
         import contextlib
