@@ -55,6 +55,35 @@ fn a_good_configuration_is_called_good() {
 }
 
 #[test]
+fn mistakes_in_steps_are_told_all_at_once() {
+    let said = refused(
+        "more = steps.ShelCommand(command='x')\n\
+         builder('b',\n\
+         steps.SetProperty(proprty='x', value=1),\n\
+         steps.ShellCommand(command=3),\n\
+         steps.Git('/r', brnch='x'),\n\
+         steps.CMake(definitions={'A': 1}, options=['x', 4]),\n\
+         steps.ShellSequence(commands=[util.ShellArg(command={'a': 1})]))\n",
+    );
+    let line = |number| Master::line_of_own(number).to_string();
+    for (number, words) in [
+        (1, "Unknown component name: ShelCommand; did you mean ShellCommand?"),
+        (
+            3,
+            "SetProperty: missing a required argument: 'property' (there is 'proprty'); did you mean property?",
+        ),
+        (4, "builder 'b': ShellCommand argument command must be a text or a list, not 3"),
+        (5, "unexpected keyword argument(s) ['brnch']; did you mean branch?"),
+        (6, "builder 'b': CMake argument options must be a text or a list of texts, not ['x', 4]"),
+        (7, "builder 'b': {'a': 1} is an invalid command, it must be a text or a list of texts"),
+    ] {
+        let place = format!("master.cfg:{})", line(number));
+        let told = said.lines().any(|told| told.contains(words) && told.ends_with(&place));
+        assert!(told, "{words:?} at line {number} is missing in\n{said}");
+    }
+}
+
+#[test]
 fn a_syntax_error_has_its_line() {
     let said = refused("x = 1\ny = = 2\n");
     assert_says(&said, &["master.cfg", &Master::line_of_own(2).to_string()]);

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
 from typing import Any, Iterator
 
@@ -44,17 +43,9 @@ def sections() -> dict[str, str]:
     parts = {"keys": "\n".join(_keys(loaders, settings)), "www": "\n".join(_www()), "mq": _list(mq._KEYS["wamp"])}
     parts["every step"] = _list(importlib.import_module("buildbot.process.buildstep").BuildStep.parms)
     parts["protocols"] = _list(settings._PROTOCOLS)
-    kinds = set(re.findall(r'"(\w+)"', _step_kinds()))
     for namespace in ("changes", "schedulers", "steps", "util", "worker", "secrets", "reporters"):
-        parts[namespace] = "\n".join(_namespace(names, namespace, kinds))
+        parts[namespace] = "\n".join(_namespace(names, namespace))
     return parts
-
-
-def _step_kinds() -> str:
-    text = (ROOT / "master/engine/src/steps/mod.rs").read_text()
-    found = re.search(r"STEP_KINDS: &\[&str\] = &\[(.*?)\];", text, re.DOTALL)
-    assert found, "STEP_KINDS moved"
-    return found[1]
 
 
 def _keys(loaders: Any, settings: Any) -> Iterator[str]:
@@ -77,13 +68,12 @@ def _www() -> Iterator[str]:
         yield f"| `{key}` | {what} |"
 
 
-def _namespace(names: Any, namespace: str, kinds: set[str]) -> Iterator[str]:
-    offered = {name: module for module, text in names.OFFERED[namespace].items() for name in text.split()}
-    usable = {name: getattr(importlib.import_module(module), name) for name, module in offered.items()}
-    later = set(names.NOT_YET[namespace].split())
+def _namespace(names: Any, namespace: str) -> Iterator[str]:
+    usable = {name: getattr(importlib.import_module(module), name) for name, module in names.offered(namespace).items()}
+    later = names.refused(namespace)
     if namespace == "steps":
-        # What the package can describe, but the engine can't run; subclasses of BuildStep of one's own have no kind.
-        missing = {name for name, step in usable.items() if step.kind not in kinds}
+        # Nothing is done by a step without a kind: it is there for subclasses of one's own.
+        missing = {name for name, step in usable.items() if step.kind is None}
         later |= missing
         usable = {name: step for name, step in usable.items() if name not in missing}
     if usable:
@@ -103,7 +93,9 @@ def _arguments(thing: Any) -> str:
         return f"`{thing!r}`"
     shown: dict[str, str] = {}
     for parameter in _parameters(thing):
-        shown.setdefault(parameter.split("=")[0], parameter)
+        name = parameter.split("=")[0]
+        if name not in getattr(thing, "without", ()):
+            shown.setdefault(name, parameter)
     return ", ".join(f"`{parameter}`" for parameter in shown.values()) or "none"
 
 

@@ -14,6 +14,29 @@ pub struct ConfigError {
     pub source: SourceRef,
 }
 
+impl ConfigError {
+    /// Whether another error says the same in other words: of the same argument at the same place.
+    pub(crate) fn covers(&self, other: &ConfigError) -> bool {
+        if self == other {
+            return true;
+        }
+        let Some(argument) = other.text.split_once(" argument ").and_then(|(_, rest)| first_word(rest))
+        else {
+            return false;
+        };
+        let is_named = self.text.split(|c: char| !is_of_word(c)).any(|word| word == argument);
+        self.source == other.source && !self.source.file.is_empty() && is_named
+    }
+}
+
+fn first_word(text: &str) -> Option<&str> {
+    text.split(|c: char| !is_of_word(c)).next().filter(|word| !word.is_empty())
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
 impl std::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.source.file.is_empty() {

@@ -233,7 +233,9 @@ fn all_that_is_wrong(wrong: WireErrors, check: Check) -> ConfigErrors {
     if let Ok(partial) = serde_json::from_value::<Snapshot>(wrong.partial)
         && let Err(ConfigErrors(more)) = (check.0)(&partial)
     {
-        errors.extend(more);
+        let news: Vec<_> =
+            more.into_iter().filter(|error| !errors.iter().any(|told| told.covers(error))).collect();
+        errors.extend(news);
     }
     ConfigErrors(errors)
 }

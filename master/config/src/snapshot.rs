@@ -135,18 +135,6 @@ impl Snapshot {
         }
     }
 
-    /// The steps that an engine which runs `step_kinds` can't run, one text for each.
-    pub fn unsupported_steps(&self, step_kinds: &[&str]) -> Vec<String> {
-        let steps = self.builders.iter().flat_map(|b| b.factory.steps.iter().map(move |step| (b, step)));
-        steps
-            .filter(|(_, step)| !step_kinds.contains(&step.kind.as_str()))
-            .map(|(builder, step)| {
-                let (name, kind, source) = (&builder.name, &step.kind, &step.source);
-                format!("builder '{name}': the step {kind} is not supported by Muster yet ({source})")
-            })
-            .collect()
-    }
-
     /// The builder of this name.
     pub fn builder(&self, name: &str) -> Option<&BuilderConfig> {
         self.builders.iter().find(|builder| builder.name == name)

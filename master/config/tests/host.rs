@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster_config::argument::{self, BuildView, Reference};
-use muster_config::snapshot::{Condition, GitBranches, SchedulerKind, Snapshot};
-use muster_config::{Check, ConfigErrors, Host, HostError, Loaded, evaluate};
+use muster_config::snapshot::{Condition, GitBranches, SchedulerKind, Snapshot, StepConfig};
+use muster_config::{Check, ConfigError, ConfigErrors, Host, HostError, LOAD_LIMIT, Loaded, evaluate};
 use muster_core::Properties;
 use muster_core::render::{Callable, Renderable};
 use serde_json::{Map, json};
@@ -77,7 +77,8 @@ async fn running(directory: &Path) -> (Host, Loaded) {
 /// The function behind an argument of the first builder's last step.
 fn last_step_callable(loaded: &Loaded, name: &str) -> Callable {
     let step = loaded.snapshot.builders[0].factory.steps.last().unwrap();
-    step.callable(name).unwrap().clone()
+    let Renderable::Callable { callable, .. } = &step.args[name] else { panic!("{name} is no function") };
+    callable.clone()
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ c['buildbotURL'] = 'http://ci.example.org'
     assert_eq!(kinds, ["Git", "ShellCommand", "SetPropertyFromCommand", "FileUpload"]);
     assert!(steps[1].flags.halt_on_failure);
     assert!(matches!(steps[1].do_step_if, Condition::Callable(_)));
-    assert!(matches!(steps[1].arg("command"), Renderable::List(_)));
+    assert!(matches!(steps[1].args["command"], Renderable::List(_)));
     assert_eq!(steps[1].source.line, 10);
     let source = &snapshot.change_sources[0].kind;
     let muster_config::snapshot::ChangeSourceKind::GitPoller(poller) = source else {
@@ -118,7 +119,6 @@ c['buildbotURL'] = 'http://ci.example.org'
     let SchedulerKind::Force(form) = &snapshot.scheduler("force").unwrap().kind else { panic!("no form") };
     assert_eq!(form.fields[2].full_name.as_deref(), Some("target"));
     assert!(snapshot.has_callables);
-    assert_eq!(snapshot.unsupported_steps(&["Git", "ShellCommand", "SetPropertyFromCommand"]).len(), 1);
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn functions_are_called_with_the_objects_they_expect() {
 async fn renderers_get_the_properties_and_may_return_renderables() {
     let directory = directory(&config(FUNCTIONS));
     let (host, loaded) = running(directory.path()).await;
-    let Renderable::List(command) = loaded.snapshot.builders[0].factory.steps[1].arg("command") else {
+    let Renderable::List(command) = &loaded.snapshot.builders[0].factory.steps[1].args["command"] else {
         panic!("no list");
     };
     let callable = |item: &Renderable| match item {
@@ -487,6 +487,34 @@ async fn what_a_check_refuses_leaves_the_old_configuration_in_force() {
     let extract = last_step_callable(&loaded, "extract_fn");
     let value = host.call(&extract, vec![json!(0), json!("a"), json!("")], Map::new(), LIMIT).await;
     assert!(value.is_ok(), "{value:?}");
+}
+
+#[tokio::test]
+async fn what_a_check_finds_in_the_rest_is_told_with_the_other_errors() {
+    let more = "c['foo'] = 1\nfactory.addStep(steps.ShellCommand(command='x', timeout='soon'))\n\
+                factory.addStep(steps.Sphinx())\nfactory.addStep(steps.ShellCommand(command=3))";
+    let directory = directory(&config(more));
+    let check = Check::new(|snapshot| {
+        let steps = &snapshot.builders[0].factory.steps[1..];
+        let error = |(step, name): (&StepConfig, &str)| ConfigError {
+            text: format!("builder 'b': ShellCommand argument {name} must be something else"),
+            source: step.source.clone(),
+        };
+        Err(ConfigErrors(steps.iter().zip(["timeout", "command"]).map(error).collect()))
+    });
+    let loaded = evaluate(&python(), directory.path(), "master.cfg", check, LOAD_LIMIT).await;
+    let Err(HostError::Config(errors)) = loaded else { panic!("{loaded:?}") };
+    // Python has told about the timeout.
+    assert_eq!(
+        texts(&errors),
+        [
+            "ShellCommand argument timeout must be an instance of int or float or None",
+            "not provided by Muster: steps.Sphinx",
+            "Unknown BuildmasterConfig key foo",
+            "builder 'b': ShellCommand argument command must be something else",
+        ]
+    );
+    assert_eq!(errors.0[3].source.line, 12);
 }
 
 #[tokio::test]

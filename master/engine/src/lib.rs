@@ -44,7 +44,7 @@ pub use effects::{
     Matching, Outcome, PerformOptions, SharedContext, StepContext, StepEnd, Transfer,
 };
 pub use peers::watch_peers;
-pub use steps::{STEP_KINDS, problems};
+pub use steps::problems;
 pub use triggers::{NotMade, Triggers};
 
 use effects::Writer;

@@ -44,8 +44,7 @@ fn acceptance(dir: &MasterDir) -> Check {
 /// Refuses what this version can't carry out (a step that is left out silently is worse than a master that won't start),
 /// and all that a start would refuse: patterns, times, ports, the database's address, a bus that can't work.
 fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
-    let mut problems = snapshot.unsupported_steps(muster_engine::STEP_KINDS);
-    problems.extend(ports::problems(snapshot));
+    let mut problems = ports::problems(snapshot);
     problems.extend(muster_schedule::unusable_patterns(snapshot));
     if let Some(Err(error)) = snapshot.db.db_url.literal_str().map(|url| DbUrl::parse(url, dir.path())) {
         problems.push(format!("c['db']['db_url']: {error}"));
@@ -57,8 +56,8 @@ fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     }
     let mut errors: Vec<ConfigError> =
         problems.into_iter().map(|text| ConfigError { text, source: Default::default() }).collect();
-    errors.extend(muster_schedule::problems(snapshot));
     errors.extend(muster_engine::problems(snapshot));
+    errors.extend(muster_schedule::problems(snapshot));
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 

@@ -355,6 +355,10 @@ MEMBERS = {
         "buildbot.steps.shell.ShellCommand",
         "",
     ),
+    "buildbot.steps.shell.PerlModuleTest": (
+        "buildbot.steps.shell.Test",
+        "evaluateCommand total",
+    ),
     "buildbot.steps.shell.SetPropertyFromCommand": (
         "buildbot.process.buildstep.ShellMixin buildbot.process.buildstep.BuildStep",
         "run",

@@ -4,6 +4,7 @@ import unittest
 
 from buildbot.plugins import steps, util
 from buildbot.steps.shell import Compile, ShellCommand
+from muster_host import kinds, names
 from muster_host.encode import Encoder, Functions
 from tests.support import errors_of, properties
 
@@ -169,8 +170,31 @@ class Errors(unittest.TestCase):
 
     def test_transfers(self):
         self.check(lambda: steps.FileUpload("a", "b", mode="rw"), "mode must be an integer or None")
+        self.check(lambda: steps.FileUpload("a"), "FileUpload: missing a required argument: 'masterdest'")
+        self.check(lambda: steps.StringDownload("a"), "StringDownload: missing a required argument: 'workerdest'")
         with self.assertRaisesRegex(TypeError, "takes at least 3 arguments"):
             steps.FileUpload("a")
+
+    def test_arguments_of_other_names(self):
+        self.check(
+            lambda: steps.SetProperty(proprety="x", value=1),
+            "SetProperty: missing a required argument: 'property' (there is 'proprety'); did you mean property?",
+        )
+        self.check(lambda: steps.SetProperty("x", 1, 2), "SetProperty: too many positional arguments")
+        self.check(
+            lambda: steps.ShellSequence(commands=[], halt_on_failure=True),
+            "invalid ShellSequence argument halt_on_failure; did you mean haltOnFailure?",
+        )
+        (error,) = errors_of(lambda: steps.Git("x", brnch="main"))
+        self.assertTrue(error.endswith("unexpected keyword argument(s) ['brnch']; did you mean branch?"), error)
+
+    def test_subclasses_have_the_arguments_of_their_own_constructor(self):
+        class Upload(steps.FileUpload):
+            def __init__(self, name, **kwargs):
+                super().__init__(workersrc=name, masterdest=name, **kwargs)
+
+        self.check(lambda: Upload("x"))
+        self.check(lambda: Upload(), "Upload: missing a required argument: 'name'")
 
     def test_trigger(self):
         self.check(lambda: steps.Trigger(), "You must specify a scheduler to trigger")
@@ -185,6 +209,25 @@ class Errors(unittest.TestCase):
             factory.addStep(steps.ShellCommand(command="x"))
         kinds = [step.buildStep().kind for step in factory.steps]
         self.assertEqual(kinds, ["DownloadSecretsToWorker", "ShellCommand", "RemoveWorkerFileSecret"])
+        self.check(
+            lambda: factory.addSteps([], withSecrets=["/tmp/key"]),
+            *[f"{step}: populated_secret_list must be a list of pairs (path, secret)" for step in kinds[::2]],
+        )
+
+
+class Kinds(unittest.TestCase):
+    def test_classes_say_what_is_offered(self):
+        self.assertIn("Compile", steps.names)
+        self.assertIn("GitPush", steps.names)
+        for other in ("Source", "WorkerBuildStep", "ShellCommandNewStyle", "_GitCommand"):
+            self.assertNotIn(other, steps.names)
+        self.assertEqual(names.refused("steps") & set(steps.names), set())
+        for name in kinds.step_classes():
+            self.assertIs(getattr(steps, name), kinds.step_classes()[name])
+
+    def test_arguments_that_a_kind_does_not_have(self):
+        self.assertNotIn("command", data(steps.ShellSequence(commands=[]))["args"])
+        self.assertNotIn("s", data(steps.JSONPropertiesDownload("x"))["args"])
 
 
 if __name__ == "__main__":

@@ -95,23 +95,6 @@ pub struct StepConfig {
     pub source: SourceRef,
 }
 
-impl StepConfig {
-    /// The argument `name`; Python's `None` when it wasn't given.
-    pub fn arg(&self, name: &str) -> &Renderable {
-        static NONE: Renderable = Renderable::NONE;
-        self.args.get(name).unwrap_or(&NONE)
-    }
-
-    /// The Python function given as the argument `name` (`extract_fn`, `warningExtractor`), to be called with what that
-    /// argument documents, not to be rendered.
-    pub fn callable(&self, name: &str) -> Option<&Callable> {
-        match self.args.get(name) {
-            Some(Renderable::Callable { callable, .. }) => Some(callable),
-            _ => None,
-        }
-    }
-}
-
 /// Something that may be decided at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

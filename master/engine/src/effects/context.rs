@@ -99,13 +99,16 @@ pub struct StepContext<'a> {
 pub(crate) type Double = Box<dyn FnMut(&Effect) -> Option<Result<Outcome, StepEnd>> + Send + Sync>;
 
 impl<'a> StepContext<'a> {
+    /// A step that begins, or goes on from the rows of its journal. `changes` says how often the effects of its kind have
+    /// changed.
     pub(crate) fn new(
         core: &'a mut RunCore,
         number: u32,
         config: &'a StepConfig,
+        changes: u32,
         rows: Vec<JournalRow>,
     ) -> StepContext<'a> {
-        let journal = Journal::new(&config.kind, number, rows);
+        let journal = Journal::new(changes, number, rows);
         StepContext {
             core,
             number,
@@ -302,26 +305,6 @@ impl<'a> StepContext<'a> {
     /// When it can't be rendered: the step becomes an exception with the reason.
     pub async fn render(&mut self, renderable: &Renderable) -> Result<Value, StepEnd> {
         self.perform(Effect::Render { value: renderable.clone() }).await?.value()
-    }
-
-    /// Renders an argument of the step; absent ones are null.
-    ///
-    /// # Errors
-    /// As [`render`](StepContext::render).
-    pub async fn arg(&mut self, name: &str) -> Result<Value, StepEnd> {
-        let config = self.config;
-        self.render(config.arg(name)).await
-    }
-
-    /// Renders an argument into a type; null and absent give `None`.
-    ///
-    /// # Errors
-    /// When it renders to something else: the step becomes an exception that names the argument.
-    pub async fn arg_as<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, StepEnd> {
-        let value = self.arg(name).await?;
-        let kind = &self.config.kind;
-        serde_json::from_value(value.clone())
-            .map_err(|error| StepEnd::Exception(format!("{kind} argument {name} is {value}: {error}")))
     }
 
     /// Decides a condition about the step: whether it runs at all, or (with its results) whether it is hidden.

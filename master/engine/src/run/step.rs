@@ -57,7 +57,7 @@ pub(super) async fn run(
     names: &[String],
 ) -> Result<StepOutcome, Halt> {
     let journal = if row.is_some() { core.journal_of(number).await? } else { Vec::new() };
-    let mut context = StepContext::new(core, number, config, journal);
+    let mut context = StepContext::new(core, number, config, steps::changes(&config.kind), journal);
     let named = name_of(&mut context, names).await;
     let name = match (&row, &named) {
         (Some(row), _) => row.name.clone(),
@@ -102,7 +102,7 @@ pub(super) async fn refuse(
         let (name, state) = (name.clone(), "pending".to_owned());
         core.recorder.write(RunWrite::StepStarted { step: number, name, state, at });
     }
-    let mut context = StepContext::new(core, number, config, Vec::new());
+    let mut context = StepContext::new(core, number, config, steps::changes(&config.kind), Vec::new());
     context.slugs = slugs;
     let said = format!("What this step did can't be stored, and what it did last is not. {reason}\n");
     let results = context.settle(StepEnd::Exception(said))?;

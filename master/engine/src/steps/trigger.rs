@@ -8,6 +8,10 @@ use muster_data::{AddedBuildset, NewPatch, Trigger, TriggeredBuild, WantedSource
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::{
+    arguments::{Argument, Dictionary, Flag, Misfit, Rendered, Texts},
+    kind::StepKind,
+};
 use crate::effects::{OwnSummary, StepContext, StepEnd};
 
 /// The source of the properties that the step gives.
@@ -52,48 +56,156 @@ impl Asked {
 }
 
 /// `Trigger`
-pub(super) async fn trigger(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    // A step that fails before it has asked for anything has nothing to say, as in Buildbot.
-    context.set_own_summary(OwnSummary::Silent);
-    let mut asked = Vec::new();
-    match ask_and_wait(context, &mut asked).await {
-        Err(StepEnd::Cancelled) => {
-            let requests: Vec<RequestId> = asked.iter().flat_map(Asked::requests).collect();
-            context.cancel_triggered(&requests).await?;
-            context.set_own_summary(OwnSummary::Text(INTERRUPTED.to_owned()));
-            Err(StepEnd::Cancelled)
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TriggerStep {
+    scheduler_names: Rendered<Texts>,
+    unimportant_scheduler_names: Rendered<Texts>,
+    source_stamps: Rendered<GivenSources>,
+    update_source_stamp: Rendered<Flag<true>>,
+    always_use_latest: Rendered<Flag<false>>,
+    wait_for_finish: Rendered<Flag<false>>,
+    #[serde(rename = "set_properties")]
+    set_properties: Rendered<GivenProperties>,
+    #[serde(rename = "parent_relationship")]
+    parent_relationship: Rendered<Option<String>>,
+}
+
+/// Versions of the sources, by codebases.
+#[derive(Default)]
+struct GivenSources(BTreeMap<String, WantedSource>);
+
+impl Argument for GivenSources {
+    fn read(value: Value) -> Result<GivenSources, Misfit> {
+        if value.is_null() {
+            return Ok(GivenSources::default());
         }
-        ended => ended,
+        let given: Vec<GivenSource> = serde_json::from_value(value.clone())
+            .map_err(|_| Misfit::not("a list of dictionaries", &value))?;
+        let mut sources = BTreeMap::new();
+        for GivenSource { codebase, branch, revision, repository, project } in given {
+            let source = WantedSource {
+                codebase: codebase.clone(),
+                branch,
+                revision,
+                repository,
+                project,
+                patch: None,
+            };
+            if sources.insert(codebase.clone(), source).is_some() {
+                return Err(Misfit::because(format!("it has the codebase '{codebase}' more than once")));
+            }
+        }
+        Ok(GivenSources(sources))
     }
 }
 
-async fn ask_and_wait(context: &mut StepContext<'_>, asked: &mut Vec<Asked>) -> Result<Results, StepEnd> {
-    let schedulers = context.texts("schedulerNames").await?;
-    let unimportant: BTreeSet<String> =
-        context.texts("unimportantSchedulerNames").await?.into_iter().collect();
-    // All of them first: nothing is asked for when a name is wrong.
-    schedulers.iter().try_for_each(|scheduler| context.check_trigger(scheduler))?;
-    let waits = context.flag("waitForFinish", false).await?;
-    let wanted = Trigger {
-        sources: sources(context).await?,
-        properties: properties(context).await?,
-        parent: Some((context.build(), relationship(context).await?)),
-        waited_for: waits,
-    };
-    for scheduler in schedulers {
-        let added = context.trigger(&scheduler, wanted.clone()).await?;
-        for (_, request) in &added.requests {
-            let url = context.request_url(*request);
-            context.add_url(&format!("{scheduler} #{request}"), &url);
+/// Properties for the triggered builds.
+struct GivenProperties(Map<String, Value>);
+
+impl Argument for GivenProperties {
+    fn read(value: Value) -> Result<GivenProperties, Misfit> {
+        let Dictionary(given) = Dictionary::read(value)?;
+        match given.keys().find(|name| name.starts_with(VIRTUAL_BUILDER)) {
+            Some(name) => {
+                Err(Misfit::because(format!("it has '{name}': Muster has no virtual builders yet")))
+            }
+            None => Ok(GivenProperties(given)),
         }
-        let unimportant = unimportant.contains(&scheduler);
-        asked.push(Asked { scheduler, unimportant, added });
     }
-    if context.stopped().is_some() {
-        return Err(StepEnd::Cancelled);
+}
+
+impl StepKind for TriggerStep {
+    const NAME: &'static str = "Trigger";
+
+    async fn run(&self, context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+        // A step that fails before it has asked for anything has nothing to say, as in Buildbot.
+        context.set_own_summary(OwnSummary::Silent);
+        let mut asked = Vec::new();
+        match self.ask_and_wait(context, &mut asked).await {
+            Err(StepEnd::Cancelled) => {
+                let requests: Vec<RequestId> = asked.iter().flat_map(Asked::requests).collect();
+                context.cancel_triggered(&requests).await?;
+                context.set_own_summary(OwnSummary::Text(INTERRUPTED.to_owned()));
+                Err(StepEnd::Cancelled)
+            }
+            ended => ended,
+        }
     }
-    tell(context, asked, &[]);
-    if waits { wait(context, asked).await } else { Ok(Results::Success) }
+
+    #[cfg(test)]
+    fn example() -> Value {
+        serde_json::json!({"schedulerNames": ["one", "two"], "set_properties": {"a": 1}})
+    }
+}
+
+impl TriggerStep {
+    async fn ask_and_wait(
+        &self,
+        context: &mut StepContext<'_>,
+        asked: &mut Vec<Asked>,
+    ) -> Result<Results, StepEnd> {
+        let Texts(schedulers) = self.scheduler_names.get(context).await?;
+        let unimportant: BTreeSet<String> =
+            self.unimportant_scheduler_names.get(context).await?.0.into_iter().collect();
+        // All of them first: nothing is asked for when a name is wrong.
+        schedulers.iter().try_for_each(|scheduler| context.check_trigger(scheduler))?;
+        let waits = self.wait_for_finish.get(context).await?.0;
+        let wanted = Trigger {
+            sources: self.sources(context).await?,
+            properties: self.properties(context).await?,
+            parent: Some((context.build(), self.relationship(context).await?)),
+            waited_for: waits,
+        };
+        for scheduler in schedulers {
+            let added = context.trigger(&scheduler, wanted.clone()).await?;
+            for (_, request) in &added.requests {
+                let url = context.request_url(*request);
+                context.add_url(&format!("{scheduler} #{request}"), &url);
+            }
+            let unimportant = unimportant.contains(&scheduler);
+            asked.push(Asked { scheduler, unimportant, added });
+        }
+        if context.stopped().is_some() {
+            return Err(StepEnd::Cancelled);
+        }
+        tell(context, asked, &[]);
+        if waits { wait(context, asked).await } else { Ok(Results::Success) }
+    }
+
+    async fn relationship(&self, context: &mut StepContext<'_>) -> Result<String, StepEnd> {
+        Ok(self.parent_relationship.get(context).await?.unwrap_or_else(|| RELATIONSHIP.to_owned()))
+    }
+
+    async fn properties(&self, context: &mut StepContext<'_>) -> Result<Properties, StepEnd> {
+        let GivenProperties(given) = self.set_properties.get(context).await?;
+        let mut properties = Properties::new();
+        for (name, mut value) in given {
+            context.core.recorder.secrets().conceal_value(&mut value);
+            properties.set(&name, value, SOURCE);
+        }
+        Ok(properties)
+    }
+
+    /// The given sources; without any, those of this build with the revisions that it has got, or, for the latest,
+    /// none.
+    async fn sources(&self, context: &mut StepContext<'_>) -> Result<Vec<WantedSource>, StepEnd> {
+        let GivenSources(given) = self.source_stamps.get(context).await?;
+        if !given.is_empty() {
+            return Ok(given.into_values().collect());
+        }
+        if self.always_use_latest.get(context).await?.0 {
+            return Ok(Vec::new());
+        }
+        let got = match self.update_source_stamp.get(context).await?.0 {
+            true => got_revisions(context.properties().get("got_revision")),
+            false => BTreeMap::new(),
+        };
+        let mut sources: Vec<WantedSource> =
+            context.sources().iter().map(|stamp| of_build(stamp, &got)).collect();
+        sources.sort_by(|one, other| one.codebase.cmp(&other.codebase));
+        Ok(sources)
+    }
 }
 
 /// Waits for everything that was asked for; the worst that counts is the step's result.
@@ -132,60 +244,6 @@ fn tell(context: &mut StepContext<'_>, asked: &[Asked], builds: &[TriggeredBuild
     }
     context.set_state(&text);
     context.set_own_summary(OwnSummary::Text(text));
-}
-
-async fn relationship(context: &mut StepContext<'_>) -> Result<String, StepEnd> {
-    Ok(context.text("parent_relationship").await?.unwrap_or_else(|| RELATIONSHIP.to_owned()))
-}
-
-async fn properties(context: &mut StepContext<'_>) -> Result<Properties, StepEnd> {
-    let given: Map<String, Value> =
-        context.typed("set_properties", "a dictionary").await?.unwrap_or_default();
-    let mut properties = Properties::new();
-    for (name, mut value) in given {
-        context.core.recorder.secrets().conceal_value(&mut value);
-        if name.starts_with(VIRTUAL_BUILDER) {
-            return Err(StepEnd::Exception(format!(
-                "Trigger argument set_properties has '{name}': Muster has no virtual builders yet"
-            )));
-        }
-        properties.set(&name, value, SOURCE);
-    }
-    Ok(properties)
-}
-
-/// The given sources; without any, those of this build with the revisions that it has got, or, for the latest, none.
-async fn sources(context: &mut StepContext<'_>) -> Result<Vec<WantedSource>, StepEnd> {
-    let given: Vec<GivenSource> =
-        context.typed("sourceStamps", "a list of dictionaries").await?.unwrap_or_default();
-    if !given.is_empty() {
-        return by_codebase(given);
-    }
-    if context.flag("alwaysUseLatest", false).await? {
-        return Ok(Vec::new());
-    }
-    let got = match context.flag("updateSourceStamp", true).await? {
-        true => got_revisions(context.properties().get("got_revision")),
-        false => BTreeMap::new(),
-    };
-    let mut sources: Vec<WantedSource> =
-        context.sources().iter().map(|stamp| of_build(stamp, &got)).collect();
-    sources.sort_by(|one, other| one.codebase.cmp(&other.codebase));
-    Ok(sources)
-}
-
-fn by_codebase(given: Vec<GivenSource>) -> Result<Vec<WantedSource>, StepEnd> {
-    let mut sources = BTreeMap::new();
-    for GivenSource { codebase, branch, revision, repository, project } in given {
-        let source =
-            WantedSource { codebase: codebase.clone(), branch, revision, repository, project, patch: None };
-        if sources.insert(codebase.clone(), source).is_some() {
-            return Err(StepEnd::Exception(format!(
-                "Trigger argument sourceStamps has the codebase '{codebase}' more than once"
-            )));
-        }
-    }
-    Ok(sources.into_values().collect())
 }
 
 fn of_build(stamp: &SourceStamp, got: &BTreeMap<String, String>) -> WantedSource {

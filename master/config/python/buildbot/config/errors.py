@@ -59,6 +59,11 @@ class ConfigErrors(Exception):
 _collecting = None
 
 
+def is_collecting():
+    """Whether a load is going on, which goes on after an error to find more."""
+    return _collecting is not None
+
+
 def error(text, always_raise=False, location=None):
     """Reports an error: to the collector of the load that is going on, or by raising `ConfigErrors`."""
     if location is None:

@@ -1,12 +1,13 @@
 """The plugin namespaces: our own names, those of other distributions' entry points, and those we refuse."""
 
-import difflib
+import functools
 import importlib
 from importlib import metadata
 
 from buildbot.errors import PluginDBError
 from muster_host import not_yet
-from muster_host.names import OFFERED
+from muster_host.names import offered
+from muster_host.suggestions import did_you_mean
 
 
 class _Namespace:
@@ -14,8 +15,12 @@ class _Namespace:
 
     def __init__(self, name):
         self._name = name
-        self._offered = {key: module for module, keys in OFFERED.get(name, {}).items() for key in keys.split()}
         self._of_buildbot = not_yet.NAMES.plugins.get(name, {})
+
+    # Asked for when it is needed: the modules that say what they offer may be importing this one.
+    @functools.cached_property
+    def _offered(self):
+        return offered(self._name)
 
     @property
     def names(self):
@@ -52,8 +57,7 @@ class _Namespace:
             raise PluginDBError(f"Unable to load {self._name}.{name}: {failed}") from failed
 
     def _hint(self, name):
-        near = difflib.get_close_matches(name, [*self._offered, *self._of_buildbot, *self._entry_points()], 1, 0.8)
-        return f"; did you mean {near[0]}?" if near else ""
+        return did_you_mean(name, [*self._offered, *self._of_buildbot, *self._entry_points()])
 
     def _entry_points(self):
         """Plugins of other distributions; Buildbot's own, should it be installed, are not for us."""

@@ -1,6 +1,7 @@
 """What all steps have."""
 
 import functools
+import inspect
 
 from buildbot import util
 from buildbot.config.checks import (
@@ -9,11 +10,13 @@ from buildbot.config.checks import (
     check_param_str,
     or_renderable,
 )
-from buildbot.config.errors import error, error_once
+from buildbot.config.errors import error, error_once, is_collecting
 from buildbot.interfaces import IRenderable, WorkerSetupError
 from buildbot.process.results import ALL_RESULTS, CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 from muster_host import not_yet, overrides
 from muster_host.location import caller, is_ours
+from muster_host.not_yet import unknown as unknown_value
+from muster_host.suggestions import did_you_mean
 
 __all__ = [
     "ALL_RESULTS", "BuildStep", "BuildStepCancelled", "BuildStepFailed", "CANCELLED", "EXCEPTION", "FAILURE", "RETRY",
@@ -53,6 +56,10 @@ class BuildStep(util.ComparableMixin):
     kind = None
     #: Names of the class's own arguments; those of its bases are added.
     arguments = ()
+    #: Those of the bases that it doesn't have.
+    without = ()
+    #: Arguments of the constructor without which there is no step, although they have a default.
+    required = ()
     #: What subclasses may define because this package calls it itself.
     overridable = ("setupShellMixin",)
 
@@ -82,6 +89,40 @@ class BuildStep(util.ComparableMixin):
         "logEncoding", "name", "progressMetrics", "updateBuildSummaryPolicy", "useProgress", "workdir",
     ]  # fmt: skip
 
+    def __new__(cls, *args, **kwargs):
+        """A step; where its arguments are not those of its class, that is reported and something stands in for it."""
+        made = super().__new__(cls)
+        if not is_collecting():
+            return made
+        try:
+            bound = _signature(cls.__init__).bind(made, *args, **kwargs)
+            if is_ours(cls.__init__.__code__.co_filename):
+                cls._look_for_required(bound.arguments)
+        except TypeError as failed:
+            known = cls.accepted_names()
+            unknown = [name for name in kwargs if name not in known]
+            similar = "".join(did_you_mean(name, known) for name in unknown)
+            shown = f" (there is {', '.join(map(repr, unknown))})" if unknown else ""
+            error(f"{cls.__name__}: {failed}{shown}{similar}", location=caller())
+            return unknown_value(cls.__name__)()
+        return made
+
+    @classmethod
+    def _look_for_required(cls, given):
+        everything = {**given, **given.get("kwargs", {}), **given.get("buildstep_kwargs", {})}
+        missing = next((name for name in cls.required if everything.get(name) is None), None)
+        if missing is not None:
+            raise TypeError(f"missing a required argument: '{missing}'")
+
+    @classmethod
+    def accepted_names(cls):
+        """The names of all arguments that the constructor takes."""
+        names = {*BuildStep.parms, *cls.argument_names()}
+        for base in cls.__mro__:
+            if inspect.isfunction(vars(base).get("__init__")):
+                names.update(inspect.signature(vars(base)["__init__"]).parameters)
+        return names - {"self", "args", "kwargs", "buildstep_kwargs"}
+
     def __init__(self, **kwargs):
         self.location = caller()
         self.build = None
@@ -90,7 +131,8 @@ class BuildStep(util.ComparableMixin):
                 setattr(self, name, kwargs.pop(name))
         if kwargs:
             shown = f"<class 'buildbot.process.buildstep.{type(self).__name__}'>"
-            error(f"{shown}.__init__ got unexpected keyword argument(s) {list(kwargs)}")
+            similar = "".join(did_you_mean(name, self.accepted_names()) for name in kwargs)
+            error(f"{shown}.__init__ got unexpected keyword argument(s) {list(kwargs)}{similar}")
         self._check()
 
     def _check(self):
@@ -161,10 +203,15 @@ class BuildStep(util.ComparableMixin):
             "source": self.location.as_data(),
         }
 
+    @classmethod
+    @functools.lru_cache(maxsize=None)
+    def argument_names(cls):
+        """The names of the arguments beyond those of every step."""
+        return sorted({name for base in cls.__mro__ for name in vars(base).get("arguments", ())} - set(cls.without))
+
     def own_arguments(self):
         """The arguments beyond those of every step, by name."""
-        names = {name for base in type(self).__mro__ for name in vars(base).get("arguments", ())}
-        return {name: getattr(self, name, None) for name in sorted(names)}
+        return {name: getattr(self, name, None) for name in self.argument_names()}
 
 
 class ShellMixin:
@@ -217,7 +264,8 @@ class ShellMixin:
             elif name in BuildStep.parms:
                 left[name] = value
             else:
-                error(f"invalid {class_name} argument {name}")
+                similar = did_you_mean(name, self.accepted_names().difference(prohibitArgs))
+                error(f"invalid {class_name} argument {name}{similar}")
         given = {**left, **constructorArgs}
         for name, check in self._checks:
             if name in given:
@@ -239,14 +287,17 @@ def locks_as_data(locks, encode):
 
 
 @functools.lru_cache(maxsize=None)
+def _signature(function):
+    return inspect.signature(function, follow_wrapped=False)
+
+
+@functools.lru_cache(maxsize=None)
 def _snake(name):
     return "".join("_" + char.lower() if char.isupper() else char for char in name)
 
 
 def _is_offered(base):
     """Whether the class is this package's: its module is, and no user's file defined it under that name."""
-    import inspect
-
     if not base.__module__.startswith(("buildbot.", "muster_host.")):
         return base is object
     try:

@@ -14,6 +14,7 @@ class CMake(ShellMixin, BuildStep):
     descriptionDone = ["cmake"]
     haltOnFailure = True
     arguments = ("path", "generator", "definitions", "options", "cmake")
+    without = ("command",)
     renderables = arguments
 
     DEFAULT_CMAKE = "cmake"

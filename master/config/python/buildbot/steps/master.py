@@ -1,5 +1,6 @@
 """Steps that happen on the master."""
 
+from buildbot.config.errors import warn
 from buildbot.process.buildstep import BuildStep
 
 __all__ = ["Assert", "LogRenderable", "MasterShellCommand", "SetProperties", "SetProperty"]
@@ -19,10 +20,12 @@ class MasterShellCommand(BuildStep):
     interruptSignal = "KILL"
     logEnviron = True
     runtime_timeout = 3600
-    arguments = ("command", "env", "usePTY", "interruptSignal", "logEnviron", "runtime_timeout")
+    arguments = ("command", "env", "interruptSignal", "logEnviron", "runtime_timeout")
 
     def __init__(self, command, **kwargs):
-        for name in self.arguments:
+        if kwargs.get("usePTY"):
+            warn("MasterShellCommand: usePTY is not supported by Muster yet: the command has no terminal")
+        for name in (*self.arguments, "usePTY"):
             if name in kwargs:
                 setattr(self, name, kwargs.pop(name))
         super().__init__(**kwargs)

@@ -6,8 +6,8 @@ from buildbot.config.errors import error
 from buildbot.process.buildstep import BuildStep, ShellMixin
 
 __all__ = [
-    "Compile", "Configure", "SetPropertyFromCommand", "ShellCommand", "ShellCommandNewStyle", "Test", "TreeSize",
-    "WarningCountingShellCommand",
+    "Compile", "Configure", "PerlModuleTest", "SetPropertyFromCommand", "ShellCommand", "ShellCommandNewStyle", "Test",
+    "TreeSize", "WarningCountingShellCommand",
 ]  # fmt: skip
 
 
@@ -164,3 +164,10 @@ class Test(WarningCountingShellCommand):
     description = ["testing"]
     descriptionDone = ["test"]
     command = ["make", "test"]
+
+
+class PerlModuleTest(Test):
+    """`prove`; the summary has the numbers of tests."""
+
+    kind = "PerlModuleTest"
+    command = ["prove", "--lib", "lib", "-r", "t"]

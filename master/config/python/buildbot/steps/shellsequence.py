@@ -48,6 +48,7 @@ class ShellSequence(ShellMixin, BuildStep):
 
     kind = "ShellSequence"
     arguments = ("commands",)
+    without = ("command",)
     renderables = ["commands"]
 
     def __init__(self, commands=None, **kwargs):

@@ -30,7 +30,8 @@ def _check_compress(compress):
 
 class _TransferBuildStep(BuildStep):
     haltOnFailure = True
-    arguments = ("maxsize", "blocksize")
+    #: What a download sends in one piece is the worker's affair: blocksize is for uploads.
+    arguments = ("maxsize",)
 
     def __init__(self, workdir=None, maxsize=None, blocksize=None, **kwargs):
         self.maxsize, self.blocksize = maxsize, blocksize
@@ -41,8 +42,9 @@ class FileUpload(_TransferBuildStep):
     """One file from the worker to the master."""
 
     kind = "FileUpload"
+    required = ("workersrc", "masterdest")
     name = "upload"
-    arguments = ("workersrc", "masterdest", "mode", "keepstamp", "url", "urlText")
+    arguments = ("blocksize", "workersrc", "masterdest", "mode", "keepstamp", "url", "urlText")
     renderables = ["masterdest", "url", "urlText", "workersrc"]
 
     def __init__(
@@ -69,8 +71,9 @@ class DirectoryUpload(_TransferBuildStep):
     """A directory from the worker to the master."""
 
     kind = "DirectoryUpload"
+    required = ("workersrc", "masterdest")
     name = "upload"
-    arguments = ("workersrc", "masterdest", "compress", "url", "urlText")
+    arguments = ("blocksize", "workersrc", "masterdest", "compress", "url", "urlText")
     renderables = ["workersrc", "masterdest", "url", "urlText"]
 
     def __init__(
@@ -96,8 +99,11 @@ class MultipleFileUpload(_TransferBuildStep):
     """Files and directories from the worker to the master."""
 
     kind = "MultipleFileUpload"
+    required = ("workersrcs", "masterdest")
     name = "upload"
-    arguments = ("workersrcs", "masterdest", "glob", "mode", "compress", "keepstamp", "url", "urlText")
+    arguments = (
+        "blocksize", "workersrcs", "masterdest", "glob", "mode", "compress", "keepstamp", "url", "urlText",
+    )  # fmt: skip
     renderables = ["workersrcs", "masterdest", "url", "urlText"]
 
     def __init__(
@@ -128,6 +134,7 @@ class FileDownload(_TransferBuildStep):
     """One file from the master to the worker."""
 
     kind = "FileDownload"
+    required = ("workerdest",)
     name = "download"
     arguments = ("mastersrc", "workerdest", "mode")
     renderables = ["mastersrc", "workerdest"]
@@ -145,6 +152,7 @@ class StringDownload(_TransferBuildStep):
     """A text as a file on the worker."""
 
     kind = "StringDownload"
+    required = ("workerdest",)
     name = "string_download"
     arguments = ("s", "workerdest", "mode")
     renderables = ["workerdest", "s"]
@@ -183,7 +191,9 @@ class JSONPropertiesDownload(StringDownload):
     """All properties and sourcestamps as a JSON file on the worker."""
 
     kind = "JSONPropertiesDownload"
+    required = ("workerdest",)
     name = "json_properties_download"
+    without = ("s",)
 
     def __init__(self, workerdest=None, **buildstep_kwargs):
         _need(2, workerdest)

@@ -2,13 +2,13 @@
 
 use muster_core::git::{Name, Words};
 
-use super::Checkout;
+use super::checkout::Checkout;
 use crate::effects::StepEnd;
 
 impl Checkout<'_, '_> {
     /// Removes the work directory and clones; fails when that fails.
     pub(super) async fn clobber(&mut self) -> Result<(), StepEnd> {
-        self.remove_workdir().await?;
+        self.repository.remove_workdir().await?;
         if self.clone_and_check_out().await? { Ok(()) } else { Err(StepEnd::Failed) }
     }
 
@@ -25,7 +25,7 @@ impl Checkout<'_, '_> {
             return Ok(false);
         }
         if let Some(revision) = self.wanted.revision.clone()
-            && !self.git(Words::new("checkout").option("-f").revision(&revision)).await?
+            && !self.repository.git(Words::new("checkout").option("-f").revision(&revision)).await?
         {
             return Ok(false);
         }
@@ -36,7 +36,7 @@ impl Checkout<'_, '_> {
             .options(&["update", "--init", "--recursive"])
             .option_if(self.arguments.remote_submodules, "--remote");
         let words = self.with_depth(words);
-        self.git(words).await
+        self.repository.git(words).await
     }
 
     async fn clone_with_retries(&mut self) -> Result<bool, StepEnd> {
@@ -48,8 +48,8 @@ impl Checkout<'_, '_> {
                 return Ok(false);
             }
             self.retries -= 1;
-            self.context.sleep(self.arguments.retry.delay).await?;
-            self.remove_workdir().await?;
+            self.repository.context.sleep(self.arguments.retry.delay).await?;
+            self.repository.remove_workdir().await?;
         }
     }
 
@@ -58,7 +58,7 @@ impl Checkout<'_, '_> {
         // `clone --branch` takes branches and tags, nothing else.
         let is_ref = branch.as_str().starts_with("refs/");
         let words = self.clone_words(&branch, is_ref);
-        if !self.git(words).await? {
+        if !self.repository.git(words).await? {
             return Ok(false);
         }
         if is_ref { self.fetch().await } else { Ok(true) }
@@ -77,7 +77,7 @@ impl Checkout<'_, '_> {
         if let Some(origin) = &arguments.origin {
             words = words.named("--origin", origin);
         }
-        if self.version.knows_filters() {
+        if self.repository.version.knows_filters() {
             words = arguments.filters.iter().fold(words, |words, filter| words.named("--filter", filter));
         }
         words = words.option_if(arguments.progress, "--progress");

@@ -3,7 +3,11 @@
 use muster_core::git::Words;
 use muster_session::Command;
 
-use super::{Checkout, Mode, SOURCE_DIR};
+use super::{
+    checkout::{Checkout, SOURCE_DIR},
+    checkout_arguments::Mode,
+    repository::successful,
+};
 use crate::effects::StepEnd;
 
 /// What the work directory holds.
@@ -33,7 +37,7 @@ impl Checkout<'_, '_> {
             Present::Nothing => return self.clone_or_clobber().await,
             Present::Repository => {}
         }
-        self.git_or_fail(clean_words(false)).await?;
+        self.repository.git_or_fail(clean_words(false)).await?;
         self.fetch_or_fall_back().await?;
         self.refresh_submodules(clean_words(false)).await
     }
@@ -45,10 +49,10 @@ impl Checkout<'_, '_> {
             Present::Nothing => return self.clone_or_clobber().await,
             Present::Repository => {}
         }
-        if self.git(clean_words(true)).await? {
+        if self.repository.git(clean_words(true)).await? {
             self.fetch_or_fall_back().await?;
         } else {
-            self.remove_workdir().await?;
+            self.repository.remove_workdir().await?;
             self.clone_or_clobber().await?;
         }
         self.refresh_submodules(clean_words(true)).await
@@ -56,18 +60,19 @@ impl Checkout<'_, '_> {
 
     /// Copies a directory that is kept up to date beside the work directory.
     pub(super) async fn copy(&mut self) -> Result<(), StepEnd> {
-        let to = std::mem::replace(&mut self.workdir, SOURCE_DIR.to_owned());
-        let timeout = self.arguments.timeout;
-        self.order(Command::Rmdir { dirs: vec![to.clone()], timeout, max_time: None }).await?;
+        let to = std::mem::replace(&mut self.repository.workdir, SOURCE_DIR.to_owned());
+        let timeout = self.repository.settings.timeout;
+        self.repository.order(Command::Rmdir { dirs: vec![to.clone()], timeout, max_time: None }).await?;
         self.incremental().await?;
-        let from = std::mem::replace(&mut self.workdir, to.clone());
-        let copied = self.order(Command::Cpdir { from, to, timeout, max_time: None }).await?;
-        super::successful(copied).map(|_| ())
+        let from = std::mem::replace(&mut self.repository.workdir, to.clone());
+        let copied = self.repository.order(Command::Cpdir { from, to, timeout, max_time: None }).await?;
+        successful(copied).map(|_| ())
     }
 
     async fn present(&mut self) -> Result<Present, StepEnd> {
         // A directory that isn't there has no names either.
-        let names = self.order(Command::Listdir { dir: self.workdir.clone() }).await?.files;
+        let names =
+            self.repository.order(Command::Listdir { dir: self.repository.workdir.clone() }).await?.files;
         Ok(match names.iter().any(|name| name == ".git") {
             true => Present::Repository,
             false if names.is_empty() => Present::Nothing,
@@ -91,7 +96,7 @@ impl Checkout<'_, '_> {
         let branch = self.wanted.branch.clone();
         let known = match &revision {
             Some(revision) if !self.arguments.tags => {
-                self.git(Words::new("cat-file").named("-e", revision)).await?
+                self.repository.git(Words::new("cat-file").named("-e", revision)).await?
             }
             _ => false,
         };
@@ -101,7 +106,7 @@ impl Checkout<'_, '_> {
                 .option_if(self.arguments.tags, "--tags")
                 .option_if(self.arguments.progress, "--progress")
                 .names([&self.arguments.repository, &branch]);
-            if !self.git(words).await? {
+            if !self.repository.git(words).await? {
                 return Ok(false);
             }
         }
@@ -110,12 +115,12 @@ impl Checkout<'_, '_> {
             Some(revision) => checkout.option("-f").revision(revision),
             None => checkout.options(&["-f", "FETCH_HEAD"]),
         };
-        if !self.git(checkout).await? {
+        if !self.repository.git(checkout).await? {
             return Ok(false);
         }
         if branch.as_str() != "HEAD" {
             // Only for who looks at the directory; a name that can't be a branch is no trouble.
-            self.git(Words::new("checkout").named("-B", &branch)).await?;
+            self.repository.git(Words::new("checkout").named("-B", &branch)).await?;
         }
         Ok(true)
     }
@@ -130,15 +135,17 @@ impl Checkout<'_, '_> {
             Mode::Fresh => "git clean -f -f -d -x",
             _ => "git clean -f -f -d",
         };
-        self.git_or_fail(Words::new("submodule").options(&["foreach", "--recursive", in_each])).await?;
-        self.git_or_fail(clean).await
+        self.repository
+            .git_or_fail(Words::new("submodule").options(&["foreach", "--recursive", in_each]))
+            .await?;
+        self.repository.git_or_fail(clean).await
     }
 
     async fn sync_submodules(&mut self) -> Result<(), StepEnd> {
         if !self.arguments.submodules {
             return Ok(());
         }
-        self.git_or_fail(Words::new("submodule").option("sync")).await
+        self.repository.git_or_fail(Words::new("submodule").option("sync")).await
     }
 
     async fn update_submodules(&mut self) -> Result<(), StepEnd> {
@@ -148,7 +155,7 @@ impl Checkout<'_, '_> {
         let words = Words::new("submodule")
             .options(&["update", "--init", "--recursive", "--force", "--checkout"])
             .option_if(self.arguments.remote_submodules, "--remote");
-        self.git_or_fail(words).await
+        self.repository.git_or_fail(words).await
     }
 }
 

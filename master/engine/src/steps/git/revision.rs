@@ -3,7 +3,7 @@
 use muster_core::git::Words;
 use serde_json::{Map, Value};
 
-use super::Checkout;
+use super::checkout::Checkout;
 use crate::effects::StepEnd;
 
 /// Characters of a commit's name.
@@ -12,7 +12,7 @@ const HASH_LENGTH: usize = 40;
 impl Checkout<'_, '_> {
     /// Sets `got_revision`.
     pub(super) async fn tell_revision(&mut self) -> Result<(), StepEnd> {
-        let revision = self.git_output(Words::new("rev-parse").option("HEAD")).await?;
+        let revision = self.repository.git_output(Words::new("rev-parse").option("HEAD")).await?;
         if revision.len() != HASH_LENGTH {
             return Err(StepEnd::Failed);
         }
@@ -22,7 +22,7 @@ impl Checkout<'_, '_> {
     /// Sets `commit-description`, if there is one.
     pub(super) async fn tell_description(&mut self) -> Result<(), StepEnd> {
         let Some(words) = self.arguments.describe.clone() else { return Ok(()) };
-        match self.git_output(words).await {
+        match self.repository.git_output(words).await {
             Ok(description) => self.set_source_property("commit-description", description),
             Err(StepEnd::Failed) => Ok(()),
             Err(end) => Err(end),
@@ -31,9 +31,9 @@ impl Checkout<'_, '_> {
 
     /// Sets a property; where the step has a codebase, it is a dictionary by codebases.
     fn set_source_property(&mut self, name: &str, value: String) -> Result<(), StepEnd> {
-        let source = self.context.config().kind.clone();
+        let source = self.repository.context.config().kind.clone();
         let codebase = self.arguments.codebase.clone();
-        let before = self.context.properties().get(name);
+        let before = self.repository.context.properties().get(name);
         let conflict = |reason: &str| Err(StepEnd::Exception(format!("property {name}: {reason}")));
         let value = match before {
             Some(Value::Object(_)) if codebase.is_empty() => {
@@ -48,6 +48,6 @@ impl Checkout<'_, '_> {
                 Value::Object(all)
             }
         };
-        self.context.set_property(name, value, &source)
+        self.repository.context.set_property(name, value, &source)
     }
 }

@@ -7,16 +7,47 @@ use muster_session::{
     Command,
     command::{LogFile, Shell},
 };
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::command_line::{CommandText, ExitCodes, read_env, read_logfiles};
-use crate::effects::{CommandRequest, CommandResult, LineObserver, LogRef, StepContext, StepEnd};
+use crate::{
+    effects::{CommandRequest, CommandResult, LineObserver, LogRef, StepContext, StepEnd},
+    steps::{
+        arguments::{Flag, Limit, Rendered},
+        command_line::{CommandText, Env, ExitCodes, LogFiles, read_env},
+    },
+};
 
 /// Seconds without output after which a program is ended, unless the step says otherwise.
-const DEFAULT_TIMEOUT: f64 = 1200.0;
+const DEFAULT_TIMEOUT: Limit = Limit(Some(1200.0));
 
-/// The arguments of a shell step, read once.
+/// The arguments of a shell step beside its command.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(in crate::steps) struct ShellArguments {
+    env: Rendered<Env>,
+    logfiles: Rendered<LogFiles>,
+    #[serde(rename = "lazylogfiles")]
+    lazy_logfiles: Rendered<Flag<false>>,
+    #[serde(rename = "decodeRC")]
+    exit_codes: Rendered<ExitCodes>,
+    #[serde(rename = "want_stdout")]
+    want_stdout: Rendered<Flag<true>>,
+    #[serde(rename = "want_stderr")]
+    want_stderr: Rendered<Flag<true>>,
+    timeout: Rendered<Limit>,
+    max_time: Rendered<Limit>,
+    #[serde(rename = "max_lines")]
+    max_lines: Rendered<Limit>,
+    sigterm_time: Rendered<Limit>,
+    interrupt_signal: Rendered<Option<String>>,
+    #[serde(rename = "usePTY")]
+    use_pty: Rendered<Option<bool>>,
+    initial_stdin: Rendered<Option<String>>,
+    log_environ: Rendered<Flag<true>>,
+}
+
+/// The same for the running build: it runs commands.
+pub(in crate::steps) struct Runner {
     /// Everything but the program.
     shell: Shell,
     exit_codes: ExitCodes,
@@ -33,57 +64,38 @@ pub(in crate::steps) struct Collect {
 }
 
 impl ShellArguments {
-    /// Reads the step's arguments, but its command.
-    pub(in crate::steps) async fn read(context: &mut StepContext<'_>) -> Result<ShellArguments, StepEnd> {
+    /// Renders the arguments.
+    pub(in crate::steps) async fn read(&self, context: &mut StepContext<'_>) -> Result<Runner, StepEnd> {
         let workdir = context.program_workdir().await?;
         let mut env = BTreeMap::new();
         let builders = context.builder_env().await?;
         read_env(&builders, &mut env)
             .map_err(|wanted| StepEnd::Exception(format!("the builder's env must be {wanted}")))?;
-        let own = context.arg("env").await?;
-        read_env(&own, &mut env).map_err(|wanted| misfit(context, "env", &wanted))?;
-        let logfiles = context.arg("logfiles").await?;
-        let logfiles = read_logfiles(&logfiles).map_err(|wanted| misfit(context, "logfiles", &wanted))?;
-        let codes = context.arg("decodeRC").await?;
-        let exit_codes = ExitCodes::read(&codes).map_err(|wanted| misfit(context, "decodeRC", &wanted))?;
+        env.extend(self.env.get(context).await?.0);
+        let LogFiles(logfiles) = self.logfiles.get(context).await?;
+        let exit_codes = self.exit_codes.get(context).await?;
         let shell = Shell {
             workdir,
             env,
-            want_stdout: context.flag("want_stdout", true).await?,
-            want_stderr: context.flag("want_stderr", true).await?,
+            want_stdout: self.want_stdout.get(context).await?.0,
+            want_stderr: self.want_stderr.get(context).await?.0,
             logfiles: logfiles.iter().cloned().collect(),
-            timeout: context.limit("timeout", Some(DEFAULT_TIMEOUT)).await?,
-            max_time: context.limit("maxTime", None).await?,
-            max_lines: context.limit("max_lines", None).await?.map(|lines| lines as u64),
-            sigterm_time: context.limit("sigtermTime", None).await?,
-            interrupt_signal: context.text("interruptSignal").await?.unwrap_or_else(|| "KILL".to_owned()),
-            use_pty: context.typed("usePTY", "a boolean").await?.unwrap_or(false),
-            initial_stdin: context.text("initialStdin").await?,
-            log_environ: context.flag("logEnviron", true).await?,
+            timeout: self.timeout.get_or(context, DEFAULT_TIMEOUT).await?.0,
+            max_time: self.max_time.get(context).await?.0,
+            max_lines: self.max_lines.get(context).await?.0.map(|lines| lines as u64),
+            sigterm_time: self.sigterm_time.get(context).await?.0,
+            interrupt_signal: self.interrupt_signal.get(context).await?.unwrap_or_else(|| "KILL".to_owned()),
+            use_pty: self.use_pty.get(context).await?.unwrap_or(false),
+            initial_stdin: self.initial_stdin.get(context).await?,
+            log_environ: self.log_environ.get(context).await?.0,
             ..Shell::default()
         };
-        let lazy_logfiles = context.flag("lazylogfiles", false).await?;
-        Ok(ShellArguments { shell, exit_codes, logfiles, lazy_logfiles })
+        let lazy_logfiles = self.lazy_logfiles.get(context).await?.0;
+        Ok(Runner { shell, exit_codes, logfiles, lazy_logfiles })
     }
+}
 
-    /// The step's own command.
-    pub(in crate::steps) async fn command(context: &mut StepContext<'_>) -> Result<CommandText, StepEnd> {
-        let command = context.arg("command").await?;
-        Self::read_command(context, &command)
-    }
-
-    /// A command that was rendered.
-    pub(in crate::steps) fn read_command(
-        context: &mut StepContext<'_>,
-        command: &Value,
-    ) -> Result<CommandText, StepEnd> {
-        let text = CommandText::read(command).map_err(|wanted| misfit(context, "command", &wanted))?;
-        if let Some(summary) = text.summary() {
-            context.set_summary(summary);
-        }
-        Ok(text)
-    }
-
+impl Runner {
     /// Runs a command with these arguments; its output goes to `stdio`.
     pub(in crate::steps) async fn run(
         &self,
@@ -114,8 +126,4 @@ impl ShellArguments {
     pub(in crate::steps) fn results(&self, result: &CommandResult) -> Results {
         if result.interrupted { Results::Cancelled } else { self.exit_codes.results(result.rc) }
     }
-}
-
-fn misfit(context: &StepContext<'_>, name: &str, wanted: &str) -> StepEnd {
-    StepEnd::Exception(format!("{} argument {name} must be {wanted}", context.config().kind))
 }

@@ -2,24 +2,29 @@
 
 mod arguments;
 mod cmake;
-mod command_line;
-mod property;
-mod sequence;
+mod set_property_from_command;
+mod shell_command;
+mod shell_sequence;
+mod tree_size;
 
-use muster_core::{LogKind, Results, render::Renderable};
+use muster_core::render::Renderable;
 use serde_json::Value;
 
-use crate::effects::{StepContext, StepEnd};
+use super::command_line::CommandText;
+use crate::effects::StepContext;
 
-pub(super) use arguments::{Collect, ShellArguments};
-pub(super) use cmake::cmake;
-pub(super) use command_line::{CommandText, read_env};
-pub(super) use property::{set_property_from_command, tree_size};
-pub(super) use sequence::shell_sequence;
+pub(super) use self::{
+    arguments::{Collect, ShellArguments},
+    cmake::CMake,
+    set_property_from_command::SetPropertyFromCommand,
+    shell_command::ShellCommand,
+    shell_sequence::ShellSequence,
+    tree_size::TreeSize,
+};
 
 /// Makes a command the step's summary, if it is one.
 pub(super) fn announce(context: &mut StepContext<'_>, command: &Value) {
-    let text = CommandText::read(command).ok();
+    let text = CommandText::parse(command).ok();
     if let Some(summary) = text.and_then(|text| text.summary()) {
         context.set_summary(summary);
     }
@@ -38,13 +43,4 @@ pub(super) fn words_before(command: &Renderable) -> Value {
     }
     known.push("...".into());
     known.into()
-}
-
-/// `ShellCommand`, and those that are nothing but a default command.
-pub(super) async fn shell_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let arguments = ShellArguments::read(context).await?;
-    let command = ShellArguments::command(context).await?;
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    let result = arguments.run(context, command, &stdio, Collect::default(), None).await?;
-    Ok(arguments.results(&result))
 }

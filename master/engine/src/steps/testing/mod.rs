@@ -301,7 +301,7 @@ impl World {
             let (name, state, at) = ("step".to_owned(), "pending".to_owned(), muster_data::now());
             core.recorder.write(RunWrite::StepStarted { step: STEP, name, state, at });
         }
-        let mut context = StepContext::new(&mut core, STEP, step, journal);
+        let mut context = StepContext::new(&mut core, STEP, step, super::changes(&step.kind), journal);
         context.journal.death = death;
         if let Some(version) = self.replay_version {
             context.journal.begin_under(version);

@@ -262,6 +262,7 @@ fn carry_out_really(dir: &Path, command: &Command, bytes: &[u8]) -> Vec<UpdateBo
             }
             vec![UpdateBody::Rc(0)]
         }
+        Command::Rmfile { path } => done(fs::remove_file(dir.join(path))),
         Command::Cpdir { from, to, .. } => {
             let copied =
                 std::process::Command::new("cp").arg("-a").arg(dir.join(from)).arg(dir.join(to)).status();

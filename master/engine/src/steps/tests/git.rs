@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use crate::steps::testing::{Ended, World, hands_on, step};
 
 /// A repository with two commits on `main` and one on `dev`, and the directory of a worker.
-struct Place {
+pub(super) struct Place {
     dir: TempDir,
 }
 
-fn git(dir: &Path, words: &[&str]) -> String {
+pub(super) fn git(dir: &Path, words: &[&str]) -> String {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"];
     let output = Command::new("git")
         .args(identity)
@@ -31,7 +31,7 @@ fn git(dir: &Path, words: &[&str]) -> String {
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let place = Place { dir: tempfile::tempdir().unwrap() };
         let repo = place.path("repo");
         fs::create_dir_all(&repo).unwrap();
@@ -45,11 +45,11 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
-    fn build(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn build(&self, name: &str) -> std::path::PathBuf {
         self.path("worker/b/build").join(name)
     }
 
@@ -61,8 +61,13 @@ impl Place {
         git(&repo, &["rev-parse", "HEAD"])
     }
 
-    fn head(&self, name: &str) -> String {
+    pub(super) fn head(&self, name: &str) -> String {
         git(&self.path("repo"), &["rev-parse", &format!("{name}^{{commit}}")])
+    }
+
+    /// A line with another word for the repository's path.
+    pub(super) fn shown(&self, line: &str) -> String {
+        line.replace(self.path("repo").to_str().unwrap(), "REPO")
     }
 
     /// Runs the step; answers what it came to and what was ordered.
@@ -71,11 +76,10 @@ impl Place {
         let mut all = json!({"repourl": self.path("repo").to_str().unwrap(), "progress": false});
         all.as_object_mut().unwrap().extend(args.as_object().unwrap().clone());
         let ended = world.run(&step("Git", all)).await;
-        let repo = self.path("repo").to_str().unwrap().to_owned();
-        (ended, world.worker.lines().into_iter().map(|line| line.replace(&repo, "REPO")).collect())
+        (ended, world.worker.lines().iter().map(|line| self.shown(line)).collect())
     }
 
-    async fn succeeds(&self, args: Value, source: NewSourceStamp) -> (Ended, Vec<String>) {
+    pub(super) async fn succeeds(&self, args: Value, source: NewSourceStamp) -> (Ended, Vec<String>) {
         let (ended, lines) = self.check_out(args, source).await;
         assert_eq!(ended.results, Results::Success, "{ended:?}");
         (ended, lines)

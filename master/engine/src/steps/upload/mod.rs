@@ -1,31 +1,76 @@
 //! Files from the worker to the master (`docs/compat/behaviour-5-steps.md` 5.8). What comes is written beside its target and
 //! takes its place when it is whole.
 
+mod directory_upload;
+mod file_upload;
+mod multiple_file_upload;
 mod place;
 mod rests;
 mod unpack;
 
-use muster_core::{LogKind, Results};
+use muster_core::Results;
 use muster_session::{
     Command,
     command::{Compression, UploadDirectory, UploadFile},
     wire::{GATEWAY, MAX_BLOCK},
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 pub(crate) use self::rests::{clear_uploads, has_noted_uploads, noted_uploads};
+pub(super) use self::{
+    directory_upload::DirectoryUpload, file_upload::FileUpload, multiple_file_upload::MultipleFileUpload,
+};
 use self::{
     place::{Placed, Target, Unpacked},
     unpack::Skipped,
 };
 use super::{
-    arguments::{base_name, join},
+    arguments::{Argument, Flag, Misfit, Rendered},
     files::FileKind,
+    paths::{base_name, join},
 };
 use crate::effects::{CommandRequest, CommandResult, LogRef, StepContext, StepEnd, Transfer};
 
+/// Bytes of a block of directories, unless the step says otherwise.
+const BLOCK_SIZE: u32 = 16 * 1024;
+
 /// Arguments that all uploads have.
+#[derive(Deserialize)]
 struct UploadArguments {
+    #[serde(rename = "masterdest")]
+    master_dest: Rendered<String>,
+    #[serde(rename = "maxsize")]
+    max_size: Rendered<Option<u64>>,
+    #[serde(rename = "blocksize")]
+    block_size: Rendered<Option<u32>>,
+    url: Rendered<Option<String>>,
+    #[serde(rename = "urlText")]
+    url_text: Rendered<Option<String>>,
+}
+
+/// What an upload takes over from the file on the worker.
+#[derive(Deserialize)]
+struct FileArguments {
+    mode: Rendered<Option<u32>>,
+    #[serde(rename = "keepstamp")]
+    keep_stamp: Rendered<Flag<false>>,
+}
+
+/// How the stream is packed on its way. The files are the same either way, and not all workers know bzip2.
+struct Packing;
+
+impl Argument for Packing {
+    fn read(value: Value) -> Result<Packing, Misfit> {
+        match value.as_str() {
+            Some("gz" | "bz2") => Ok(Packing),
+            _ => Err(Misfit::not("one of None, 'gz', or 'bz2'", &value)),
+        }
+    }
+}
+
+/// The arguments of an upload for the running build.
+struct Upload {
     workdir: String,
     /// As configured; relative to the master's base directory.
     master_dest: String,
@@ -39,21 +84,41 @@ struct UploadArguments {
 }
 
 impl UploadArguments {
-    async fn read(context: &mut StepContext<'_>, block_size: u32) -> Result<UploadArguments, StepEnd> {
-        let block_size = context.typed("blocksize", "a number").await?.unwrap_or(block_size);
-        Ok(UploadArguments {
-            workdir: context.workdir().await?,
-            master_dest: context.required_text("masterdest").await?,
-            max_size: context.typed("maxsize", "a number or None").await?,
+    /// `block_size` is for steps that don't say anything; `file` and `packing` for kinds that have them.
+    async fn read(
+        &self,
+        context: &mut StepContext<'_>,
+        block_size: u32,
+        file: Option<&FileArguments>,
+        packing: Option<&Rendered<Option<Packing>>>,
+    ) -> Result<Upload, StepEnd> {
+        let block_size = self.block_size.get(context).await?.unwrap_or(block_size);
+        let workdir = context.workdir().await?;
+        let master_dest = self.master_dest.get(context).await?;
+        let max_size = self.max_size.get(context).await?;
+        let (mut mode, mut keep_stamp, mut compress) = (None, false, None);
+        if let Some(file) = file {
+            mode = file.mode.get(context).await?;
+            keep_stamp = file.keep_stamp.get(context).await?.0;
+        }
+        if let Some(packing) = packing {
+            compress = packing.get(context).await?.map(|Packing| Compression::Gz);
+        }
+        Ok(Upload {
+            workdir,
+            master_dest,
+            max_size,
             block_size: block_size.clamp(1, MAX_BLOCK as u32),
-            mode: context.typed("mode", "an integer or None").await?,
-            keep_stamp: context.flag("keepstamp", false).await?,
-            compress: compression(context).await?,
-            url: context.text("url").await?,
-            url_text: context.text("urlText").await?,
+            mode,
+            keep_stamp,
+            compress,
+            url: self.url.get(context).await?,
+            url_text: self.url_text.get(context).await?,
         })
     }
+}
 
+impl Upload {
     fn link(&self, context: &mut StepContext<'_>) {
         if let Some(url) = &self.url {
             let text = self.url_text.clone().unwrap_or_else(|| base_name(&self.master_dest).to_owned());
@@ -62,124 +127,11 @@ impl UploadArguments {
     }
 }
 
-/// How the stream is packed on its way. The files are the same either way, and not all workers know bzip2.
-async fn compression(context: &mut StepContext<'_>) -> Result<Option<Compression>, StepEnd> {
-    match context.text("compress").await?.as_deref() {
-        None => Ok(None),
-        Some("gz" | "bz2") => Ok(Some(Compression::Gz)),
-        Some(other) => Err(context.unfit("compress", &other.into(), "one of None, 'gz', or 'bz2'")),
-    }
-}
-
-/// `FileUpload`
-pub(super) async fn file_upload(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let source = context.required_text("workersrc").await?;
-    let arguments = UploadArguments::read(context, 256 * 1024).await?;
-    announce(context, &source).await?;
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    arguments.link(context);
-    if !may_be_sent(context, &arguments, &source, FileKind::Regular, &stdio).await? {
-        return Ok(Results::Failure);
-    }
-    upload_file(context, &arguments, &source, &arguments.master_dest, &stdio).await
-}
-
-/// `DirectoryUpload`
-pub(super) async fn directory_upload(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let source = context.required_text("workersrc").await?;
-    let arguments = UploadArguments::read(context, 16 * 1024).await?;
-    context.set_outcome(format!("uploading {}", base_name(&source)));
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    arguments.link(context);
-    if !may_be_sent(context, &arguments, &source, FileKind::Directory, &stdio).await? {
-        return Ok(Results::Failure);
-    }
-    upload_directory(context, &arguments, &source, &arguments.master_dest, &stdio).await
-}
-
-/// `MultipleFileUpload`
-pub(super) async fn multiple_file_upload(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let mut sources = context.texts("workersrcs").await?;
-    let arguments = UploadArguments::read(context, 16 * 1024).await?;
-    let globs = context.flag("glob", false).await?;
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    if sources.is_empty() {
-        return Ok(Results::Skipped);
-    }
-    if globs {
-        sources = matches(context, &arguments, &sources, &stdio).await?;
-    }
-    let noun = if sources.len() == 1 { "file" } else { "files" };
-    context.set_outcome(format!("uploading {} {noun}", sources.len()));
-    let mut results = if sources.is_empty() { Results::Skipped } else { Results::Success };
-    for source in &sources {
-        results = upload_any(context, &arguments, source, &stdio).await?;
-        if results != Results::Success {
-            break;
-        }
-    }
-    arguments.link(context);
-    Ok(results)
-}
-
-/// Says what is uploaded, unless the configuration has words for it.
-async fn announce(context: &mut StepContext<'_>, source: &str) -> Result<(), StepEnd> {
-    let description = context.config().description.clone();
-    let text = format!("uploading {}", base_name(source));
-    if context.render(&description).await? == Value::Null {
-        context.set_state(&text);
-        context.set_summary(text);
-    }
-    Ok(())
-}
-
-async fn matches(
-    context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
-    patterns: &[String],
-    stdio: &LogRef,
-) -> Result<Vec<String>, StepEnd> {
-    let mut found = Vec::new();
-    for pattern in patterns {
-        let pattern = join(&arguments.workdir, pattern);
-        let request = CommandRequest::new(Command::Glob { pattern }, Some(stdio));
-        let result = not_cancelled(context.command(request).await?)?;
-        found.extend(result.files);
-    }
-    Ok(found)
-}
-
-/// Uploads a file or a directory, whichever it is, into the directory `masterdest`.
-async fn upload_any(
-    context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
-    source: &str,
-    stdio: &LogRef,
-) -> Result<Results, StepEnd> {
-    let name = base_name(source);
-    if matches!(name, "" | "." | "..") {
-        return Err(StepEnd::Exception(format!("'{source}' has no name to be uploaded under")));
-    }
-    let target = join(&arguments.master_dest, name);
-    let stat = Command::Stat { file: source.to_owned(), workdir: Some(arguments.workdir.clone()) };
-    let found = not_cancelled(context.command(CommandRequest::new(stat, Some(stdio))).await?)?;
-    let trouble = match FileKind::of(&found) {
-        Some(FileKind::Regular) => return upload_file(context, arguments, source, &target, stdio).await,
-        Some(FileKind::Directory) => {
-            return upload_directory(context, arguments, source, &target, stdio).await;
-        }
-        Some(FileKind::Other(_)) => format!("{source} is neither a regular file, nor a directory"),
-        None => format!("File {}/{source} not available at worker", arguments.workdir),
-    };
-    context.add_complete_log("stderr", LogKind::Text, &trouble)?;
-    Ok(Results::Failure)
-}
-
 /// Asks a stock worker what a source is: it stands still, for all its builds, when it opens a FIFO. Muster's own worker
 /// looks by itself.
 async fn may_be_sent(
     context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
+    upload: &Upload,
     source: &str,
     wanted: FileKind,
     stdio: &LogRef,
@@ -187,7 +139,7 @@ async fn may_be_sent(
     if context.worker_info(GATEWAY).is_none() {
         return Ok(true);
     }
-    let stat = Command::Stat { file: source.to_owned(), workdir: Some(arguments.workdir.clone()) };
+    let stat = Command::Stat { file: source.to_owned(), workdir: Some(upload.workdir.clone()) };
     let found = not_cancelled(context.command(CommandRequest::new(stat, None)).await?)?;
     // What isn't there, or is something else that is harmless, the worker tells in its own words.
     let kind = match FileKind::of(&found) {
@@ -196,28 +148,28 @@ async fn may_be_sent(
         _ => return Ok(true),
     };
     let what = if wanted == FileKind::Regular { "file" } else { "directory" };
-    let path = join(&arguments.workdir, source);
+    let path = join(&upload.workdir, source);
     context.write_stderr(stdio, &format!("Cannot open {what} '{path}' for upload: it is {kind}\n"))?;
     Ok(false)
 }
 
 async fn upload_file(
     context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
+    upload: &Upload,
     source: &str,
     master_dest: &str,
     stdio: &LogRef,
 ) -> Result<Results, StepEnd> {
     let command = Command::UploadFile(UploadFile {
-        workdir: arguments.workdir.clone(),
+        workdir: upload.workdir.clone(),
         source: source.to_owned(),
-        max_size: arguments.max_size,
-        block_size: arguments.block_size,
-        keep_stamp: arguments.keep_stamp,
+        max_size: upload.max_size,
+        block_size: upload.block_size,
+        keep_stamp: upload.keep_stamp,
     });
     let target = Target::new(context, master_dest)?;
     let ended =
-        place_file(context, arguments, &target, master_dest, CommandRequest::new(command, Some(stdio))).await;
+        place_file(context, upload, &target, master_dest, CommandRequest::new(command, Some(stdio))).await;
     tidied(context, target, ended).await
 }
 
@@ -236,60 +188,60 @@ async fn tidied(
 
 async fn place_file(
     context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
+    upload: &Upload,
     target: &Target,
     master_dest: &str,
     request: CommandRequest,
 ) -> Result<Results, StepEnd> {
     target.begin().await?;
-    let transfer = Transfer::Upload { path: target.part(), max_size: arguments.max_size };
+    let transfer = Transfer::Upload { path: target.part(), max_size: upload.max_size };
     let result = context.transfer_command(request, transfer).await?;
     let results = transferred(&result);
     if results != Results::Success {
         return Ok(results);
     }
-    let stamp = result.times.filter(|_| arguments.keep_stamp);
-    let what = (master_dest, arguments.mode, stamp);
+    let stamp = result.times.filter(|_| upload.keep_stamp);
+    let what = (master_dest, upload.mode, stamp);
     let placed: Placed =
-        context.once("place_file", &what, async || target.place(arguments.mode, stamp).await).await?;
+        context.once("place_file", &what, async || target.place(upload.mode, stamp).await).await?;
     placed.map(|()| results).map_err(StepEnd::Exception)
 }
 
 async fn upload_directory(
     context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
+    upload: &Upload,
     source: &str,
     master_dest: &str,
     stdio: &LogRef,
 ) -> Result<Results, StepEnd> {
     let command = Command::UploadDirectory(UploadDirectory {
-        workdir: arguments.workdir.clone(),
+        workdir: upload.workdir.clone(),
         source: source.to_owned(),
-        max_size: arguments.max_size,
-        block_size: arguments.block_size,
-        compress: arguments.compress,
+        max_size: upload.max_size,
+        block_size: upload.block_size,
+        compress: upload.compress,
     });
     let target = Target::new(context, master_dest)?;
-    let ended = place_directory(context, arguments, &target, master_dest, command, stdio).await;
+    let ended = place_directory(context, upload, &target, master_dest, command, stdio).await;
     tidied(context, target, ended).await
 }
 
 async fn place_directory(
     context: &mut StepContext<'_>,
-    arguments: &UploadArguments,
+    upload: &Upload,
     target: &Target,
     master_dest: &str,
     command: Command,
     stdio: &LogRef,
 ) -> Result<Results, StepEnd> {
     target.begin().await?;
-    let transfer = Transfer::Upload { path: target.part(), max_size: arguments.max_size };
+    let transfer = Transfer::Upload { path: target.part(), max_size: upload.max_size };
     let result = context.transfer_command(CommandRequest::new(command, Some(stdio)), transfer).await?;
     let results = transferred(&result);
     if results != Results::Success {
         return Ok(results);
     }
-    let (gz, max_size) = (arguments.compress.is_some(), arguments.max_size);
+    let (gz, max_size) = (upload.compress.is_some(), upload.max_size);
     let unpacked: Unpacked =
         context.once("unpack", &master_dest, async || target.unpack(gz, max_size).await).await?;
     match unpacked {

@@ -199,8 +199,8 @@ mod tests {
     fn observer(pattern: &str, extraction: Extraction, suppressions: &[Value]) -> WarningObserver {
         let patterns = Patterns {
             warning: Pattern::at_start(pattern).unwrap(),
-            enter: Some(Pattern::search(super::super::ENTER).unwrap()),
-            leave: Some(Pattern::search(super::super::LEAVE).unwrap()),
+            enter: Some(Pattern::search(super::super::patterns::ENTER).unwrap()),
+            leave: Some(Pattern::search(super::super::patterns::LEAVE).unwrap()),
             extraction,
         };
         let suppressions = suppressions.iter().map(|item| Suppression::read(item).unwrap()).collect();
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn warnings_are_counted_and_kept() {
-        let mut observer = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        let mut observer = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
         feed(&mut observer, "cc -c a.c\na.c:1: Warning: odd\nfine\nb.c:2: warning: odder\n");
         observer.line(&Stream::Header, "warning: a header");
         observer.line(&Stream::Stderr, "warning: from stderr");
@@ -235,12 +235,12 @@ mod tests {
     fn it_goes_on_from_its_state() {
         let lines =
             "make: Entering directory 'd'\nwarning: 1\nwarning: 2\nmake: Leaving directory 'd'\nwarning: 3\n";
-        let mut whole = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        let mut whole = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
         feed(&mut whole, lines);
         for cut in 0..5 {
-            let mut first = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+            let mut first = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
             lines.lines().take(cut).for_each(|line| first.line(&Stream::Stdout, line));
-            let mut second = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+            let mut second = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
             second.restore(first.state());
             lines.lines().skip(cut).for_each(|line| second.line(&Stream::Stdout, line));
             assert_eq!(second.found, whole.found, "cut after {cut} lines");
@@ -251,8 +251,8 @@ mod tests {
     fn it_goes_on_from_its_news() {
         let lines = "make: Entering directory 'd'\nwarning: 1\nfine\nmake: Entering directory 'e'\nwarning: 2\n\
                      make: Leaving directory 'e'\nmake: Leaving directory 'd'\nwarning: 3\n";
-        let mut first = observer(super::super::WARNING, Extraction::WholeLine, &[]);
-        let mut second = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        let mut first = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
+        let mut second = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
         for line in lines.lines() {
             first.line(&Stream::Stdout, line);
             match first.news() {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_only_counted() {
-        let mut observer = observer(super::super::WARNING, Extraction::WholeLine, &[]);
+        let mut observer = observer(super::super::patterns::WARNING, Extraction::WholeLine, &[]);
         let line = format!("warning: {}", "x".repeat(1000));
         (0..200).for_each(|_| observer.line(&Stream::Stdout, &line));
         assert_eq!(observer.count(), 200);

@@ -8,10 +8,10 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{count_in_build, patterns};
+use super::{WarningCountingShellCommand, count_in_build};
 use crate::{
     effects::{LineObserver, StepContext, StepEnd},
-    steps::shell::{Collect, ShellArguments},
+    steps::{arguments::Rendered, command_line::CommandText, kind::StepKind, shell::Collect},
 };
 
 static FAILED: LazyLock<Regex> = LazyLock::new(|| fixed(r"Tests: \d+ Failed: (\d+)\)"));
@@ -24,27 +24,44 @@ fn fixed(pattern: &str) -> Regex {
 }
 
 /// `PerlModuleTest`
-pub(in crate::steps) async fn perl_module_test(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let arguments = ShellArguments::read(context).await?;
-    let command = ShellArguments::command(context).await?;
-    let warning = patterns(context).await?.map(|patterns| patterns.warning);
-    let mut observer = ProveObserver { warning, tests: Tests::default(), told: Tests::default() };
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    let result = arguments.run(context, command, &stdio, Collect::default(), Some(&mut observer)).await?;
-    if result.interrupted {
-        return Ok(Results::Cancelled);
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(in crate::steps) struct PerlModuleTest(WarningCountingShellCommand);
+
+impl StepKind for PerlModuleTest {
+    const NAME: &'static str = "PerlModuleTest";
+
+    fn command(&self) -> Option<&Rendered<CommandText>> {
+        StepKind::command(&self.0)
     }
-    let tests = observer.tests;
-    count_in_build(context, tests.warnings)?;
-    if let Some(summary) = tests.summary() {
-        context.set_outcome(summary);
+
+    async fn run(&self, context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+        let runner = self.0.shell.read(context).await?;
+        let command = self.0.command.get(context).await?.announced(context);
+        let warning = self.0.patterns.read(context).await?.map(|patterns| patterns.warning);
+        let mut observer = ProveObserver { warning, tests: Tests::default(), told: Tests::default() };
+        let stdio = context.add_log("stdio", LogKind::Stdio)?;
+        let result = runner.run(context, command, &stdio, Collect::default(), Some(&mut observer)).await?;
+        if result.interrupted {
+            return Ok(Results::Cancelled);
+        }
+        let tests = observer.tests;
+        count_in_build(context, tests.warnings)?;
+        if let Some(summary) = tests.summary() {
+            context.set_outcome(summary);
+        }
+        Ok(match tests {
+            Tests { flunked: true, .. } => Results::Failure,
+            Tests { total: 0, .. } => runner.results(&result),
+            Tests { warnings: 1.., .. } => Results::Warnings,
+            _ => Results::Success,
+        })
     }
-    Ok(match tests {
-        Tests { flunked: true, .. } => Results::Failure,
-        Tests { total: 0, .. } => arguments.results(&result),
-        Tests { warnings: 1.., .. } => Results::Warnings,
-        _ => Results::Success,
-    })
+
+    #[cfg(test)]
+    fn example() -> Value {
+        json!({"command": ["prove"]})
+    }
 }
 
 /// The numbers so far.

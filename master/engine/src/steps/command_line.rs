@@ -9,21 +9,36 @@ use muster_core::{
 use muster_session::command::{Argument, CommandLine, EnvValue, LogFile};
 use serde_json::Value;
 
-use crate::effects::summary;
+use super::arguments::{self, Misfit};
+use crate::effects::{StepContext, summary};
 
 /// The first item of a list of three that hides its second one from logs: `["obfuscated", real, shown]`.
 const OBFUSCATED: &str = "obfuscated";
 
 /// A command as it was configured.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::steps) struct CommandText {
-    pub(in crate::steps) line: CommandLine,
+pub(super) struct CommandText {
+    pub(super) line: CommandLine,
     words: Vec<String>,
 }
 
 impl CommandText {
-    /// Reads a rendered command; an error says what is wrong with it.
-    pub(in crate::steps) fn read(command: &Value) -> Result<CommandText, String> {
+    /// A program with its arguments.
+    pub(super) fn of_words(words: Vec<String>) -> CommandText {
+        let arguments = words.iter().cloned().map(Argument::Plain).collect();
+        CommandText { line: CommandLine::Argv(arguments), words }
+    }
+
+    /// Makes it what the summary of the step says.
+    pub(super) fn announced(self, context: &mut StepContext<'_>) -> CommandText {
+        if let Some(summary) = self.summary() {
+            context.set_summary(summary);
+        }
+        self
+    }
+
+    /// Reads a rendered command; an error says what it must be.
+    pub(super) fn parse(command: &Value) -> Result<CommandText, String> {
         match command {
             Value::String(text) => {
                 let words = text.split_whitespace().map(str::to_owned).collect();
@@ -40,7 +55,7 @@ impl CommandText {
     }
 
     /// How summaries show it.
-    pub(in crate::steps) fn summary(&self) -> Option<String> {
+    pub(super) fn summary(&self) -> Option<String> {
         summary::quoted_command(&self.words)
     }
 }
@@ -61,7 +76,13 @@ fn flatten(items: &[Value], arguments: &mut Vec<Argument>) {
 
 /// What exit codes mean; those that aren't named are failures.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::steps) struct ExitCodes(BTreeMap<Option<i64>, Results>);
+pub(super) struct ExitCodes(BTreeMap<Option<i64>, Results>);
+
+impl arguments::Argument for CommandText {
+    fn read(value: Value) -> Result<CommandText, Misfit> {
+        CommandText::parse(&value).map_err(|wanted| Misfit::must_be(&wanted))
+    }
+}
 
 impl Default for ExitCodes {
     fn default() -> ExitCodes {
@@ -70,8 +91,8 @@ impl Default for ExitCodes {
 }
 
 impl ExitCodes {
-    /// Reads `decodeRC`: results by exit codes. An error says what is wrong with it.
-    pub(in crate::steps) fn read(value: &Value) -> Result<ExitCodes, String> {
+    /// Reads `decodeRC`: results by exit codes. An error says what it must be.
+    fn parse(value: &Value) -> Result<ExitCodes, String> {
         let Value::Object(entries) = value else {
             return if value.is_null() { Ok(ExitCodes::default()) } else { Err(wanted(value)) };
         };
@@ -88,8 +109,14 @@ impl ExitCodes {
     }
 
     /// The meaning of an exit code.
-    pub(in crate::steps) fn results(&self, rc: Option<i64>) -> Results {
+    pub(super) fn results(&self, rc: Option<i64>) -> Results {
         self.0.get(&rc).copied().unwrap_or(Results::Failure)
+    }
+}
+
+impl arguments::Argument for ExitCodes {
+    fn read(value: Value) -> Result<ExitCodes, Misfit> {
+        ExitCodes::parse(&value).map_err(|wanted| Misfit::must_be(&wanted))
     }
 }
 
@@ -97,8 +124,20 @@ fn wanted(value: &Value) -> String {
     format!("a dictionary of results by exit codes, not {}", py_repr(value))
 }
 
-/// Reads an environment into `env`; later ones win. An error says what is wrong with it.
-pub(in crate::steps) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvValue>) -> Result<(), String> {
+/// Variables by their names; `None` is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Env(pub(super) BTreeMap<String, EnvValue>);
+
+impl arguments::Argument for Env {
+    fn read(value: Value) -> Result<Env, Misfit> {
+        let mut env = BTreeMap::new();
+        read_env(&value, &mut env).map_err(|wanted| Misfit::must_be(&wanted))?;
+        Ok(Env(env))
+    }
+}
+
+/// Reads an environment into `env`; later ones win. An error says what it must be.
+pub(super) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvValue>) -> Result<(), String> {
     let entries = match value {
         Value::Null => return Ok(()),
         Value::Object(entries) => entries,
@@ -119,8 +158,17 @@ pub(in crate::steps) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvVa
     Ok(())
 }
 
-/// Reads the files to follow, by the names of their logs, in their order. An error says what is wrong with them.
-pub(super) fn read_logfiles(value: &Value) -> Result<Vec<(String, LogFile)>, String> {
+/// The files to follow, by the names of their logs, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct LogFiles(pub(super) Vec<(String, LogFile)>);
+
+impl arguments::Argument for LogFiles {
+    fn read(value: Value) -> Result<LogFiles, Misfit> {
+        read_logfiles(&value).map(LogFiles).map_err(|wanted| Misfit::must_be(&wanted))
+    }
+}
+
+fn read_logfiles(value: &Value) -> Result<Vec<(String, LogFile)>, String> {
     let entries = match value {
         Value::Null => return Ok(Vec::new()),
         Value::Object(entries) => entries,
@@ -151,25 +199,25 @@ mod tests {
     #[test]
     fn lists_are_flat_and_passwords_stay_hidden() {
         let command = json!(["curl", ["-u", ["obfuscated", "me:secret", "me:***"]], 3, true, 1.5]);
-        let command = CommandText::read(&command).unwrap();
+        let command = CommandText::parse(&command).unwrap();
         let CommandLine::Argv(arguments) = &command.line else { panic!("{command:?}") };
         let real: Vec<&str> = arguments.iter().map(Argument::real).collect();
         assert_eq!(real, ["curl", "-u", "me:secret", "3", "True", "1.5"]);
         assert_eq!(arguments[2].shown(), "me:***");
         assert_eq!(command.summary().unwrap(), "'curl -u ...'");
-        assert_eq!(CommandText::read(&json!("make  all")).unwrap().summary().unwrap(), "'make all'");
-        assert_eq!(CommandText::read(&json!(null)).unwrap_err(), "a text or a list, not None");
+        assert_eq!(CommandText::parse(&json!("make  all")).unwrap().summary().unwrap(), "'make all'");
+        assert_eq!(CommandText::parse(&json!(null)).unwrap_err(), "a text or a list, not None");
     }
 
     #[test]
     fn exit_codes_mean_what_the_dictionary_says() {
-        let codes = ExitCodes::read(&json!({"0": 0, "3": 1, "None": 4})).unwrap();
+        let codes = ExitCodes::parse(&json!({"0": 0, "3": 1, "None": 4})).unwrap();
         assert_eq!(codes.results(Some(3)), Results::Warnings);
         assert_eq!(codes.results(None), Results::Exception);
         assert_eq!(codes.results(Some(1)), Results::Failure);
         assert_eq!(ExitCodes::default().results(Some(0)), Results::Success);
         for wrong in [json!([0]), json!({"x": 0}), json!({"0": 17}), json!({"0": "success"})] {
-            assert!(ExitCodes::read(&wrong).is_err(), "{wrong}");
+            assert!(ExitCodes::parse(&wrong).is_err(), "{wrong}");
         }
     }
 

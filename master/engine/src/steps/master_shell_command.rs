@@ -15,19 +15,24 @@ use muster_session::command::{CommandLine, EnvValue};
 use regex::{Captures, Regex};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::shell::{CommandText, read_env};
+use super::{
+    arguments::{Argument, Flag, Limit, Misfit, Rendered},
+    command_line::{CommandText, Env},
+    kind::StepKind,
+};
 use crate::effects::{LogRef, StepContext, StepEnd, StopReceiver, ordered};
 
 /// Bytes of output that are kept; what follows is read and dropped. It is journalled as one outcome.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 /// Seconds that a command may take, unless the step says otherwise.
-const DEFAULT_LIMIT: f64 = 3600.0;
+const DEFAULT_LIMIT: Limit = Limit(Some(3600.0));
 /// How long a command that was told to stop may take before it is killed: it may have been asked by a signal that it heeds,
 /// to clean up, or by one that it ignores. A second order kills it at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,42 +73,77 @@ enum Outcome {
 }
 
 /// `MasterShellCommand`
-pub(super) async fn master_shell_command(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
-    let given = context.arg("command").await?;
-    let text = CommandText::read(&given).map_err(|wanted| {
-        StepEnd::Exception(format!("MasterShellCommand argument command must be {wanted}"))
-    })?;
-    let (shown, argv): (_, Vec<String>) = match &text.line {
-        CommandLine::Script(script) => {
-            let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script.real().to_owned()];
-            (Shown { line: script.real().trim().to_owned(), argv: argv.clone() }, argv)
-        }
-        CommandLine::Argv(words) => {
-            let shown: Vec<_> = words.iter().map(|word| word.shown().to_owned()).collect();
-            let real = words.iter().map(|word| word.real().to_owned()).collect();
-            (Shown { line: shown.join(" "), argv: shown }, real)
-        }
-    };
-    let env = environment(context).await?;
-    let log_environ = context.flag("logEnviron", true).await?;
-    let signal = context.text("interruptSignal").await?.unwrap_or_else(|| "KILL".to_owned());
-    let Some(signal) = signal_named(&signal) else {
-        return Err(context.unfit("interruptSignal", &signal.into(), "the name of a signal"));
-    };
-    let workdir = context.config().workdir.clone();
-    let dir = match context.render(&workdir).await? {
-        serde_json::Value::String(dir) => context.master_path(&dir),
-        _ => context.basedir().to_owned(),
-    };
-    let limit = context.limit("runtime_timeout", Some(DEFAULT_LIMIT)).await?;
-    let encoding = context.log_encoding();
-    let command = MasterCommand { argv, env, dir, limit, signal, encoding };
-    let stdio = context.add_log("stdio", LogKind::Stdio)?;
-    context.write_header(&stdio, &command.header(&shown, log_environ))?;
-    let (stop, leaving) = (context.core.stop.clone(), context.core.leaving.clone());
-    let outcome: Outcome =
-        context.once("master_command", &given, async || command.run(stop, leaving).await).await?;
-    tell(context, &stdio, outcome)
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MasterShellCommand {
+    command: Rendered<Given>,
+    env: Rendered<Option<Env>>,
+    log_environ: Rendered<Flag<true>>,
+    interrupt_signal: Rendered<InterruptSignal>,
+    #[serde(rename = "runtime_timeout")]
+    runtime_timeout: Rendered<Limit>,
+}
+
+/// The command as it is given, and as it is run.
+struct Given(Value, CommandText);
+
+impl Argument for Given {
+    fn read(value: Value) -> Result<Given, Misfit> {
+        let text = CommandText::read(value.clone())?;
+        Ok(Given(value, text))
+    }
+}
+
+/// The signal that asks the command to end.
+struct InterruptSignal(Signal);
+
+impl Argument for InterruptSignal {
+    fn read(value: Value) -> Result<InterruptSignal, Misfit> {
+        let name = Option::<String>::read(value.clone())?.unwrap_or_else(|| "KILL".to_owned());
+        let signal = signal_named(&name).ok_or_else(|| Misfit::not("the name of a signal", &value))?;
+        Ok(InterruptSignal(signal))
+    }
+}
+
+impl StepKind for MasterShellCommand {
+    const NAME: &'static str = "MasterShellCommand";
+
+    async fn run(&self, context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+        let Given(given, text) = self.command.get(context).await?;
+        let (shown, argv): (_, Vec<String>) = match &text.line {
+            CommandLine::Script(script) => {
+                let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script.real().to_owned()];
+                (Shown { line: script.real().trim().to_owned(), argv: argv.clone() }, argv)
+            }
+            CommandLine::Argv(words) => {
+                let shown: Vec<_> = words.iter().map(|word| word.shown().to_owned()).collect();
+                let real = words.iter().map(|word| word.real().to_owned()).collect();
+                (Shown { line: shown.join(" "), argv: shown }, real)
+            }
+        };
+        let env = self.env.get(context).await?.map(full_environment);
+        let log_environ = self.log_environ.get(context).await?.0;
+        let InterruptSignal(signal) = self.interrupt_signal.get(context).await?;
+        let workdir = context.config().workdir.clone();
+        let dir = match context.render(&workdir).await? {
+            Value::String(dir) => context.master_path(&dir),
+            _ => context.basedir().to_owned(),
+        };
+        let Limit(limit) = self.runtime_timeout.get_or(context, DEFAULT_LIMIT).await?;
+        let encoding = context.log_encoding();
+        let command = MasterCommand { argv, env, dir, limit, signal, encoding };
+        let stdio = context.add_log("stdio", LogKind::Stdio)?;
+        context.write_header(&stdio, &command.header(&shown, log_environ))?;
+        let (stop, leaving) = (context.core.stop.clone(), context.core.leaving.clone());
+        let outcome: Outcome =
+            context.once("master_command", &given, async || command.run(stop, leaving).await).await?;
+        tell(context, &stdio, outcome)
+    }
+
+    #[cfg(test)]
+    fn example() -> Value {
+        serde_json::json!({"command": "echo out"})
+    }
 }
 
 fn tell(context: &mut StepContext<'_>, stdio: &LogRef, outcome: Outcome) -> Result<Results, StepEnd> {
@@ -141,23 +181,16 @@ fn tell(context: &mut StepContext<'_>, stdio: &LogRef, outcome: Outcome) -> Resu
 }
 
 /// The whole environment, when the step gives one; `${NAME}` in it stands for a variable of the master's.
-async fn environment(context: &mut StepContext<'_>) -> Result<Option<BTreeMap<String, String>>, StepEnd> {
-    let given = context.arg("env").await?;
-    if given.is_null() {
-        return Ok(None);
-    }
-    let mut read = BTreeMap::new();
-    read_env(&given, &mut read)
-        .map_err(|wanted| StepEnd::Exception(format!("MasterShellCommand argument env must be {wanted}")))?;
+fn full_environment(Env(given): Env) -> BTreeMap<String, String> {
     let variable = Regex::new(r"\$\{([0-9a-zA-Z_]*)\}").expect("the pattern is fixed");
     let own = |found: &Captures<'_>| std::env::var(&found[1]).unwrap_or_default();
     let full = |text: &str| variable.replace_all(text, own).into_owned();
-    let entries = read.into_iter().filter_map(|(name, value)| match value {
+    let entries = given.into_iter().filter_map(|(name, value)| match value {
         EnvValue::Set(value) => Some((name, full(&value))),
         EnvValue::Joined(parts) => Some((name, full(&parts.join(":")))),
         EnvValue::Remove => None,
     });
-    Ok(Some(entries.collect()))
+    entries.collect()
 }
 
 fn signal_named(name: &str) -> Option<Signal> {
