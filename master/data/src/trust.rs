@@ -49,6 +49,8 @@ pub struct Trust(Arc<Inner>);
 
 struct Inner {
     until: AtomicU64,
+    /// The moment when it was held again after it had lapsed.
+    since: AtomicU64,
     /// Counts renewals.
     renewed: watch::Sender<u64>,
     /// Counts those that came after the trust had lapsed.
@@ -69,6 +71,7 @@ impl Trust {
     fn ending_at(until: u64) -> Trust {
         Trust(Arc::new(Inner {
             until: AtomicU64::new(until),
+            since: AtomicU64::new(0),
             renewed: watch::Sender::new(0),
             regained: watch::Sender::new(0),
         }))
@@ -77,6 +80,9 @@ impl Trust {
     /// The lease was renewed; `asked` is the moment before the renewal was sent.
     pub fn renew(&self, asked: Moment) {
         let had_lapsed = !self.is_held();
+        if had_lapsed {
+            self.0.since.store(Moment::now().0, Ordering::SeqCst);
+        }
         self.0.until.fetch_max(asked.plus(TRUST).0, Ordering::SeqCst);
         self.0.renewed.send_modify(|count| *count += 1);
         if had_lapsed && self.is_held() {
@@ -94,6 +100,14 @@ impl Trust {
     pub fn is_held(&self) -> bool {
         let until = self.0.until.load(Ordering::SeqCst);
         until == FOR_EVER || Moment::now().0 < until
+    }
+
+    /// For how long this master has been able to act without a break; `None` while it can't.
+    pub fn held_for(&self) -> Option<Duration> {
+        if self.0.until.load(Ordering::SeqCst) == FOR_EVER {
+            return Some(Duration::MAX);
+        }
+        self.is_held().then(|| Moment(self.0.since.load(Ordering::SeqCst)).elapsed())
     }
 
     /// Waits until this master may act. Safe to cancel.
@@ -127,6 +141,21 @@ mod tests {
         trust.end();
         assert!(!trust.is_held());
         assert!(Trust::unlimited().is_held());
+    }
+
+    #[test]
+    fn a_break_begins_the_count_anew() {
+        let trust = Trust::none();
+        assert_eq!(trust.held_for(), None);
+        trust.renew(Moment::now());
+        let regained = trust.0.since.load(Ordering::SeqCst);
+        trust.renew(Moment::now());
+        assert_eq!(trust.0.since.load(Ordering::SeqCst), regained, "a renewal in time is no break");
+        trust.end();
+        assert_eq!(trust.held_for(), None);
+        trust.renew(Moment::now());
+        assert!(trust.held_for().is_some() && trust.0.since.load(Ordering::SeqCst) > regained);
+        assert_eq!(Trust::unlimited().held_for(), Some(Duration::MAX));
     }
 
     #[tokio::test]

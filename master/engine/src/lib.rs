@@ -97,7 +97,7 @@ impl Engine {
         triggers: Arc<dyn Triggers>,
     ) -> Engine {
         let writer = Writer::new(data.clone());
-        let slots = Slots::new();
+        let slots = Slots::new(data.trust().clone());
         slots.configure(&active.borrow().ids.workers);
         Engine(Arc::new(Inner {
             data,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use muster_core::{BuildId, CommandId, Epoch, WorkerId};
+use muster_data::Trust;
 use muster_session::wire::GATEWAY;
 use muster_session::{
     BootId, CommandState, MasterEvent, MasterEvents, MasterLink, OrderError, PackedInfo, StartCommand,
@@ -47,6 +48,8 @@ struct Inner {
     /// Counts changes; whoever waits for a state looks again.
     changed: watch::Sender<u64>,
     bells: Bells,
+    /// Whether this master may act, and so let workers in.
+    trust: Trust,
 }
 
 /// What all workers of an engine tell together.
@@ -150,9 +153,9 @@ struct Life {
 }
 
 impl Slot {
-    pub(crate) fn new(name: &str, id: WorkerId, bells: Bells) -> Slot {
+    pub(crate) fn new(name: &str, id: WorkerId, bells: Bells, trust: Trust) -> Slot {
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
-        Slot(Arc::new(Inner { name: name.to_owned(), id, state, changed, bells }))
+        Slot(Arc::new(Inner { name: name.to_owned(), id, state, changed, bells, trust }))
     }
 
     pub(crate) fn name(&self) -> &str {

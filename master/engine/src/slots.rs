@@ -6,6 +6,7 @@ use std::{
 };
 
 use muster_core::WorkerId;
+use muster_data::Trust;
 use tokio::sync::watch;
 
 use crate::sessions::{Bells, Missed, Slot};
@@ -17,6 +18,7 @@ pub(crate) struct Slots(Arc<SlotsInner>);
 struct SlotsInner {
     known: Mutex<Known>,
     bells: Bells,
+    trust: Trust,
 }
 
 #[derive(Default)]
@@ -26,8 +28,8 @@ struct Known {
 }
 
 impl Slots {
-    pub(crate) fn new() -> Slots {
-        Slots(Arc::new(SlotsInner { known: Mutex::default(), bells: Bells::default() }))
+    pub(crate) fn new(trust: Trust) -> Slots {
+        Slots(Arc::new(SlotsInner { known: Mutex::default(), bells: Bells::default(), trust }))
     }
 
     /// Makes the slots what the configuration names; a worker that is gone from it loses its connection.
@@ -42,7 +44,8 @@ impl Slots {
             stays
         });
         for (name, id) in workers {
-            slots.entry(name.clone()).or_insert_with(|| Slot::new(name, *id, self.0.bells.clone()));
+            let slot = || Slot::new(name, *id, self.0.bells.clone(), self.0.trust.clone());
+            slots.entry(name.clone()).or_insert_with(slot);
         }
         known.by_id = known.by_name.values().map(|slot| (slot.id(), slot.clone())).collect();
     }

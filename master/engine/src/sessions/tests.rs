@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use muster_core::WorkerId;
+use muster_data::Moment;
 use muster_session::{
     Command, Identity, MasterEvents, Opening, Password, Passwords, Spool, Terms, Transport, UpdateBody,
     WorkerEvent, WorkerEvents, WorkerLink, open,
@@ -67,7 +68,7 @@ fn order() -> StartCommand {
 }
 
 fn slot() -> Slot {
-    Slot::new("w", WorkerId(1), Bells::default())
+    Slot::new("w", WorkerId(1), Bells::default(), Trust::unlimited())
 }
 
 /// A worker to which another engine has given a command, and which has dialled the engine of this slot since.
@@ -182,4 +183,19 @@ async fn what_a_worker_was_here_long_ago_says_nothing_about_a_build_that_comes_f
     assert_eq!(gone(&slot, &later).await, None, "it has its grace from now on");
     tokio::time::advance(GRACE).await;
     assert_eq!(gone(&slot, &later).await, Some(Gone::Away));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_grace_is_over_while_this_master_lets_nobody_in() {
+    let trust = Trust::none();
+    trust.renew(Moment::now());
+    let slot = Slot::new("w", WorkerId(1), Bells::default(), trust.clone());
+    let worker = come_from_elsewhere(&slot).await;
+    slot.expect(COMMAND.build);
+    slot.state().lose_connection();
+    trust.end();
+    tokio::time::advance(10 * GRACE).await;
+    assert_eq!(gone(&slot, &worker.boot).await, None, "it could not come");
+    trust.renew(Moment::now());
+    assert_eq!(gone(&slot, &worker.boot).await, None, "its grace begins anew");
 }

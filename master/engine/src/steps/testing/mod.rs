@@ -14,7 +14,7 @@ use muster_core::{
 };
 use muster_data::{
     Beside, BuilderSetup, Data, Life as MasterLife, NewBuildset, NewRun, NewSourceStamp, RunWrite, Setup,
-    SourceOf, Start, Trigger, WorkerDial,
+    SourceOf, Start, Trigger, Trust, WorkerDial,
 };
 use muster_session::BootId;
 use muster_store::{
@@ -437,7 +437,7 @@ impl Triggers for TestSchedulers {
 }
 
 fn slots(worker: WorkerId) -> Slots {
-    let slots = Slots::new();
+    let slots = Slots::new(Trust::unlimited());
     slots.configure(&[("w".to_owned(), worker)].into());
     slots
 }
