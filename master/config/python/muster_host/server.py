@@ -80,10 +80,12 @@ class Host:
         if "load" in request:
             answer = self._load(request["load"])
             try:
-                line = _line({"id": number, **answer})
+                parts = _parts(number, answer)
             except (TypeError, ValueError) as failed:
-                line = _line({"id": number, **_unreadable(failed)})
-            self._write(line)
+                parts = [_line({"id": number, **_unreadable(failed)})]
+            with self._writing:
+                self._answers.writelines(parts)
+                self._answers.flush()
             return
         if not self._running.acquire(blocking=False):
             self.send({"id": number, **_exception(TooMuch(f"{MAX_CALLS} calls are running already"))})
@@ -148,6 +150,19 @@ class Host:
 
 def _line(message):
     return json.dumps(message, allow_nan=False, default=_plain).encode("ascii") + b"\n"
+
+
+def _parts(number, answer):
+    """The line of a load's answer in pieces. Builders are most of it: each is let go when its piece is made."""
+    builders = answer.get("loaded", {}).pop("builders", None)
+    if builders is None:
+        return [_line({"id": number, **answer})]
+    head, tail = _line({"id": number, "loaded": {**answer["loaded"], "builders": []}}).rsplit(b"[]", 1)
+    parts = [head, b"["]
+    for index, builder in enumerate(builders):
+        parts.append((b"," if index else b"") + _line(builder)[:-1])
+        builders[index] = None
+    return [*parts, b"]", tail]
 
 
 def _plain(value):

@@ -1,5 +1,6 @@
 """What the original accepts and what it refuses, where a stricter or laxer reading would be easy: each line was tried there."""
 
+import json
 import unittest
 
 from muster_host import server
@@ -62,6 +63,14 @@ class AsTheOriginal(ConfigTestCase):
         for line in REFUSED:
             with self.subTest(line):
                 self.errors(self.tried(line))
+
+    def test_the_answer_in_pieces_is_the_whole(self):
+        more = "c['builders'].append(util.BuilderConfig(name='b[]', workernames=['w1'], factory=factory, tags=['[]']))\n"
+        snapshot = self.load(more + "c['schedulers'][0].builderNames.append('b[]'); c['title'] = '[]'")
+        whole = server._line({"id": 1, "loaded": snapshot})
+        pieces = b"".join(server._parts(1, {"loaded": dict(snapshot, builders=list(snapshot["builders"]))}))
+        self.assertEqual(json.loads(pieces), json.loads(whole))
+        self.assertEqual(pieces.count(b"\n"), 1)
 
     def test_lists_of_texts_are_one_field(self):
         snapshot = self.load(self.tried("schedulers.Nightly('n', ['b'], hour=['1', 2], minute=[5, 6])"))
