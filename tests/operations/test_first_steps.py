@@ -14,6 +14,7 @@ _CHANGES = {
     '"https://git.example.org/project.git"': '"/srv/repository"',
     '"change-me"': '"the password"',
     '"git show --stat HEAD"': '"cat file"',
+    '"tcp:8010:interface=127.0.0.1"': '"8010"',
 }
 
 

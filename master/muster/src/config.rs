@@ -46,6 +46,7 @@ fn acceptance(dir: &MasterDir) -> Check {
 fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     let mut problems = ports::problems(snapshot);
     problems.extend(muster_schedule::unusable_patterns(snapshot));
+    problems.extend(muster_web::unusable(snapshot));
     if let Some(Err(error)) = snapshot.db.db_url.literal_str().map(|url| DbUrl::parse(url, dir.path())) {
         problems.push(format!("c['db']['db_url']: {error}"));
     }

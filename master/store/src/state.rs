@@ -37,17 +37,28 @@ pub async fn get(tx: &Tx, key: &StateKey) -> Result<Option<Json>> {
     row.map(|row| row.json(0)).transpose()
 }
 
-/// Sets the value.
-pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
+/// The row of whom the value belongs to.
+async fn object(tx: &Tx, key: &StateKey) -> Result<i64> {
     let name = fitting(&key.object, OBJECT_NAME);
     let query = "SELECT id FROM objects WHERE name = ? AND class_name = ?";
-    let object = match tx.query_opt(query, params![&name, &key.class]).await? {
-        Some(row) => row.int(0)?,
-        None => {
-            let insert = "INSERT INTO objects (name, class_name) VALUES (?, ?)";
-            found_next_time(tx, tx.insert(insert, params![&name, &key.class]).await).await?
-        }
-    };
+    if let Some(row) = tx.query_opt(query, params![&name, &key.class]).await? {
+        return row.int(0);
+    }
+    let insert = "INSERT INTO objects (name, class_name) VALUES (?, ?)";
+    found_next_time(tx, tx.insert(insert, params![&name, &key.class]).await).await
+}
+
+/// Sets the value unless there is one; of several at the same time the first one stays.
+pub async fn set_first(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
+    let insert =
+        "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+    let object = object(tx, key).await?;
+    tx.execute(insert, params![object, fitting(&key.key, KEY_NAME), json_text(value)?]).await.map(drop)
+}
+
+/// Sets the value.
+pub async fn set(tx: &Tx, key: &StateKey, value: &Json) -> Result<()> {
+    let object = object(tx, key).await?;
     let upsert = "INSERT INTO object_state (objectid, name, value_json) VALUES (?, ?, ?) \
                   ON CONFLICT (objectid, name) DO UPDATE SET value_json = excluded.value_json";
     tx.later(upsert, params![object, fitting(&key.key, KEY_NAME), json_text(value)?]).await

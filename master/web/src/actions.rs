@@ -48,6 +48,15 @@ impl Orders<'_> {
         self.permit(action, &target)
     }
 
+    /// Whether the visitor may, for a page to offer it.
+    pub(crate) async fn may_with_build(&self, action: Action, build: BuildId) -> Done<bool> {
+        match self.permit_for_build(action, build).await {
+            Ok(_) => Ok(true),
+            Err(Refusal::Denied(_)) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
     pub(crate) async fn stop_build(&self, build: BuildId, reason: &str) -> Done<()> {
         let permit = self.permit_for_build(Action::StopBuild, build).await?;
         Ok(self.state.data.stop_build(&permit, build, reason).await?)

@@ -17,7 +17,7 @@ use muster_data::NewChange;
 use muster_schedule::NotKept;
 use serde_json::{Map, Value};
 
-use crate::{AppState, bodies::too_many_values, pages::Fields};
+use crate::{AppState, bodies::too_many_values, forms::Fields};
 
 /// `/change_hook`, which is the dialect `base`, and one path for each dialect.
 pub(crate) fn router() -> Router<AppState> {

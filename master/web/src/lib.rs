@@ -12,10 +12,12 @@ mod bodies;
 mod budget;
 mod connections;
 mod forcing;
+mod forms;
 mod frontend;
 mod headers;
 mod health;
 mod hooks;
+mod login;
 mod pages;
 mod paths;
 mod patient;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access_log::AccessLog;
 pub use health::{MetricsText, Probe};
+pub use login::unusable;
 pub use muster_net::{Listener, listen};
 pub use state::AppState;
 
@@ -47,9 +50,11 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
     let guard = middleware::from_fn_with_state(state.clone(), site::guard);
+    let identify = middleware::from_fn_with_state(state.clone(), login::identify);
     Router::new()
         .merge(programs())
-        .merge(pages::router())
+        .merge(pages::router(&state, login::router()))
+        .layer(identify)
         .layer(guard)
         // Probes and Prometheus ask by whatever name they know.
         .merge(health::router())
@@ -79,10 +84,13 @@ pub async fn serve(listeners: Vec<Listener>, state: AppState, shutdown: Cancella
         app = app.layer(middleware::from_fn(access_log::note)).layer(Extension(log));
     }
     let served = listeners.into_iter().map(|listener| {
-        let app = match listener.takes_this_machine_only() {
-            true => app.clone().layer(Extension(site::ThisMachineOnly)),
-            false => app.clone(),
-        };
+        let mut app = app.clone();
+        if listener.takes_this_machine_only() {
+            app = app.layer(Extension(site::ThisMachineOnly));
+        }
+        if listener.has_tls() {
+            app = app.layer(Extension(site::Secure));
+        }
         (listener, app)
     });
     serve_apps(served.collect(), ending, shutdown).await;

@@ -20,6 +20,10 @@ use crate::AppState;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThisMachineOnly;
 
+/// Marks requests that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Secure;
+
 /// Ends of names that no public name server answers for: those inside a Kubernetes cluster.
 const INSIDE: [&str; 2] = [".svc", ".cluster.local"];
 

@@ -14,10 +14,12 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use muster_bus::{Event, Received, Subscription};
+use muster_core::policy::{Action, Target};
 use serde_json::json;
 
 use crate::{
     AppState,
+    auth::Visitor,
     paths::Paths,
     streams::OpenStream,
     ws::{MISSED, too_many_listeners},
@@ -25,8 +27,11 @@ use crate::{
 
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
-        .route("/sse", get(|state: State<AppState>| async { listen(state, None) }))
-        .route("/sse/listen", get(|state: State<AppState>| async { listen(state, None) }))
+        .route("/sse", get(|state: State<AppState>, visitor: Visitor| async { listen(state, visitor, None) }))
+        .route(
+            "/sse/listen",
+            get(|state: State<AppState>, visitor: Visitor| async { listen(state, visitor, None) }),
+        )
         .route("/sse/listen/{*path}", get(listen_to))
         .route("/sse/add/{uuid}/{*path}", get(add))
         .route("/sse/remove/{uuid}/{*path}", get(remove))
@@ -35,11 +40,14 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/sse/{*path}", get(listen_to))
 }
 
-async fn listen_to(state: State<AppState>, Path(path): Path<String>) -> Response {
-    listen(state, Some(path))
+async fn listen_to(state: State<AppState>, visitor: Visitor, Path(path): Path<String>) -> Response {
+    listen(state, visitor, Some(path))
 }
 
-fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
+fn listen(State(state): State<AppState>, visitor: Visitor, path: Option<String>) -> Response {
+    if let Err(denied) = visitor.may(Action::Get, &Target::default()) {
+        return (StatusCode::FORBIDDEN, denied.to_string()).into_response();
+    }
     let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
     let subscription = state.data.bus().subscribe();
     let mut paths = Paths::default();
@@ -50,7 +58,8 @@ fn listen(State(state): State<AppState>, path: Option<String>) -> Response {
     let handshake = sse::Event::default().event("handshake").data(open.id().to_string());
     let events = stream::once(async { handshake }).chain(told(subscription, open));
     let ending = state.ending.clone();
-    let events = events.take_until(ending.cancelled_owned()).map(Ok::<_, Infallible>);
+    let denied = async move { visitor.until_denied(state.snapshot.clone(), &state.policies).await };
+    let events = events.take_until(ending.cancelled_owned()).take_until(denied).map(Ok::<_, Infallible>);
     // Comments keep proxies from closing a quiet stream, and find out clients that are gone.
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }

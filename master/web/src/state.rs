@@ -1,8 +1,11 @@
 //! What every request sees.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::extract::FromRef;
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
 use muster_config::{Host, snapshot::Snapshot};
 use muster_data::Data;
 use tokio::sync::{Semaphore, watch};
@@ -10,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AccessLog, MetricsText, Probe,
-    auth::Policies,
+    auth::{Door, Policies, Sessions, Visitor},
     forcing::{Forcing, Forms},
     streams::Streams,
 };
@@ -31,6 +34,10 @@ pub struct AppState {
     pub(crate) forcing: Forcing,
     /// Who may do what, by the newest configuration.
     pub(crate) policies: Policies,
+    /// The secret of sessions.
+    pub(crate) sessions: Sessions,
+    /// Where people log in.
+    pub(crate) door: Door,
     /// Open event streams that can be told to add paths.
     pub(crate) streams: Streams,
     /// One permit for each open WebSocket and event stream.
@@ -64,6 +71,8 @@ impl AppState {
             host: None,
             forcing: Forcing::default(),
             policies: Policies::default(),
+            sessions: Sessions::default(),
+            door: Door::default(),
             streams: Streams::default(),
             listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
             access_log: None,
@@ -96,6 +105,16 @@ impl AppState {
     /// The configuration as it is now.
     pub fn config(&self) -> Arc<Snapshot> {
         self.snapshot.borrow().clone()
+    }
+}
+
+/// Who asks was found out before; where it was not, it is nobody.
+impl FromRequestParts<AppState> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Visitor, Infallible> {
+        let known = parts.extensions.get::<Visitor>().cloned();
+        Ok(known.unwrap_or_else(|| Visitor::nobody(&state.config(), &state.policies)))
     }
 }
 

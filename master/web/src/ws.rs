@@ -18,10 +18,11 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use muster_bus::{Event, Received};
+use muster_core::policy::{Action, Target};
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::{AppState, paths::Paths, state::MAX_LISTENERS};
+use crate::{AppState, auth::Visitor, paths::Paths, state::MAX_LISTENERS};
 
 /// Frames that wait for one client; with the next one it is dropped. A build makes about 150 frames.
 const CLIENT_QUEUE: usize = 2_048;
@@ -40,14 +41,22 @@ pub(crate) const MISSED: &str = "muster/missed";
 
 pub(crate) async fn upgrade(
     State(state): State<AppState>,
+    visitor: Visitor,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
         return (StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket").into_response();
     };
+    if let Err(denied) = visitor.may(Action::Get, &Target::default()) {
+        return (StatusCode::FORBIDDEN, denied.to_string()).into_response();
+    }
     let Ok(permit) = state.listeners.clone().try_acquire_owned() else { return too_many_listeners() };
     upgrade.max_message_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        serve(state, socket).await;
+        tokio::select! {
+            () = serve(state.clone(), socket) => {}
+            // Whoever may not listen any more has to ask again.
+            () = visitor.until_denied(state.snapshot.clone(), &state.policies) => {}
+        }
         drop(permit);
     })
 }

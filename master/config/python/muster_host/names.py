@@ -19,6 +19,17 @@ OFFERED = {
             FixedParameter IntParameter NestedParameter ParameterGroup PatchParameter StringParameter TextParameter
             UserNameParameter WorkerChoiceParameter
         """,
+        "buildbot.www.auth": "CustomAuth HTPasswdAuth RemoteUserAuth UserPasswordAuth",
+        "buildbot.www.authz.authz": "Authz fnmatchStrMatcher reStrMatcher",
+        "buildbot.www.authz.endpointmatchers": """
+            AnyControlEndpointMatcher AnyEndpointMatcher EnableSchedulerEndpointMatcher ForceBuildEndpointMatcher
+            RebuildBuildEndpointMatcher StopBuildEndpointMatcher
+        """,
+        "buildbot.www.authz.roles": """
+            RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername
+        """,
+        "buildbot.www.avatar": "AvatarGravatar",
+        "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth",
     },
     "steps": {
         "buildbot.process.buildstep": "BuildStep",

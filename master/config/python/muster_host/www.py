@@ -4,6 +4,12 @@ import datetime
 import re
 
 from buildbot.config.errors import error, warn
+from buildbot.www.auth import AuthBase
+from buildbot.www.auth import check as check_auth
+from buildbot.www.authz import Authz
+from buildbot.www.avatar import AvatarGravatar
+from buildbot.www.oauth2 import OAuth2Auth
+from buildbot.www.oauth2 import check as check_oauth2
 from muster_host.encode import NotEncodable
 from muster_host.not_yet import is_stand_in
 from muster_host.settings import port_text
@@ -11,12 +17,12 @@ from muster_host.settings import port_text
 #: What each key that Buildbot 4.3 knows does here.
 KEYS = {
     "allowed_origins": "used",
-    "auth": "not yet: refused, unless it is `NoAuth`",
-    "authz": "not yet: refused when it is set",
-    "avatar_methods": "not yet: refused when it is set",
+    "auth": "used: the classes of `buildbot.www.auth` and `buildbot.www.oauth2`; own subclasses only of `CustomAuth`",
+    "authz": "used: `Authz` with all matchers of Buildbot; own subclasses are refused",
+    "avatar_methods": "used: `AvatarGravatar`; others are refused",
     "change_hook_auth": "not yet: refused when it is set",
     "change_hook_dialects": "used: `base`; others, and options, are refused",
-    "cookie_expiration_time": "without effect, with a warning: nobody logs in, so there are no cookies that could expire",
+    "cookie_expiration_time": "used",
     "custom_templates_dir": "not yet: refused when it is set",
     "debug": "used: errors of the REST interface are logged",
     "default_page": "used: the page that `/` leads to; `/?home` is home",
@@ -35,11 +41,10 @@ KEYS = {
     "versions": "used: shown at `/about`",
     "ws_ping_interval": "used",
 }
-_NOT_YET = ("avatar_methods", "change_hook_auth", "custom_templates_dir")
+_NOT_YET = ("change_hook_auth", "custom_templates_dir")
 
 #: Keys with which nothing can be done, and why.
 _WITHOUT_EFFECT = {
-    "cookie_expiration_time": "nobody logs in, so there are no cookies that could expire",
     "graphql": "it has none in Buildbot 4.3 either",
     "jsonp": "it has none in Buildbot 4.3 either",
     "project_widgets": "Muster's pages are its own",
@@ -94,15 +99,37 @@ def read_www(values):
 
 
 def _read_people(www):
-    from buildbot.www.auth import NoAuth
-
-    for name in ("auth", "authz"):
-        value = www.get(name)
-        if value is not None and not isinstance(value, NoAuth) and not is_stand_in(value):
-            error(f"c['www']['{name}'] is not supported by Muster yet")
+    auth, authz = www.get("auth"), www.get("authz")
+    if isinstance(auth, OAuth2Auth):
+        check_oauth2(auth)
+    elif isinstance(auth, AuthBase):
+        check_auth(auth)
+    elif auth is not None and not is_stand_in(auth):
+        error(f"c['www']['auth'] must be a way to log in, such as util.UserPasswordAuth, not {auth!r}")
+    if isinstance(authz, Authz):
+        authz.check()
+    elif authz is not None and not is_stand_in(authz):
+        error(f"c['www']['authz'] must be util.Authz, not {authz!r}")
+    for method in _avatar_methods(www):
+        if type(method) is not AvatarGravatar and not is_stand_in(method):
+            error(f"c['www']['avatar_methods']: {type(method).__name__} is not supported by Muster yet")
     for name in _NOT_YET:
         if www.get(name):
             error(f"c['www']['{name}'] is not supported by Muster yet")
+
+
+def _avatar_methods(www):
+    methods = www.get("avatar_methods")
+    return methods if isinstance(methods, (list, tuple)) else [] if methods is None else [methods]
+
+
+def _people_data(www, encode):
+    auth, authz = www.get("auth"), www.get("authz")
+    return {
+        "auth": auth.as_data(encode) if isinstance(auth, AuthBase) else None,
+        "authz": authz.as_data() if isinstance(authz, Authz) else None,
+        "avatar_methods": ["gravatar" for _ in _avatar_methods(www)] if "avatar_methods" in www else None,
+    }
 
 
 def _is_number(value):
@@ -186,7 +213,7 @@ def _read_plugins(plugins):
 
 def www_data(www, encode):
     """The web server for the snapshot."""
-    own = ("port", "auth", "authz", "allowed_origins", "cookie_expiration_time")
+    own = ("port", "auth", "authz", "avatar_methods", "allowed_origins", "cookie_expiration_time")
     raw = {}
     for name, value in www.items():
         if name in own or name in _NOT_YET:
@@ -196,7 +223,10 @@ def www_data(www, encode):
         except NotEncodable as refused:
             error(str(refused))
     origins = www.get("allowed_origins")
+    expiration = www.get("cookie_expiration_time")
     return {
+        **_people_data(www, encode),
+        "cookie_expiration_time": expiration.total_seconds() if isinstance(expiration, datetime.timedelta) else None,
         "port": port_text(www.get("port"), "c['www']['port']"),
         "allowed_origins": list(origins) if isinstance(origins, (list, tuple)) else None,
         "raw": raw,

@@ -242,14 +242,14 @@ class Bad(ConfigTestCase):
             """
             import datetime
             c['www'] = {
-                'cookie_expiration_time': datetime.timedelta(weeks=2), 'ui_default_config': {'Home.x': 1}, 'jsonp': True,
+                'ui_default_config': {'Home.x': 1}, 'jsonp': True,
                 'graphql': {'debug': True}, 'project_widgets': [1], 'rest_minimum_version': 3,
                 'theme': {'bb-sidebar-background-color': '#123', 'my-color': 'red'},
             }
             """
         )
         for word in [
-            "cookie_expiration_time", "ui_default_config", "jsonp", "graphql", "project_widgets", "rest_minimum_version",
+            "ui_default_config", "jsonp", "graphql", "project_widgets", "rest_minimum_version",
             "my-color",
         ]:
             told = [warning for warning in snapshot["warnings"] if f"'{word}'" in warning]
@@ -276,9 +276,9 @@ class NotYet(ConfigTestCase):
         errors = self.located_errors(
             """
             from buildbot.plugins import reporters
-            from buildbot.www.authz.roles import RolesFromGroups
+            from buildbot.www.ldapuserinfo import LdapUserInfo
             c['services'] = [reporters.GitHubStatusPush(token='x')]
-            c['www'] = {'authz': util.Authz(allowRules=[], roleMatchers=[RolesFromGroups()])}
+            c['www'] = {'auth': util.UserPasswordAuth({}, userInfoProvider=LdapUserInfo()), 'avatar_methods': util.AvatarGitHub()}
             c['foo'] = 1
             """
         )
@@ -286,8 +286,8 @@ class NotYet(ConfigTestCase):
             errors[:3],
             [
                 ("not provided by Muster: reporters.GitHubStatusPush", 4),
-                ("not provided by Muster: buildbot.www.authz.roles.RolesFromGroups", 5),
-                ("not provided by Muster: util.Authz", 5),
+                ("not provided by Muster: buildbot.www.ldapuserinfo.LdapUserInfo", 5),
+                ("not provided by Muster: util.AvatarGitHub", 5),
             ],
         )
         self.assertEqual(errors[3][0], "Unknown BuildmasterConfig key foo")

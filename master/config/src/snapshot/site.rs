@@ -144,7 +144,7 @@ pub struct WwwConfig {
     pub avatar_methods: Option<Vec<AvatarMethod>>,
     /// `cookie_expiration_time` in seconds; `None` when not given.
     #[serde(default)]
-    pub session_seconds: Option<f64>,
+    pub cookie_expiration_time: Option<f64>,
     /// Plain settings as they were given (`ui_default_config`, `plugins`, `change_hook_dialects`, …).
     pub raw: Map<String, Value>,
 }

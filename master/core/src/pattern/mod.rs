@@ -81,6 +81,11 @@ impl Pattern {
         self.regex.captures(text).ok().flatten()
     }
 
+    /// The names of its groups that have one.
+    pub fn group_names(&self) -> Vec<String> {
+        self.regex.capture_names().flatten().map(str::to_owned).collect()
+    }
+
     /// The pattern as it was written.
     pub fn written(&self) -> &str {
         &self.written

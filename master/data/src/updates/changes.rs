@@ -115,6 +115,26 @@ impl Data {
         self.db().read("get_state", |tx| async move { state::get(&tx, key).await }).await
     }
 
+    /// The secret that signs the sessions of all masters of this database, Buildbot's among them; `new` where there is none yet.
+    pub async fn session_secret(&self, new: &str) -> Result<String> {
+        let text = |name: &str| name.to_owned();
+        let key = &StateKey {
+            object: text("www"),
+            class: text("buildbot.www.service.WWWService"),
+            key: text("session_secret"),
+        };
+        if let Some(Value::String(secret)) = self.get_state(key).await? {
+            return Ok(secret);
+        }
+        let first = &Value::from(new);
+        let set = self.db().tx("session_secret", |tx| async move { state::set_first(&tx, key, first).await });
+        set.await?.into_inner();
+        match self.get_state(key).await? {
+            Some(Value::String(secret)) => Ok(secret),
+            _ => Ok(new.to_owned()),
+        }
+    }
+
     /// Sets such a value.
     pub async fn set_state(&self, key: &StateKey, value: &Value) -> Result<()> {
         let owned = self.owned();

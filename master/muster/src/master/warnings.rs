@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use muster_config::snapshot::Snapshot;
 use muster_core::{
     Role, Roles,
+    policy::{Action, Actor, Policy, Target},
     strports::{Domain, ListenAddress},
 };
 
@@ -23,18 +24,22 @@ pub fn about(snapshot: &Snapshot, roles: Roles) -> Vec<String> {
 fn about_web(snapshot: &Snapshot) -> Vec<String> {
     let Some(port) = &snapshot.www.port else { return Vec::new() };
     let mut warnings = Vec::new();
-    if is_reachable_from_elsewhere(port) {
+    if is_reachable_from_elsewhere(port) && takes_orders_of_anybody(snapshot) {
         warnings.push(format!(
-            "everybody who reaches the web port ({port}) can start and stop builds: there is no log-in yet. To close \
-             it, listen on this machine only, c['www']['port'] = 'tcp:8010:interface=127.0.0.1', behind a proxy that \
-             asks who comes"
+            "everybody who reaches the web port ({port}) can start and stop builds: no rule of c['www']['authz'] keeps out who \
+             has not logged in. Set c['www']['auth'] and a rule such as util.AnyControlEndpointMatcher(role='admins'), or \
+             listen on this machine only, c['www']['port'] = 'tcp:8010:interface=127.0.0.1'"
         ));
     }
-    let given = |name: &str| snapshot.www.raw.get(name).is_some_and(|value| !value.is_null());
-    if ["auth", "authz"].into_iter().any(given) {
-        warnings.push("c['www']['auth'] and ['authz'] are not supported yet and have NO effect".to_owned());
-    }
     warnings
+}
+
+/// Whether no rule keeps those out of orders who have not logged in.
+fn takes_orders_of_anybody(snapshot: &Snapshot) -> bool {
+    let policy = snapshot.www.authz.as_ref().map(Policy::new);
+    // Rules that can't be used let nobody in.
+    let policy = policy.transpose().map(Option::unwrap_or_default);
+    policy.is_ok_and(|policy| policy.may(&Actor::Nobody, Action::PauseWorker, &Target::default()).is_ok())
 }
 
 /// Names of interfaces may mean anything, so they count; so does what systemd or a proxy listens on.
@@ -52,6 +57,23 @@ fn is_reachable_from_elsewhere(port: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_for_all_orders_ends_the_warning() {
+        use muster_core::policy::{Authz, Endpoints, Rule};
+
+        let mut snapshot = Snapshot::empty();
+        snapshot.www.port = Some("8010".to_owned());
+        assert_eq!(about_web(&snapshot).len(), 1);
+        let rule =
+            |endpoints| Rule { endpoints, builder: None, role: "admins".to_owned(), default_deny: true };
+        for (endpoints, warnings) in
+            [(Endpoints::StopBuild, 1), (Endpoints::AnyControl, 0), (Endpoints::Any, 0)]
+        {
+            snapshot.www.authz = Some(Authz { rules: vec![rule(endpoints)], ..Authz::default() });
+            assert_eq!(about_web(&snapshot).len(), warnings, "{endpoints:?}");
+        }
+    }
 
     #[test]
     fn the_loopback_needs_no_warning() {

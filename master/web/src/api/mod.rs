@@ -26,7 +26,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use json::Layout;
 use muster_config::snapshot::Snapshot;
-use muster_core::policy::{Action, Actor, Target};
+use muster_core::policy::{Action, Target};
 use muster_data::read::{DataBytes, Error, ForceSchedulers, Found, LogText};
 use muster_schedule::force_spec;
 use percent_encoding::percent_decode_str;
@@ -65,7 +65,7 @@ async fn order(State(state): State<AppState>, request: Request) -> Response {
             json!({"error": {"message": "this port takes no orders of web pages"}}),
         );
     }
-    let visitor = Visitor { actor: Actor::Operator, ..Visitor::nobody(&state) };
+    let visitor = Visitor::operator(&state.config(), &state.policies);
     post_reply(&state, request, &visitor).await
 }
 

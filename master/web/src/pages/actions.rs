@@ -10,9 +10,9 @@ use muster_core::RequestId;
 use super::{
     build,
     format::builder_path,
-    forms::Fields,
     request::{PageError, PageRequest, PageResult},
 };
+use crate::forms::Fields;
 use crate::state::AppState;
 
 /// Requests that one post may cancel.

@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use minijinja::{Value, context, value::Serde};
+use muster_core::policy::Action;
 use muster_data::views::{BuildPage, Excerpt};
 
 use super::{
@@ -30,7 +31,11 @@ async fn show(state: &AppState, page: &PageRequest, builder: &str, number: &str)
         steps.filter_map(|step| Some((step.number, excerpt(step.excerpt.take()?)))).collect();
     let span = build.complete_at.unwrap_or_else(muster_data::now).0 - build.started_at.0;
     let hidden = build.steps.iter().filter(|step| step.hidden).count();
+    let orders = page.orders(state);
+    let may_stop = orders.may_with_build(Action::StopBuild, build.id).await?;
+    let may_rebuild = orders.may_with_build(Action::RebuildBuild, build.id).await?;
     let context = context! {
+        may_stop, may_rebuild,
         nav => "builders", excerpts => Value::from_pairs(excerpts), span => span.max(1), hidden, show_hidden => page.query.get("hidden").is_some(),
         build => Serde(build),
     };

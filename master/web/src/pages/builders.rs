@@ -5,14 +5,17 @@ use axum::{
     response::Response,
 };
 use minijinja::{Value, context, value::Serde};
-use muster_core::Results;
+use muster_core::{
+    Results,
+    policy::{Action, Target, TargetKind},
+};
 use muster_data::views::{BuilderLine, BuilderSummary};
 
 use super::{
     force,
-    forms::Fields,
     request::{self, PageRequest, PageResult},
 };
+use crate::forms::Fields;
 use crate::state::AppState;
 
 pub(super) async fn list(State(state): State<AppState>, page: PageRequest) -> Response {
@@ -62,7 +65,12 @@ pub(super) async fn one(
 ) -> Response {
     let answer = async {
         let builder = request::builder(&state, &key).await?;
-        let forms = force::forms_of(&state.forcing().await, &builder.name);
+        let target =
+            Target { builders: vec![builder.name.clone()], ..Target::of(TargetKind::ForceScheduler) };
+        let forms = match page.may(Action::Force, &target) {
+            true => force::forms_of(&state.forcing().await, &builder.name),
+            false => Vec::new(),
+        };
         show(&state, &page, builder, forms).await
     };
     page.finish(answer.await)

@@ -15,9 +15,9 @@ use serde_json::Map;
 
 use super::{
     format::builder_path,
-    forms::Fields,
     request::{self, PageError, PageRequest, PageResult},
 };
+use crate::forms::Fields;
 use crate::{actions::Refusal, forcing::Forms, state::AppState};
 
 /// What stands in the fields of a form, and what is wrong with it; by the fields' full names.

@@ -13,9 +13,9 @@ use regex::Regex;
 
 use super::{
     ansi,
-    forms::Fields,
     request::{self, PageError, PageRequest, PageResult},
 };
+use crate::forms::Fields;
 use crate::state::AppState;
 
 /// Lines that a page shows unless the address asks for another number.

@@ -10,7 +10,6 @@ mod build;
 mod builders;
 mod force;
 mod format;
-mod forms;
 mod lists;
 mod log;
 mod render;
@@ -19,19 +18,22 @@ mod theme;
 
 use axum::{
     Extension, Router,
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     routing::{get, post},
 };
 
 use tower_http::compression::CompressionLayer;
 
 use crate::{headers, state::AppState};
-pub(crate) use forms::Fields;
 use render::Templates;
+pub(crate) use request::PageRequest;
 
 /// The pages and their files. An address that nobody knows is answered with a page, too.
-pub fn router() -> Router<AppState> {
+/// `beside` are pages of other rooms.
+pub(crate) fn router(state: &AppState, beside: Router<AppState>) -> Router<AppState> {
+    let look = from_fn_with_state(state.clone(), request::may_look);
     Router::new()
+        .merge(beside)
         .route("/", get(lists::home))
         .route("/builders", get(builders::list))
         .route("/builders/{builder}", get(builders::one))
@@ -52,6 +54,7 @@ pub fn router() -> Router<AppState> {
         .route("/theme.css", get(theme::css))
         .route("/static/{*file}", get(assets::file))
         .fallback(request::not_found)
+        .layer(look)
         .layer(CompressionLayer::new())
         .layer(map_response(headers::of_pages))
         .layer(Extension(Templates::default()))

@@ -3,15 +3,18 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    extract::{FromRequestParts, Request},
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
+    middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 use minijinja::{Value, context};
-use muster_config::snapshot::Snapshot;
+use muster_config::snapshot::{LogInMethod, Snapshot};
+use muster_core::policy::{Action, Target, User};
 use muster_data::{Fault, views::BuilderLine};
 
-use super::{forms::Fields, render::Templates, theme};
+use super::{render::Templates, theme};
+use crate::forms::Fields;
 use crate::{
     actions::{Orders, Refusal},
     auth::Visitor,
@@ -21,7 +24,7 @@ use crate::{
 };
 
 /// One request for a page.
-pub(super) struct PageRequest {
+pub(crate) struct PageRequest {
     pub(super) query: Fields,
     pub(super) snapshot: Arc<Snapshot>,
     templates: Templates,
@@ -163,11 +166,11 @@ impl PageRequest {
         };
         let site = context! {
             title => self.snapshot.title.as_str(), title_url => self.snapshot.title_url.as_str(),
-            title_link => title_link(&self.snapshot), themed => theme::is_set(&self.snapshot),
+            login => self.login(), user => self.visitor.actor.user().map(User::shown), title_link => title_link(&self.snapshot), themed => theme::is_set(&self.snapshot),
             home => if default_page(&self.snapshot).is_some() { "?home" } else { "" },
         };
         let base = context! {
-            layout, site, root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.colours, now => muster_data::now().0,
+            layout, site, may => self.may_with_requests(), root => Value::from_safe_string(self.root.clone()), path => self.path.as_str(), theme => self.colours, now => muster_data::now().0,
         };
         let html = self.templates.render(&self.snapshot, name, context! { ..context, ..base })?;
         let fresh = [(header::CACHE_CONTROL, "no-store"), (header::VARY, "cookie")];
@@ -214,6 +217,46 @@ impl PageRequest {
         }
     }
 
+    /// How the visitor could log in: `None` not at all, or already in.
+    fn login(&self) -> bool {
+        let auth = self.snapshot.www.auth.as_ref();
+        auth.is_some_and(|auth| !matches!(auth.method, LogInMethod::Nobody | LogInMethod::RemoteUser { .. }))
+    }
+
+    /// The way from this page to the first one.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The page with a form for name and password.
+    pub(crate) fn login_form(&self, status: StatusCode, fields: &Fields, problem: Option<&str>) -> Response {
+        let given = |name: &str| fields.text(name);
+        let context = context! {
+            nav => "", problem, redirect => given("redirect"), back => given("back"), username => given("username"),
+        };
+        self.finish(self.with_status(status, "login.html", context).map_err(PageError::from))
+    }
+
+    /// A page that only tells something.
+    pub(crate) fn plain_error(&self, status: StatusCode, detail: &str) -> Response {
+        let what = status.canonical_reason().unwrap_or("Error");
+        let page = context! { nav => "", what, detail, code => status.as_u16() };
+        self.finish(self.with_status(status, "error.html", page).map_err(PageError::from))
+    }
+
+    /// What the visitor may do with pending requests.
+    fn may_with_requests(&self) -> Value {
+        let anything = Target::default();
+        context! {
+            cancel => self.may(Action::CancelRequest, &anything), first => self.may(Action::SetPriority, &anything),
+        }
+    }
+
+    /// Whether the visitor may do something, for the page to offer it.
+    pub(super) fn may(&self, action: Action, target: &Target) -> bool {
+        self.visitor.may(action, target).is_ok()
+    }
+
     /// What the visitor orders.
     pub(super) fn orders<'a>(&'a self, state: &'a AppState) -> Orders<'a> {
         Orders { state, visitor: &self.visitor }
@@ -231,6 +274,24 @@ impl PageRequest {
     /// Leads the browser to another page, given from the first page (`builders/x`).
     pub(super) fn redirect(&self, to: &str) -> Response {
         (StatusCode::SEE_OTHER, [(header::LOCATION, format!("{}{to}", self.root))]).into_response()
+    }
+}
+
+/// Lets nobody see pages whom a rule for everything keeps out, but for what a log-in needs.
+pub(super) async fn may_look(
+    State(_): State<AppState>,
+    page: PageRequest,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    let open = path == "/theme"
+        || path == "/theme.css"
+        || path.starts_with("/static/")
+        || path.starts_with("/auth/");
+    match page.visitor.may(Action::Get, &Target::default()) {
+        Err(denied) if !open => page.error(PageError::Refused(format!("You may not see this: {denied}."))),
+        _ => next.run(request).await,
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Server {
     pub data: Data,
     shutdown: CancellationToken,
     running: Option<tokio::task::JoinHandle<()>>,
-    _config: watch::Sender<Arc<Snapshot>>,
+    config: watch::Sender<Arc<Snapshot>>,
     _directory: tempfile::TempDir,
 }
 
@@ -56,7 +56,25 @@ impl Server {
         Server::start(true).await
     }
 
+    /// The same with a configuration that is changed first.
+    pub async fn with(change: impl FnOnce(&mut Snapshot)) -> Server {
+        let mut config = snapshot();
+        change(&mut config);
+        Server::start_with(true, config).await
+    }
+
+    /// Puts another configuration in force.
+    pub fn configure(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut config = Snapshot::clone(&self.config.borrow());
+        change(&mut config);
+        self.config.send_replace(Arc::new(config));
+    }
+
     async fn start(filled: bool) -> Server {
+        Server::start_with(filled, snapshot()).await
+    }
+
+    async fn start_with(filled: bool, config: Snapshot) -> Server {
         note_panics();
         let directory = tempfile::tempdir().unwrap();
         let url = DbUrl::Sqlite(directory.path().join("state.sqlite"));
@@ -70,13 +88,13 @@ impl Server {
         }
         let data = Data::new(db, Bus::default());
         data.set_collapse_policy(CollapsePolicy { master: Some(MasterId(1)), ..CollapsePolicy::default() });
-        let (config, snapshot) = watch::channel(Arc::new(snapshot()));
+        let (config, snapshot) = watch::channel(Arc::new(config));
         let state = AppState::new(data.clone(), snapshot, MetricsText::new(|| "muster_up 1\n".to_owned()));
         let listener = listen(&"tcp:0:interface=127.0.0.1".parse().unwrap(), Path::new("/")).await.unwrap();
         let address = listener.tcp_address().unwrap();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(serve(Vec::<Listener>::from([listener]), state, shutdown.clone()));
-        Server { address, data, shutdown, running: Some(running), _config: config, _directory: directory }
+        Server { address, data, shutdown, running: Some(running), config, _directory: directory }
     }
 
     /// Ends the server and waits for it.
