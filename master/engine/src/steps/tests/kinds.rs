@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
+use muster_core::Results;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::replay::examples;
+use super::replay::{examples, world};
 use crate::steps::{REGISTRY, step_problems, testing::step};
 
 /// A class of the Python package, as it describes itself.
@@ -73,4 +74,11 @@ fn everything_that_is_wrong_with_a_step_is_found_at_once() {
     let function = json!({"command": "x", "extract_fn": "f"});
     let problems = step_problems(&step("SetPropertyFromCommand", function));
     assert_eq!(problems, ["SetPropertyFromCommand argument extract_fn must be a function, not 'f'"]);
+}
+
+#[tokio::test]
+async fn arguments_of_another_version_are_left_out_in_a_build() {
+    let config = step("Assert", json!({"check": 1, "since_the_next_version": 2}));
+    assert_eq!(step_problems(&config), ["Assert has no argument since_the_next_version"]);
+    assert_eq!(world().await.run(&config).await.results, Results::Success);
 }
