@@ -220,9 +220,24 @@ async fn start_and_load(
         Err(_) => return Err(HostError::LoadTooLong { config_file, limit, stderr: process.printed_last() }),
     };
     (check.0)(&snapshot)?;
-    let text = serde_json::to_vec(&snapshot).map_err(|e| broken(&format!("bad snapshot: {e}")))?;
-    let digest = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digest = Digesting(Sha1::new());
+    serde_json::to_writer(&mut digest, &snapshot).map_err(|e| broken(&format!("bad snapshot: {e}")))?;
+    let digest = digest.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((process, Loaded { snapshot: Arc::new(snapshot), digest }))
+}
+
+/// Only the digest of what is written: the text of a large snapshot is as large as itself.
+struct Digesting(Sha1);
+
+impl std::io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What the host found, and what the check finds in the rest of the configuration: the user sees all of it at once.

@@ -92,26 +92,43 @@ impl Message {
     /// Parses one line.
     pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
         let text = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
-        let mut fields: Map<String, Value> = serde_json::from_str(&python_json::carried(text))?;
-        if let Some(hello) = fields.remove("hello") {
-            return Ok(Message::Hello(serde_json::from_value(hello)?));
+        let line: Line = serde_json::from_str(&python_json::carried(text))?;
+        if let Some(hello) = line.hello {
+            return Ok(Message::Hello(hello));
         }
-        let id = serde_json::from_value(fields.remove("id").unwrap_or_default())?;
-        let (kind, value) = fields.into_iter().next().unwrap_or_default();
-        let body = match kind.as_str() {
-            "loaded" => AnswerBody::Loaded(serde_json::from_value(value)?),
-            "errors" => AnswerBody::Errors(serde_json::from_value(value)?),
-            "exception" => AnswerBody::Exception(serde_json::from_value(value)?),
-            "refused" => AnswerBody::Refused(serde_json::from_value(value)?),
+        let body = match line {
+            Line { loaded: Some(snapshot), .. } => AnswerBody::Loaded(snapshot),
+            Line { errors: Some(errors), .. } => AnswerBody::Errors(errors),
+            Line { exception: Some(exception), .. } => AnswerBody::Exception(exception),
+            Line { refused: Some(reason), .. } => AnswerBody::Refused(reason),
             // Only this question has failed.
-            "value" => match serde_json::from_value(value) {
+            Line { value: Some(value), .. } => match serde_json::from_value(value) {
                 Ok(value) => AnswerBody::Value(value),
                 Err(error) => AnswerBody::Unreadable(error.to_string()),
             },
-            other => return Err(serde::de::Error::custom(format!("unknown answer '{other}'"))),
+            _ => return Err(serde::de::Error::custom("it is no answer")),
         };
+        let id = line.id.ok_or_else(|| serde::de::Error::missing_field("id"))?;
         Ok(Message::Answer(Answer { id, body }))
     }
+}
+
+/// One line from the host. It is read in one pass: a large snapshot is in memory once.
+#[derive(Deserialize)]
+struct Line {
+    id: Option<u64>,
+    hello: Option<Hello>,
+    loaded: Option<Box<Snapshot>>,
+    errors: Option<WireErrors>,
+    exception: Option<CallFailure>,
+    refused: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    value: Option<Value>,
+}
+
+/// A value that is there, also when it is `null`.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 /// An exception that a function of the configuration raised.

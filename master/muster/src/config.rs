@@ -64,7 +64,7 @@ fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
 
 /// `MUSTER_PYTHON`, or the first one on the search path. A relative path means what it means here, and not in the directory
 /// of the master, where the interpreter is started.
-fn interpreter() -> PathBuf {
+pub fn interpreter() -> PathBuf {
     match std::env::var_os("MUSTER_PYTHON") {
         Some(program) => {
             let program = PathBuf::from(program);

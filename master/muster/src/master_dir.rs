@@ -44,9 +44,18 @@ impl MasterDir {
         dir.require_config()
     }
 
-    /// The configuration that `path` means: a file, or a master's directory.
+    /// The configuration that `path` means: a file, or a master's directory. As in Buildbot, a file below the current
+    /// directory is read as one of a master that lives here: modules and files are looked for here.
     pub fn of_config(path: &Path) -> Result<MasterDir> {
-        MasterDir::at(path)?.require_config()
+        let mut found = MasterDir::at(path)?.require_config()?;
+        if path.is_file()
+            && let Ok(here) = std::env::current_dir()
+            && let Some(below) = found.config_file().strip_prefix(&here).ok().and_then(Path::to_str)
+        {
+            found.0.config_file = below.to_owned();
+            found.0.basedir = here;
+        }
+        Ok(found)
     }
 
     /// The directory at `path`, whatever it holds.
@@ -55,7 +64,7 @@ impl MasterDir {
             std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
         let path = normalised(&absolute);
         if path.exists() {
-            let found = find_config(&path).map_err(anyhow::Error::msg)?;
+            let found = find_config(&path, &crate::config::interpreter()).map_err(anyhow::Error::msg)?;
             return Ok(MasterDir(found));
         }
         let (config_file, rotate_length, max_rotated_files, umask) =

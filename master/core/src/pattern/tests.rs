@@ -4,9 +4,21 @@ use serde_json::Value;
 /// What Python 3.11 found of each pattern in each text, by `match` with its groups and by `search`.
 const PYTHON: &str = include_str!("python.json");
 
+/// The same of one pattern for each piece of Python's syntax.
+const SYNTAX: &str = include_str!("python_syntax.json");
+
 #[test]
 fn patterns_find_what_python_finds() {
-    let recorded: Value = serde_json::from_str(PYTHON).unwrap();
+    find_what_was_recorded(PYTHON);
+}
+
+#[test]
+fn all_of_pythons_syntax_is_understood() {
+    find_what_was_recorded(SYNTAX);
+}
+
+fn find_what_was_recorded(recorded: &str) {
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
     let texts: Vec<&str> =
         recorded["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     for row in recorded["patterns"].as_array().unwrap() {
@@ -33,7 +45,23 @@ fn patterns_find_what_python_finds() {
 
 #[test]
 fn what_has_no_counterpart_is_refused() {
-    for written in ["(", ")", "[a", "a\\", r"\q", r"\N{DIGIT ONE}", "(?L)a", "(?Pa)", "*a", r"\2(a)"] {
+    // What Python refuses, and what other languages know.
+    let others = [
+        r"[a-\d]", "a**", "(?<n>a)", r"\p{L}", r"\h", r"\K", r"\R", "(?|a|b)", "(?R)", r"\g<1>", r"\X",
+        r"\G", r"\z", r"\Q.\E", r"\e", r"\cA",
+    ];
+    for written in others.into_iter().chain([
+        "(",
+        ")",
+        "[a",
+        "a\\",
+        r"\q",
+        r"\N{DIGIT ONE}",
+        "(?L)a",
+        "(?Pa)",
+        "*a",
+        r"\2(a)",
+    ]) {
         let error = Pattern::search(written).unwrap_err().to_string();
         assert!(error.contains("can't be used"), "{error}");
     }

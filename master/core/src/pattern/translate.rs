@@ -95,6 +95,11 @@ impl Translator {
     }
 
     fn literal(&mut self, c: char) {
+        if self.flags.ascii && !c.is_ascii() {
+            // With both flags, only letters of ASCII have a case.
+            self.out.push_str(&format!("(?-i:{c})"));
+            return;
+        }
         if r"\.+*?()|[]{}^$#&-~".contains(c) {
             self.out.push('\\');
         }
