@@ -1,15 +1,15 @@
 //! The configuration, read and refused as a whole.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use muster_config::{
-    Check, ConfigError, ConfigErrors, Host, HostDriver, HostError, LOAD_LIMIT, Loaded, python,
+    Check, ConfigError, ConfigErrors, Host, HostDriver, HostError, LOAD_LIMIT, Loaded,
     snapshot::{MqConfig, Snapshot},
 };
 use muster_store::DbUrl;
 
+use crate::interpreter::interpreter;
 use crate::master_dir::MasterDir;
 use crate::mq::Mq;
 use crate::ports;
@@ -60,19 +60,6 @@ fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     errors.extend(muster_engine::problems(snapshot));
     errors.extend(muster_schedule::problems(snapshot));
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
-}
-
-/// `MUSTER_PYTHON`, or the first one on the search path. A relative path means what it means here, and not in the directory
-/// of the master, where the interpreter is started.
-pub fn interpreter() -> PathBuf {
-    match std::env::var_os("MUSTER_PYTHON") {
-        Some(program) => {
-            let program = PathBuf::from(program);
-            let is_path = program.components().count() > 1;
-            if is_path { std::path::absolute(&program).unwrap_or(program) } else { program }
-        }
-        None => python::find(std::env::var_os("PATH").as_ref()),
-    }
 }
 
 /// `MUSTER_LOAD_LIMIT` in seconds, or the default.

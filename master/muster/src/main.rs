@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod interpreter;
 mod log_follower;
 mod logging;
 mod master;

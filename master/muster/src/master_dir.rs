@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use muster_config::{MasterDirectory, find_config};
 
+use crate::interpreter::interpreter;
+
 /// Bytes of a log file after which the next one is begun, unless `buildbot.tac` says otherwise.
 const ROTATE_LENGTH: u64 = 10_000_000;
 /// Older log files that are kept, unless `buildbot.tac` says otherwise.
@@ -64,7 +66,7 @@ impl MasterDir {
             std::path::absolute(path).with_context(|| format!("can't make {} absolute", path.display()))?;
         let path = normalised(&absolute);
         if path.exists() {
-            let found = find_config(&path, &crate::config::interpreter()).map_err(anyhow::Error::msg)?;
+            let found = find_config(&path, &interpreter()).map_err(anyhow::Error::msg)?;
             return Ok(MasterDir(found));
         }
         let (config_file, rotate_length, max_rotated_files, umask) =

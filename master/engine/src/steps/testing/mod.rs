@@ -183,14 +183,7 @@ impl World {
             plan: "{}".into(),
             properties: properties.clone(),
         };
-        let dial = WorkerDial {
-            worker: worker_id,
-            boot_id: "boot".into(),
-            dial_no: 1,
-            gateway: None,
-            info: Default::default(),
-        };
-        data.workers_dial(master, &[dial]).await.unwrap();
+        data.workers_dial(master, &[first_dial(worker_id)]).await.unwrap();
         let key = data.start_runs(master, &[run]).await.unwrap()[0].key;
         let sources = data.db().read("sources", |tx| async move {
             let sets = query::buildsets::list(&tx, &query::Select::all()).await?;
@@ -448,6 +441,10 @@ impl Triggers for TestSchedulers {
         };
         Box::pin(std::future::ready(Ok(set)))
     }
+}
+
+fn first_dial(worker: WorkerId) -> WorkerDial {
+    WorkerDial { worker, boot_id: "boot".into(), dial_no: 1, gateway: None, info: Default::default() }
 }
 
 fn slots(worker: WorkerId) -> Slots {
