@@ -3,6 +3,7 @@
 mod msgpack;
 
 use bytes::Bytes;
+use muster_core::integers;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -48,7 +49,11 @@ impl Serialisation {
     /// When the bytes are not in this serialisation, are nested deeper than [`MAX_DEPTH`], or are no message.
     pub fn decode(self, bytes: &[u8]) -> Result<Message, DecodeError> {
         let value = match self {
-            Serialisation::Json => serde_json::from_slice(bytes)?,
+            Serialisation::Json => match std::str::from_utf8(bytes) {
+                Ok(text) => serde_json::from_str(&integers::carried(text))?,
+                // It says what is wrong.
+                Err(_) => serde_json::from_slice(bytes)?,
+            },
             Serialisation::MessagePack => msgpack::read(bytes)?,
         };
         match value {
@@ -172,7 +177,8 @@ impl ListWriter {
 }
 
 fn json_into<T: serde::Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(bytes, value).expect("values with text keys always have a form in JSON");
+    let text = serde_json::to_string(value).expect("values with text keys always have a form in JSON");
+    bytes.extend_from_slice(integers::numbers(&text).as_bytes());
 }
 
 /// How many elements of a list `payload` takes: what is empty is left out, if nothing follows.

@@ -1,7 +1,7 @@
 //! Messages between master and host, one JSON object a line. The other end is `python/muster_host/server.py`.
 
+use muster_core::python_json;
 use muster_core::render::Renderable;
-use muster_core::surrogates;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -92,7 +92,7 @@ impl Message {
     /// Parses one line.
     pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
         let text = std::str::from_utf8(line).map_err(serde::de::Error::custom)?;
-        let mut fields: Map<String, Value> = serde_json::from_str(&surrogates::carried(text))?;
+        let mut fields: Map<String, Value> = serde_json::from_str(&python_json::carried(text))?;
         if let Some(hello) = fields.remove("hello") {
             return Ok(Message::Hello(serde_json::from_value(hello)?));
         }

@@ -1,8 +1,11 @@
 //! JSON text in the form of Python's `json.dumps`: `", "` and `": "` between things, only ASCII.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
-use muster_core::surrogates::surrogate;
+use muster_core::{integers, surrogates::surrogate};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
@@ -10,7 +13,11 @@ use serde_json::ser::{Formatter, Serializer};
 pub(crate) fn python_text(value: &impl Serialize) -> serde_json::Result<String> {
     let mut bytes = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut bytes, PythonFormatter))?;
-    String::from_utf8(bytes).map_err(|_| serde::ser::Error::custom("JSON is always UTF-8"))
+    let text = String::from_utf8(bytes).map_err(|_| serde::ser::Error::custom("JSON is always UTF-8"))?;
+    Ok(match integers::numbers_in_ascii(&text) {
+        Cow::Owned(numbers) => numbers,
+        Cow::Borrowed(_) => text,
+    })
 }
 
 struct PythonFormatter;
@@ -52,6 +59,15 @@ mod tests {
     #[test]
     fn a_lone_surrogate_is_pythons_escape() {
         assert_eq!(python_text(&"caf\u{10dce9}").unwrap(), r#""caf\udce9""#);
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_is_a_number() {
+        let value = serde_json::json!({"n": integers::parse("1180591620717411303424"), "t": "1180591620717411303424"});
+        assert_eq!(
+            python_text(&value).unwrap(),
+            r#"{"n": 1180591620717411303424, "t": "1180591620717411303424"}"#
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values that go into and come out of statements, the same for every engine.
 
-use muster_core::{Results, Timestamp, surrogates};
+use muster_core::{Results, Timestamp, python_json};
 
 use crate::{Error, Result};
 
@@ -142,7 +142,7 @@ impl Row {
     /// Column `index` as JSON.
     pub fn json(&self, index: usize) -> Result<serde_json::Value> {
         let text = self.text(index)?;
-        serde_json::from_str(&surrogates::carried(&text))
+        serde_json::from_str(&python_json::carried(&text))
             .map_err(|error| Error::Data(format!("{text:?} is not JSON: {error}")))
     }
 

@@ -11,7 +11,7 @@ use axum::{
 use muster_core::{
     Timestamp,
     policy::{Action, Permit},
-    surrogates,
+    python_json,
 };
 use muster_data::NewChange;
 use muster_schedule::NotKept;
@@ -91,12 +91,12 @@ fn change_of(fields: &Fields) -> Result<(NewChange, Option<String>), String> {
     let author = text("author").or_else(|| text("who")).unwrap_or_default();
     let files = match fields.get("files") {
         None => Vec::new(),
-        Some(files) => json(&surrogates::carried(files)).map_err(|error| format!("files: {error}"))?,
+        Some(files) => json(&python_json::carried(files)).map_err(|error| format!("files: {error}"))?,
     };
     let properties = match fields.get("properties") {
         None => Map::new(),
         Some(properties) => {
-            json(&surrogates::carried(properties)).map_err(|error| format!("properties: {error}"))?
+            json(&python_json::carried(properties)).map_err(|error| format!("properties: {error}"))?
         }
     };
     let when = match fields.get("when_timestamp").or_else(|| fields.get("when")) {

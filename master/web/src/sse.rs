@@ -14,7 +14,10 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use muster_bus::{Event, Received, Subscription};
-use muster_core::policy::{Action, Target};
+use muster_core::{
+    policy::{Action, Target},
+    python_json,
+};
 use serde_json::json;
 
 use crate::{
@@ -86,7 +89,8 @@ fn messages(event: &Event, open: &OpenStream) -> Vec<sse::Event> {
     for topic in &event.topics {
         for _ in 0..open.matching(topic) {
             let data = json!({"key": topic.0, "message": event.payload});
-            messages.push(sse::Event::default().event("event").data(data.to_string()));
+            messages
+                .push(sse::Event::default().event("event").data(python_json::restored(&data.to_string())));
         }
     }
     messages

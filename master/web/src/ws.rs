@@ -18,7 +18,10 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use muster_bus::{Event, Received};
-use muster_core::policy::{Action, Target};
+use muster_core::{
+    policy::{Action, Target},
+    python_json,
+};
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -191,7 +194,8 @@ impl Client {
             if listening == 0 {
                 continue;
             }
-            let text = Utf8Bytes::from(json!({"k": topic.to_string(), "m": event.payload}).to_string());
+            let text = json!({"k": topic.to_string(), "m": event.payload}).to_string();
+            let text = Utf8Bytes::from(python_json::restored(&text).into_owned());
             (0..listening).try_for_each(|_| self.send(Message::Text(text.clone())))?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! character and base64.
 
 use base64::Engine as _;
+use muster_core::integers;
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
@@ -149,7 +150,8 @@ fn write(bytes: &mut Vec<u8>, value: &Value) {
         Value::Null => bytes.push(0xc0),
         Value::Bool(truth) => bytes.push(0xc2 + u8::from(*truth)),
         Value::Number(number) => write_number(bytes, number),
-        Value::String(text) => write_text(bytes, text),
+        // It has no longer integers: their digits are exact as a text, and as a float they would not be.
+        Value::String(text) => write_text(bytes, integers::digits(text).unwrap_or(text)),
         Value::Array(list) => write_list(bytes, list),
         Value::Object(dict) => write_dict(bytes, dict),
     }

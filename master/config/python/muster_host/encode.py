@@ -14,6 +14,10 @@ from muster_host import not_yet
 from muster_host.location import NOWHERE, is_ours
 
 
+#: Bits of the longest integer that is taken: Python itself reads no more than 4300 digits.
+MAX_BITS = 14_284
+
+
 class NotEncodable(Exception):
     """The value can't leave Python; the text says which and where."""
 
@@ -147,6 +151,8 @@ class Encoder:
         return {"callable": self.callable(value)} if callable(value) else {"fixed": bool(value)}
 
     def __call__(self, value):
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise NotEncodable(f"{self._path}: an integer of more than 4300 digits is not taken")
         if value is None or isinstance(value, (bool, int, str)):
             # Subclasses (enums, marked strings) become what they are based on.
             return value if value is None or isinstance(value, bool) else _base(value)

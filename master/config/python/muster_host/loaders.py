@@ -227,6 +227,8 @@ def _snapshot(loaded, functions):
     except NotEncodable as refused:
         error(str(refused))
         return {}
+    for part in ("caches", "www", "workers", "schedulers", "change_sources", "reporters", "locks"):
+        _check_integers(f"c['{_KEYS.get(part, part)}']", snapshot[part])
     snapshot["has_callables"] = bool(len(functions) or loaded.providers)
     return snapshot
 
@@ -234,6 +236,27 @@ def _snapshot(loaded, functions):
 def _each(items, encode):
     made = (encode.data_of(item, item.name) for item in items)
     return [data for data in made if data is not None]
+
+
+#: Parts of the snapshot whose key in the configuration is another word.
+_KEYS = {"change_sources": "change_source", "reporters": "services"}
+#: What has values of the user's, of any size.
+_VALUES = frozenset({"properties", "default_properties", "default"})
+
+
+def _check_integers(where, value):
+    """Says which numbers are larger than what they are for; properties and arguments of steps may be of any size."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        shown = str(value) if value.bit_length() < 256 else f"an integer of {value.bit_length()} bits"
+        error(f"{where}: {shown} is out of range: numbers of 64 bits are taken here")
+    elif isinstance(value, dict) and "$r" not in value:
+        for key, item in value.items():
+            if key not in _VALUES:
+                _check_integers(f"{where}[{key!r}]", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            name = item.get("name", index) if isinstance(item, dict) else index
+            _check_integers(f"{where}[{name!r}]", item)
 
 
 def _builder(builder, encode):

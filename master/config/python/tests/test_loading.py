@@ -28,6 +28,21 @@ class Good(ConfigTestCase):
             self.assertIn("there is no encoding 'nosuch'", "\n".join(self.errors(given)))
         self.assertIn("a function is not supported", "\n".join(self.errors("c['logEncoding'] = lambda text: ''")))
 
+    def test_integers_of_any_size_are_values_and_no_limits(self):
+        loaded = self.load("c['properties'] = {'n': 2**70, 'm': [-(2**200)]}\nc['workers'][0].properties.setProperty('k', 2**65, 'w')\n")
+        self.assertEqual(loaded["properties"], {"n": 2**70, "m": [-(2**200)]})
+        for given, place in (
+            ("c['workers'].append(worker.Worker('q', 'p', max_builds=2**70))", "c['workers']['q']['max_builds']"),
+            (
+                "c['schedulers'].append(schedulers.Triggerable(name='t', builderNames=[], priority=-(2**64)))",
+                "c['schedulers']['t']",
+            ),
+        ):
+            errors = "\n".join(self.errors(given))
+            self.assertIn(place, errors)
+            self.assertIn("out of range", errors)
+        self.assertIn("more than 4300 digits", "\n".join(self.errors("c['properties'] = {'n': 10**4301}")))
+
     def test_validation_says_what_people_may_enter(self):
         self.assertEqual(set(self.load()["validation"].values()), {None})
         given = "{'branch': re.compile('^x$', re.I | re.S), 'property_name': re.compile('a', re.A)}"

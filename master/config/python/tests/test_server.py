@@ -188,6 +188,13 @@ c['codebaseGenerator'] = answer
         self.host.stdin.flush()
         self.assertEqual(self.read()["value"], ["'caf\\udce9'", "caf\udce9", "\udce9"])
 
+    def test_integers_of_any_size_are_carried(self):
+        self.load_in_host("c['codebaseGenerator'] = lambda n: [n + 1, str(n), {'n': -n}]\n")
+        number = '{"id": 1, "call": {"handle": "codebaseGenerator", "args": ["\U0010d7ff%s"]}}\n' % 2**70
+        self.host.stdin.write(number.encode())
+        self.host.stdin.flush()
+        self.assertEqual(self.read()["value"], [2**70 + 1, str(2**70), {"n": -(2**70)}])
+
     def test_a_host_whose_master_is_gone_removes_its_package(self):
         package = os.path.join(self.basedir, "muster-host-x")
         shutil.copytree(PACKAGE, package)

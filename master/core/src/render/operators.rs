@@ -4,8 +4,12 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::pystr::{int_of, py_str, type_name};
+use super::pystr::{int_of, py_str, text_of, type_name};
 use super::value::Operator;
+use crate::integers;
+
+/// Why an operator refuses: floats would change the number.
+const TOO_BIG: &str = "an integer of more than 128 bits can only be reckoned with in a function of Python";
 
 /// Most characters or items that `*` may give.
 const MAX_REPEATED: usize = 1 << 20;
@@ -22,7 +26,7 @@ pub(super) fn apply(op: Operator, left: &Value, right: &Value) -> Result<Value, 
         Operator::In => contains(left, right).map(Value::from),
         Operator::Add => add(left, right),
         Operator::Mul => multiply(left, right),
-        Operator::Mod if left.is_string() => percent(left, right),
+        Operator::Mod if text_of(left).is_some() => percent(left, right),
         Operator::Sub | Operator::Div | Operator::FloorDiv | Operator::Mod => arithmetic(op, left, right),
     }
 }
@@ -36,10 +40,11 @@ fn unsupported(op: Operator, left: &Value, right: &Value) -> String {
     format!("unsupported operand type(s) for {}: '{left}' and '{right}'", symbol(op))
 }
 
-fn float_of(value: &Value) -> Option<f64> {
+pub(super) fn float_of(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         Value::Number(number) => number.as_f64(),
+        Value::String(_) => integers::of_value(value)?.parse().ok(),
         _ => None,
     }
 }
@@ -64,8 +69,13 @@ fn compare(op: Operator, left: &Value, right: &Value) -> Result<Ordering, String
     if let (Some(a), Some(b)) = (int_of(left), int_of(right)) {
         return Ok(a.cmp(&b));
     }
+    if let (Some(a), Some(b)) = (text_of(left), text_of(right)) {
+        return Ok(a.cmp(b));
+    }
+    if let (Some(a), Some(b)) = (integer_digits(left), integer_digits(right)) {
+        return Ok(integers::compare(&a, &b));
+    }
     match (left, right) {
-        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
         (Value::Array(a), Value::Array(b)) => {
             for (a, b) in a.iter().zip(b) {
                 if !equal(a, b) {
@@ -84,32 +94,41 @@ fn compare(op: Operator, left: &Value, right: &Value) -> Result<Ordering, String
     }
 }
 
+/// The digits of an integer of any size.
+fn integer_digits(value: &Value) -> Option<String> {
+    let carried = || integers::of_value(value).map(str::to_owned);
+    int_of(value).map(|number| number.to_string()).or_else(carried)
+}
+
 fn contains(item: &Value, container: &Value) -> Result<bool, String> {
+    if let Some(text) = text_of(container) {
+        let refused = || format!("'in <string>' requires string as left operand, not {}", type_name(item));
+        return text_of(item).map(|part| text.contains(part)).ok_or_else(refused);
+    }
     match (item, container) {
-        (Value::String(part), Value::String(text)) => Ok(text.contains(part.as_str())),
         (Value::String(key), Value::Object(object)) => Ok(object.contains_key(key)),
         (_, Value::Object(_)) => Ok(false),
         (_, Value::Array(items)) => Ok(items.iter().any(|other| equal(item, other))),
-        (_, Value::String(_)) => {
-            Err(format!("'in <string>' requires string as left operand, not {}", type_name(item)))
-        }
         (_, other) => Err(format!("argument of type '{}' is not iterable", type_name(other))),
     }
 }
 
 fn add(left: &Value, right: &Value) -> Result<Value, String> {
+    if let (Some(a), Some(b)) = (text_of(left), text_of(right)) {
+        return Ok(Value::String(format!("{a}{b}")));
+    }
     match (left, right) {
-        (Value::String(a), Value::String(b)) => Ok(Value::String(format!("{a}{b}"))),
         (Value::Array(a), Value::Array(b)) => Ok(a.iter().chain(b).cloned().collect()),
         _ => arithmetic(Operator::Add, left, right),
     }
 }
 
 fn multiply(left: &Value, right: &Value) -> Result<Value, String> {
-    let (sequence, times) = match (left, right) {
-        (Value::String(_) | Value::Array(_), times) => (left, times),
-        (times, Value::String(_) | Value::Array(_)) => (right, times),
-        _ => return arithmetic(Operator::Mul, left, right),
+    let is_sequence = |value: &Value| value.is_array() || text_of(value).is_some();
+    let (sequence, times) = match (is_sequence(left), is_sequence(right)) {
+        (true, _) => (left, right),
+        (false, true) => (right, left),
+        (false, false) => return arithmetic(Operator::Mul, left, right),
     };
     let times = int_of(times).ok_or_else(|| unsupported(Operator::Mul, left, right))?;
     let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
@@ -156,6 +175,9 @@ fn arithmetic(op: Operator, left: &Value, right: &Value) -> Result<Value, String
     {
         return integer(op, a, b);
     }
+    if op != Operator::Div && integer_digits(left).is_some() && integer_digits(right).is_some() {
+        return Err(TOO_BIG.into());
+    }
     let (Some(a), Some(b)) = (float_of(left), float_of(right)) else {
         return Err(unsupported(op, left, right));
     };
@@ -185,9 +207,6 @@ fn integer(op: Operator, a: i128, b: i128) -> Result<Value, String> {
         }
         _ => a.checked_rem(b).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
     };
-    let number = result.and_then(|n| match i64::try_from(n) {
-        Ok(n) => Some(Number::from(n)),
-        Err(_) => u64::try_from(n).ok().map(Number::from),
-    });
-    number.map(Value::Number).ok_or_else(|| "the result is too big".into())
+    let value = result.and_then(|number| integers::parse(&number.to_string()));
+    value.ok_or_else(|| TOO_BIG.into())
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::operators::float_of;
 use super::pystr::{int_of, py_ascii, py_repr, py_str, type_name};
+use crate::integers;
 
 /// Widest field; a bigger width or precision is an error instead of a huge text.
 const MAX_WIDTH: usize = 10_000;
@@ -174,6 +176,10 @@ impl Spec {
             'a' => Ok(self.pad_text(py_ascii(value))),
             'c' => self.character(value),
             'd' | 'i' | 'u' => {
+                if let Some(digits) = integers::of_value(value) {
+                    let magnitude = digits.trim_start_matches('-');
+                    return Ok(self.pad_number(digits.starts_with('-'), "", magnitude.to_owned()));
+                }
                 let number = match value {
                     Value::Number(n) if n.as_i64().is_none() && n.as_u64().is_none() => {
                         n.as_f64().map(|f| f.trunc() as i128)
@@ -205,7 +211,11 @@ impl Spec {
     }
 
     fn radix(&self, value: &Value) -> Result<String, String> {
-        let number = int_of(value).ok_or_else(|| self.wants("an integer is", value))?;
+        let refused = || match integers::of_value(value) {
+            Some(_) => format!("%{} takes integers of at most 128 bits", self.conversion),
+            None => self.wants("an integer is", value),
+        };
+        let number = int_of(value).ok_or_else(refused)?;
         let magnitude = number.unsigned_abs();
         let (prefix, digits) = match self.conversion {
             'x' => ("0x", format!("{magnitude:x}")),
@@ -219,7 +229,7 @@ impl Spec {
         let number = match value {
             Value::Bool(flag) => f64::from(u8::from(*flag)),
             other => {
-                other.as_f64().ok_or_else(|| format!("must be real number, not {}", type_name(other)))?
+                float_of(other).ok_or_else(|| format!("must be real number, not {}", type_name(other)))?
             }
         };
         let precision = self.precision.unwrap_or(6);

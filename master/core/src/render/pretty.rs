@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::pystr::py_repr;
+use crate::integers;
 
 /// Characters in a line.
 const WIDTH: usize = 80;
@@ -58,7 +59,7 @@ fn write(out: &mut String, value: &Value, place: Place) {
                 items.iter().map(|(key, item)| (py_repr(&key.as_str().into()) + ": ", item)).collect();
             write_items(out, ['{', '}'], items.iter().map(|(key, item)| (key.as_str(), *item)), place);
         }
-        Value::String(text) => write_text(out, text, place),
+        Value::String(text) if integers::digits(text).is_none() => write_text(out, text, place),
         _ => out.push_str(&line),
     }
 }

@@ -5,10 +5,12 @@ use std::fmt::Write;
 use base64::Engine;
 use serde_json::{Number, Value};
 
+use crate::integers;
+
 /// `str(value)`.
 pub fn py_str(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => integers::digits(text).unwrap_or(text).to_owned(),
         other => py_repr(other),
     }
 }
@@ -39,11 +41,17 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-/// An integer or a boolean as a number.
+/// The text, where the value is one.
+pub(super) fn text_of(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| integers::digits(text).is_none())
+}
+
+/// An integer or a boolean as a number. One of more than 128 bits is none here.
 pub(super) fn int_of(value: &Value) -> Option<i128> {
     match value {
         Value::Bool(flag) => Some(i128::from(*flag)),
         Value::Number(n) => n.as_i64().map(i128::from).or_else(|| n.as_u64().map(i128::from)),
+        Value::String(_) => integers::of_value(value)?.parse().ok(),
         _ => None,
     }
 }
@@ -55,6 +63,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         Value::Bool(_) => "bool",
         Value::Number(n) if n.is_f64() => "float",
         Value::Number(_) => "int",
+        Value::String(text) if integers::digits(text).is_some() => "int",
         Value::String(_) => "str",
         Value::Array(_) => "list",
         Value::Object(object) if bytes_of(object).is_some() => "bytes",
@@ -75,7 +84,10 @@ fn write_repr(out: &mut String, value: &Value, ascii: bool) {
         Value::Bool(true) => out.push_str("True"),
         Value::Bool(false) => out.push_str("False"),
         Value::Number(number) => out.push_str(&number_text(number)),
-        Value::String(text) => write_quoted(out, text, ascii),
+        Value::String(text) => match integers::digits(text) {
+            Some(digits) => out.push_str(digits),
+            None => write_quoted(out, text, ascii),
+        },
         Value::Array(items) => {
             out.push('[');
             for (i, item) in items.iter().enumerate() {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use muster_config::snapshot::{FieldKind, ForceField, ValidationConfig};
-use muster_core::render::{py_repr, py_str};
+use muster_core::{
+    integers,
+    render::{py_repr, py_str},
+};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
@@ -278,14 +281,17 @@ fn convert(field: &ForceField, value: Value) -> Result<Value, String> {
 /// Python's `int()`.
 fn integer(value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|number| number as i64)),
-        Value::Bool(value) => Some(i64::from(*value)),
-        Value::String(text) => text.trim().parse().ok(),
+        // All digits of the float, as Python gives them.
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().and_then(|number| integers::parse(&format!("{:.0}", number.trunc())))
+        }
+        Value::Number(_) => Some(value.clone()),
+        Value::Bool(value) => Some(i64::from(*value).into()),
+        Value::String(text) if integers::digits(text).is_some() => Some(value.clone()),
+        Value::String(text) => integers::parse(text.trim()),
         _ => None,
     };
-    number
-        .map(Value::from)
-        .ok_or_else(|| format!("invalid literal for int() with base 10: {}", py_repr(value)))
+    number.ok_or_else(|| format!("invalid literal for int() with base 10: {}", py_repr(value)))
 }
 
 fn user_name(field: &ForceField, value: Value) -> Result<Value, String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::{BuildId, BuildsetId, ChangeId, Properties, Property, surrogates};
+use muster_core::{BuildId, BuildsetId, ChangeId, Properties, Property, python_json};
 
 use super::IDS_PER_STATEMENT;
 use crate::{Result, Row, Tx, Value, dialect::expand_list, params};
@@ -105,12 +105,12 @@ async fn read(
 /// The value that a column's text holds. Python also writes NaN and Infinity, which are no JSON: such a value is shown
 /// as null, as one of them must not hide all the others.
 fn value(text: &str) -> serde_json::Value {
-    serde_json::from_str(&surrogates::carried(text)).unwrap_or_default()
+    serde_json::from_str(&python_json::carried(text)).unwrap_or_default()
 }
 
 /// `[value, source]`, as buildsets and changes keep it.
 fn property(text: &str) -> Property {
-    serde_json::from_str(&surrogates::carried(text))
+    serde_json::from_str(&python_json::carried(text))
         .unwrap_or_else(|_| Property(serde_json::Value::Null, "Unknown".to_owned()))
 }
 

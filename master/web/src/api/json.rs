@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use muster_core::surrogates;
+use muster_core::python_json;
 use serde::Serialize;
 use serde_json::{Map, Value, ser::Formatter};
 
@@ -20,10 +20,10 @@ pub(crate) enum Layout {
     Spaced,
 }
 
-/// The text of `value`, its keys sorted on every level. Lone surrogates are the escapes that Python writes.
+/// The text of `value`, its keys sorted on every level. Lone surrogates and long integers are as Python writes them.
 pub(crate) fn text(value: Value, layout: Layout) -> String {
     let text = written(value, layout);
-    match surrogates::escapes(&text) {
+    match python_json::restored(&text) {
         Cow::Owned(escaped) => escaped,
         Cow::Borrowed(_) => text,
     }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use muster_core::{policy::Actor, surrogates};
+use muster_core::{policy::Actor, python_json};
 use muster_data::read::{Resource, find};
 use serde_json::{Map, Value, json};
 
@@ -59,7 +59,7 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Call, Failure> {
         return Err(Failure::request("Invalid content-type (use application/json)"));
     }
     let value: Value = match std::str::from_utf8(body) {
-        Ok(text) => serde_json::from_str(&surrogates::carried(text)),
+        Ok(text) => serde_json::from_str(&python_json::carried(text)),
         // The parser says where it is no UTF-8.
         Err(_) => serde_json::from_slice(body),
     }
