@@ -11,6 +11,10 @@ pub const MAX_CHUNK: usize = 65_536;
 /// few damaged bytes could ask for any amount of memory.
 const MAX_UNPACKED: u64 = 64 << 20;
 
+/// Bytes of a chunk that are read a part at a time; what is behind them is not shown. A few damaged bytes could ask for any
+/// amount of time.
+const MAX_READ: u64 = 256 << 20;
+
 /// How a chunk's content is stored; the numbers are Buildbot's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -149,6 +153,23 @@ pub fn decode(content: &[u8], compressed: i64) -> Result<String> {
         .map_err(|error| Error::Data(format!("a chunk of a log can't be unpacked ({method:?}): {error}")))?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The bytes of a stored chunk, unpacked while they are read; at most [`MAX_READ`] of them.
+pub(crate) fn reader(content: &[u8], compressed: i64) -> Result<Box<dyn Read + '_>> {
+    let method = Compression::from_code(compressed)
+        .ok_or_else(|| Error::Data(format!("a chunk of a log has the unknown compression {compressed}")))?;
+    let bad =
+        |error: io::Error| Error::Data(format!("a chunk of a log can't be unpacked ({method:?}): {error}"));
+    Ok(match method {
+        Compression::Raw => Box::new(content),
+        // These come as one block.
+        Compression::Lz4 => Box::new(io::Cursor::new(unpack(content, method).map_err(bad)?)),
+        Compression::Gz => Box::new(flate2::read::ZlibDecoder::new(content).take(MAX_READ)),
+        Compression::Bz2 => Box::new(bzip2::read::BzDecoder::new(content).take(MAX_READ)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(content).map_err(bad)?.take(MAX_READ)),
+        Compression::Br => Box::new(brotli::Decompressor::new(content, 4096).take(MAX_READ)),
+    })
 }
 
 fn unpack(content: &[u8], method: Compression) -> io::Result<Vec<u8>> {

@@ -80,7 +80,7 @@ function ends() {
   const last = all[all.length - 1];
   if (!first) return;
   const previous = number(first, "previous");
-  link("prev", previous && { from: previous, count: number(first, "previousCount") }, `Lines ${previous} to ${number(first, "first") - 1}`);
+  link("prev", previous && { to: number(first, "first") - 1, count: number(first, "previousCount") }, `Lines ${previous} to ${number(first, "first") - 1}`);
   const next = number(last, "next");
   link("next", next && { from: next }, `Lines from ${next} on`);
 }

@@ -9,6 +9,8 @@ use crate::Data;
 
 /// Chunks that are held at a time; each is 64 kB and more when unpacked.
 const CHUNKS_AT_A_TIME: i64 = 4;
+/// Bytes with which a part is long enough, whatever is left of the chunks: some hold one very long line.
+const PART: usize = 256 << 10;
 
 /// Lines of a log as `logchunks` shows them; `None` when the log isn't there or nothing was asked for.
 pub(super) async fn contents(
@@ -81,6 +83,9 @@ impl Lines {
             // The tidy-up may have regrouped the chunks since the last part.
             content += &chunk.lines(self.next, self.last)?;
             self.next = self.next.max(chunk.last_line + 1);
+            if content.len() >= PART {
+                break;
+            }
         }
         Ok((!content.is_empty()).then_some(content))
     }

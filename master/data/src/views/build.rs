@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_core::{
-    Build, BuildId, BuilderId, Log, LogId, RequestId, Results, SourceStamp, Step, StepId, Timestamp,
+    Build, BuildId, BuilderId, Log, LogId, RequestId, Results, SourceStamp, Step, StepId, Timestamp, integers,
 };
 use muster_store::{
     Result, Tx,
@@ -12,11 +12,15 @@ use muster_store::{
 };
 use serde::Serialize;
 
-use super::{BuilderLine, ChangeLine, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration};
+use super::{
+    BuilderLine, ChangeLine, Keep, Part, STRIP, TextLine, changes::is_web_address, is_bad, usual_duration,
+};
 use crate::Data;
 
 /// Lines of an open step's log.
 const EXCERPT: i64 = 40;
+/// Bytes of an open step's log, and of one of its lines; the log's own page has more.
+const EXCERPT_BYTES: (usize, usize) = (64 << 10, 4 << 10);
 /// Failing steps that are shown open.
 const MAX_EXCERPTS: usize = 3;
 
@@ -127,6 +131,8 @@ pub struct LogRef {
 /// The end of a log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Excerpt {
+    /// The log.
+    pub log: LogId,
     /// The log's name in addresses.
     pub slug: String,
     /// Lines before those shown.
@@ -166,8 +172,10 @@ impl Data {
         let Some((mut page, logs)) = read else { return Ok(None) };
         for (index, log) in excerpts(&page.steps, &logs) {
             let from = (log.num_lines - EXCERPT).max(0) + 1;
-            let lines = self.log_window(log.id, log.kind, from, EXCERPT).await?;
-            page.steps[index].excerpt = Some(Excerpt { slug: log.slug.clone(), skipped: from - 1, lines });
+            let part = Part { from, count: EXCERPT, keep: Keep::Last };
+            let lines = self.log_part(log.id, log.kind, part, EXCERPT_BYTES).await?;
+            let skipped = lines.first().map_or(from, |line| line.number) - 1;
+            page.steps[index].excerpt = Some(Excerpt { log: log.id, slug: log.slug.clone(), skipped, lines });
         }
         Ok(Some(page))
     }
@@ -293,8 +301,8 @@ fn property_lines(properties: &muster_core::Properties) -> Vec<PropertyLine> {
 
 fn property_line((name, property): (&str, &muster_core::Property)) -> PropertyLine {
     let value = match property.value() {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        serde_json::Value::String(text) => integers::digits(text).unwrap_or(text).to_owned(),
+        other => integers::numbers(&other.to_string()).into_owned(),
     };
     PropertyLine { name: name.to_owned(), value, source: property.source().to_owned() }
 }

@@ -8,19 +8,20 @@ mod log;
 mod log_page;
 mod orders;
 mod queue;
+mod waits;
 mod workers;
 
 pub use build::{BuildPage, BuildRef, Excerpt, LogRef, PropertyLine, SourceLine, StepLine};
 pub use builders::{BuilderPage, BuilderSummary, BuildersPage, ListedBuild};
 pub use changes::{ChangeLine, ChangesPage};
-pub use home::{Failing, Home, Running, Since, WorkerCounts};
-pub use log::{Found, MAX_WINDOW, Match, Search, TextLine};
+pub use home::{Failing, Home, Running, Since, Troubled, WorkerCounts};
+pub use log::{Found, Keep, MAX_WINDOW, Match, Part, Search, TextLine};
 pub use log_page::LogPage;
 pub use muster_store::views::{
     BuildLine, BuilderLine, MasterLine, PendingLine, PendingSummary, RecentBuild, RunningBuild, WorkerLine,
 };
-pub(crate) use queue::waits;
 pub use queue::{Load, PendingPage, Waiting};
+pub(crate) use waits::waits_because;
 pub use workers::{WorkerPage, WorkerSummary};
 
 use muster_core::Results;

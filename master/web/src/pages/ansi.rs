@@ -10,7 +10,7 @@ pub(super) fn lines(lines: &[TextLine]) -> Vec<Value> {
     let mut style = Style::default();
     let line = |line: &TextLine| {
         let html = Value::from_safe_string(html(&line.text, &mut style));
-        context! { number => line.number, stream => line.stream.to_string(), html }
+        context! { number => line.number, stream => line.stream.to_string(), html, left_out => line.left_out }
     };
     lines.iter().map(line).collect()
 }

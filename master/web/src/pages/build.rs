@@ -43,7 +43,7 @@ async fn show(state: &AppState, page: &PageRequest, builder: &str, number: &str)
 }
 
 fn excerpt(excerpt: Excerpt) -> Value {
-    context! { slug => excerpt.slug, skipped => excerpt.skipped, lines => ansi::lines(&excerpt.lines) }
+    context! { log => excerpt.log.0, slug => excerpt.slug, skipped => excerpt.skipped, lines => ansi::lines(&excerpt.lines) }
 }
 
 /// The build that an address names.

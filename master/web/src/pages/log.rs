@@ -8,7 +8,7 @@ use axum::{
 };
 use minijinja::{Value, context, value::Serde};
 use muster_core::LogKind;
-use muster_data::views::{Found, LogPage, MAX_WINDOW, Search, TextLine};
+use muster_data::views::{Found, LogPage, MAX_WINDOW, Part, Search, TextLine};
 use regex::Regex;
 
 use super::{
@@ -53,9 +53,10 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
     let found = search(state, &page.query, &log, kind).await?;
     let count = page.query.number("count").unwrap_or(WINDOW).clamp(1, MAX_WINDOW);
     let wanted = wanted_line(&page.query).or(first_match(found.as_ref()));
-    let at_end = wanted.is_none() && page.query.get("from").is_none();
-    let from = page.query.number("from").unwrap_or_else(|| first_line(&log, wanted, count)).max(1);
-    let lines = state.data.log_window(log.id, kind, from, count).await?;
+    let at_end = wanted.is_none() && page.query.get("from").is_none() && page.query.get("to").is_none();
+    let part = part(&page.query, &log, wanted, count);
+    let lines = state.data.log_window(log.id, kind, part).await?;
+    let from = lines.first().map_or(part.from, |line| line.number).max(1);
     let last = lines.last().map_or(from - 1, |line| line.number);
     // A log that grows may have more lines than its row told when it was read.
     let total = log.num_lines.max(last);
@@ -63,7 +64,7 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
     if page.query.get("fragment") == Some("lines") {
         return page.page(
             "log_lines.html",
-            context! { lines => ansi::lines(&lines), range => range.context(count), wanted },
+            context! { lines => ansi::lines(&lines), range => range.context(count), wanted, log_id => log.id.0 },
         );
     }
     let first_error = if kind == LogKind::Stdio { first_error(state, &log).await? } else { None };
@@ -74,6 +75,7 @@ async fn show(state: &AppState, page: &PageRequest, log: LogPage) -> PageResult 
         found => Serde(found),
         lines => ansi::lines(&lines),
         range => range.context(count),
+        log_id => log.id.0,
         log => Serde(log),
     };
     page.page("log.html", context)
@@ -95,11 +97,14 @@ impl Range {
     }
 }
 
-/// Where the window begins: around a line that is asked for, or at the end, where a log that runs or failed says most.
-fn first_line(log: &LogPage, wanted: Option<i64>, count: i64) -> i64 {
-    match wanted {
-        Some(line) => line - ABOVE,
-        None => log.num_lines - count + 1,
+/// What is shown: around a line that is asked for, or the end, where a log that runs or failed says most.
+fn part(query: &Fields, log: &LogPage, wanted: Option<i64>, count: i64) -> Part {
+    match (query.number("to"), query.number("from"), wanted) {
+        // What leads back to this page, and must not leave a gap before it.
+        (Some(to), ..) => Part::up_to(to.min(log.num_lines), count),
+        (None, Some(from), _) => Part::from(from, count),
+        (None, None, Some(line)) => Part::from((line - ABOVE).max(1), count),
+        (None, None, None) => Part::up_to(log.num_lines, count),
     }
 }
 
@@ -130,8 +135,8 @@ async fn first_error(state: &AppState, log: &LogPage) -> Result<Option<i64>, Pag
     if !matches!(log.step_results, Some(Failure | Exception)) {
         return Ok(None);
     }
-    let from = (log.num_lines - ERROR_WINDOW).max(0) + 1;
-    let lines = state.data.log_window(log.id, LogKind::Stdio, from, ERROR_WINDOW).await?;
+    let end = Part::up_to(log.num_lines, ERROR_WINDOW);
+    let lines = state.data.log_window(log.id, LogKind::Stdio, end).await?;
     let is_error = |line: &&TextLine| line.stream != 'h' && ERROR.is_match(&line.text);
     Ok(lines.iter().find(is_error).map(|line| line.number))
 }

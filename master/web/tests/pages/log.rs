@@ -15,7 +15,7 @@ async fn a_log_opens_at_its_end_and_leads_to_what_is_before() {
     let server = Server::start().await;
     let page = server.page(LOG).await;
     assert_eq!(lines(&page), (LONG_LOG - 499..=LONG_LOG).collect::<Vec<_>>());
-    assert!(page.contains("rel=\"prev\" href=\"?from=1501&amp;count=500\""), "{page}");
+    assert!(page.contains("rel=\"prev\" href=\"?to=2000&amp;count=500\""), "{page}");
     assert!(!page.contains("rel=\"next\""));
     assert!(page.contains("✕ First error, line 2481</a>"), "{page}");
 }
@@ -68,4 +68,37 @@ async fn recorded_logs_of_each_kind_are_read() {
     assert!(mixed.contains("l h") && mixed.contains("l e"), "{mixed}");
     let html = server.page("/builders/ok/builds/1/steps/2/logs/report_html").await;
     assert!(html.contains("&lt;b&gt;bold&lt;/b&gt;"), "{html}");
+}
+
+#[tokio::test]
+async fn a_page_of_very_long_lines_is_bounded_by_bytes() {
+    let server = Server::start().await;
+    // The log of step 3 of build 30 becomes 40 lines of 100 kB, after one of 3 MB.
+    let id =
+        server.store_log(LOG, "o", &[3_000_000].into_iter().chain([100_000; 40]).collect::<Vec<_>>()).await;
+    let raw = format!("href=\"/api/v2/logs/{id}/raw\">");
+    let page = server.page(&format!("{LOG}?from=1")).await;
+    assert!(page.len() < 3 << 20, "{}", page.len());
+    assert!(
+        page.contains(&format!("{raw}2983616 more bytes in the raw log")),
+        "{}",
+        &page[page.len() - 2000..]
+    );
+    assert_eq!(lines(&page).first(), Some(&1));
+    let few = server.page(&format!("{LOG}?from=1&count=30&fragment=lines")).await;
+    assert_eq!(lines(&few).len(), 30, "16 kB of each fit");
+    // The windows of a log with many long lines leave no gap.
+    let id = server.store_log(LOG, "o", &[16_000; 200]).await;
+    let end = lines(&server.page(LOG).await);
+    assert_eq!((end.last(), end.len()), (Some(&200), 65), "log {id}: 1 MiB");
+    let before = lines(&server.page(&format!("{LOG}?to={}&count=500&fragment=lines", end[0] - 1)).await);
+    assert_eq!((before.last(), before.len()), (Some(&(end[0] - 1)), 65));
+    let first = server.page(&format!("{LOG}?from=1&count=1000&fragment=lines")).await;
+    assert_eq!(lines(&first), (1..=65).collect::<Vec<_>>());
+    assert!(first.contains("data-next=\"66\""));
+    // The build's page shows its end only.
+    let build = server.page("/builders/website/builds/30").await;
+    assert!(build.len() < 1 << 20 && build.contains("more bytes in the raw log"), "{}", build.len());
+    let found = server.page(&format!("{LOG}?q=xxx")).await;
+    assert!(found.contains("200 lines have") && found.len() < 4 << 20, "{}", found.len());
 }
