@@ -62,3 +62,18 @@ fn a_socket_in_the_file_system_is_told_by_its_file() {
     assert!(std::os::unix::net::UnixStream::connect(master.path("www.sock")).is_ok());
     assert!(master.stop().success());
 }
+
+#[test]
+fn errors_of_rest_are_in_the_log_where_debug_asks_for_it() {
+    let site = Site::new();
+    let mut master = Master::new(&site, "builder('b', sh('true'))\nc['www']['debug'] = True\n");
+    let rest = master.start();
+    assert!(rest.try_get("builders/404").is_err());
+    master.process().wait_for("/api/v2/builders/404");
+    master.configure("builder('b', sh('true'))\n");
+    master.reconfigure("configuration update complete");
+    assert!(rest.try_get("builders/405").is_err());
+    let said = master.process().said();
+    assert!(said.contains("REST error: ") && !said.contains("builders/405"), "{said}");
+    assert!(master.stop().success());
+}

@@ -33,3 +33,4 @@ mod secrets;
 mod stock;
 mod triggers;
 mod unstorable;
+mod waits;

@@ -1,10 +1,13 @@
 //! The shapes of REST and of events (`docs/compat/www-api.md` A.4): one function for each resource.
 
+use std::collections::BTreeMap;
+
 use muster_core::{
     Branch, Build, BuildData, BuildRequest, Builder, Buildset, Change, ChangeSource, Codebase, Commit, Log,
-    Master, Patch, Project, Properties, Results, Scheduler, SourceStamp, Step, TestResult, TestResultSet,
-    Timestamp, Worker,
+    Master, Patch, Project, Properties, Results, Scheduler, SchedulerId, SourceStamp, Step, TestResult,
+    TestResultSet, Timestamp, Worker,
 };
+use muster_store::troubles::Trouble;
 use serde_json::{Map, Value, json};
 
 /// What tables and REST say for "no result yet" of requests and buildsets.
@@ -195,6 +198,15 @@ pub fn scheduler(scheduler: &Scheduler) -> Value {
         "enabled": scheduler.enabled,
         "master": scheduler.master.as_ref().map(master),
     })
+}
+
+/// The same, with what it can't do. That is no field of Buildbot's, so it is there only when there is something to say.
+pub fn scheduler_with(row: &Scheduler, troubles: &BTreeMap<SchedulerId, Trouble>) -> Value {
+    let mut item = scheduler(row);
+    if let Some(trouble) = troubles.get(&row.id) {
+        item["trouble"] = json!({"since": trouble.since.0, "text": trouble.text});
+    }
+    item
 }
 
 /// A change source with its owner.

@@ -89,6 +89,11 @@ pub async fn activate(
         projects: snapshot.projects.iter().map(project_info).collect(),
         builders: snapshot.builders.iter().map(|builder| builder_setup(&snapshot, builder)).collect(),
         workers: snapshot.workers.iter().map(|worker| worker.name.clone()).collect(),
+        max_builds: snapshot
+            .workers
+            .iter()
+            .filter_map(|worker| Some((worker.name.clone(), worker.max_builds?)))
+            .collect(),
         snapshot: (digest.to_owned(), content),
     };
     let compression = compression(data, &snapshot).await?;

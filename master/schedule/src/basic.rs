@@ -15,6 +15,7 @@ use crate::{
     changes,
     gate::{Gate, Verdict},
     stable_timers::{StableTimers, TimerKey},
+    trouble::Trouble,
 };
 
 /// Changes looked at in one round; with more the next round follows at once.
@@ -42,6 +43,7 @@ pub(crate) struct Basic {
     timers: Option<StableTimers>,
     /// The changes kept by an earlier owner (or before the scheduler was switched off) were looked at.
     resumed: bool,
+    trouble: Trouble,
 }
 
 impl Basic {
@@ -71,6 +73,7 @@ impl Basic {
             data,
             callables,
             resumed: false,
+            trouble: Trouble::default(),
         })
     }
 
@@ -100,6 +103,11 @@ impl Basic {
             return Ok(Some(now));
         }
         Ok(self.timers.as_ref().and_then(StableTimers::next))
+    }
+
+    /// What it can't do.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.text()
     }
 
     /// Changes that come while the scheduler is switched off are not built; those it keeps wait for the switch.
@@ -136,8 +144,16 @@ impl Basic {
         };
         let looked = self.gate.look_at(&self.config.name, &change, &self.callables).await;
         let verdict = looked.map_err(|error| ComposeError::Unavailable(error.to_string()))?;
-        let Verdict::Take { important } = verdict else {
-            return self.record(id, Classification::Ignored).await;
+        if !matches!(verdict, Verdict::Failed(_)) {
+            self.trouble.decided();
+        }
+        let important = match verdict {
+            Verdict::Take { important } => important,
+            Verdict::Pass => return self.record(id, Classification::Ignored).await,
+            Verdict::Failed(why) => {
+                self.trouble.deciding_failed(id, &why);
+                return self.record(id, Classification::Ignored).await;
+            }
         };
         if self.details.create_absolute_source_stamps {
             absolute::record(&self.data, &self.config, &change).await?;
@@ -157,9 +173,13 @@ impl Basic {
             Err(error) => Err(error),
         };
         match built {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.trouble.built();
+                Ok(())
+            }
             Err(ComposeError::Configuration { what, reason }) => {
                 let name = &self.config.name;
+                self.trouble.building_failed(&[id], &format!("{what}: {reason}"));
                 tracing::error!("scheduler '{name}' can't build change {id}: {what}: {reason}");
                 self.record(id, Classification::Ignored).await
             }
@@ -194,12 +214,14 @@ impl Basic {
             };
             match built {
                 Ok(added) => {
+                    self.trouble.built();
                     let (name, count) = (&self.config.name, ids.len());
                     tracing::info!("scheduler '{name}' builds {count} changes: buildset {}", added.id);
                 }
                 Err(ComposeError::Configuration { what, reason }) => {
                     let name = &self.config.name;
                     tracing::error!("scheduler '{name}' can't build the changes it kept: {what}: {reason}");
+                    self.trouble.building_failed(&ids, &format!("{what}: {reason}"));
                     self.data.drop_kept_changes(self.id, &ids).await?;
                 }
                 Err(error) => return Err(error),

@@ -20,12 +20,14 @@ pub(crate) struct Gate {
 }
 
 /// What it thinks of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Not its business.
     Pass,
     /// To be built, now or along with others.
     Take { important: bool },
+    /// A user's function has failed: it is not built, as in Buildbot; and why.
+    Failed(String),
 }
 
 impl Gate {
@@ -53,7 +55,7 @@ impl Gate {
         match self.decide(change, callables).await {
             Err(AskError::Failed(error)) => {
                 tracing::error!("scheduler '{who}' drops change {}: {error}", change.id);
-                Ok(Verdict::Pass)
+                Ok(Verdict::Failed(error))
             }
             other => other,
         }

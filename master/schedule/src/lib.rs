@@ -29,6 +29,7 @@ mod tasks;
 mod testing;
 mod timed;
 mod triggerable;
+mod trouble;
 
 pub use buildset::ComposeError;
 pub use force::{ForceError, force, force_spec, forced_builders, unusable_patterns};

@@ -204,6 +204,15 @@ impl Machine {
         }
     }
 
+    /// What it can't do, while it goes on with the rest.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Machine::Basic(basic) => basic.trouble(),
+            Machine::Timed(timed) => timed.trouble(),
+            Machine::Passive => None,
+        }
+    }
+
     /// Does what is due; answers for how long nothing will be, if that is known.
     async fn round(&mut self, enabled: bool) -> std::result::Result<Option<Duration>, ComposeError> {
         match self {
@@ -268,6 +277,8 @@ impl Owned {
         // Before the first look, so that nothing falls in between (rule 1).
         let mut events = data.bus().subscribe();
         let mut complaint = Complaint::default();
+        // What an earlier owner said is replaced by the first round.
+        let mut told = None;
         loop {
             tokio::select! {
                 () = data.trust().held() => {}
@@ -280,8 +291,17 @@ impl Owned {
             let outcome = round(&self.shared, &mut machine, id).await;
             let wait =
                 outcome.as_ref().ok().copied().flatten().map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
-            let told = outcome.map(drop).map_err(|error| error.to_string());
-            complaint.log(&format!("scheduler '{name}'"), told);
+            let outcome = outcome.map(drop).map_err(|error| error.to_string());
+            let trouble = outcome.as_ref().err().cloned().or_else(|| machine.trouble());
+            complaint.log(&format!("scheduler '{name}'"), outcome);
+            if told.as_ref() != Some(&trouble) {
+                match data.say_scheduler_trouble(id, self.ownership.owner, trouble.as_deref()).await {
+                    Ok(()) => told = Some(trouble),
+                    Err(error) => {
+                        tracing::warn!("what scheduler '{name}' can't do can't be written down: {error}")
+                    }
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}

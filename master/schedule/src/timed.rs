@@ -21,6 +21,7 @@ use crate::{
     changes,
     cron::{CronError, CronRule},
     gate::{Gate, Verdict},
+    trouble::Trouble,
 };
 
 /// Changes that are read at once.
@@ -129,6 +130,7 @@ pub(crate) struct Timed {
     since: Option<f64>,
     /// The time it waits for.
     planned: Option<f64>,
+    trouble: Trouble,
 }
 
 impl Timed {
@@ -145,7 +147,13 @@ impl Timed {
             details.file_is_important.as_ref(),
             details.only_important,
         )?;
-        Ok(Timed { config, details, gate, id, data, callables, since: None, planned: None })
+        let trouble = Trouble::default();
+        Ok(Timed { config, details, gate, id, data, callables, since: None, planned: None, trouble })
+    }
+
+    /// What it can't do.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.text()
     }
 
     /// Does everything that is due at `now`; answers the time it waits for. Times are seconds since 1970.
@@ -194,11 +202,19 @@ impl Timed {
         }
     }
 
-    async fn classify(&self, change: &Change) -> Result<Classification, ComposeError> {
+    async fn classify(&mut self, change: &Change) -> Result<Classification, ComposeError> {
         let looked = self.gate.look_at(&self.config.name, change, &self.callables).await;
         let verdict = looked.map_err(|error| ComposeError::Unavailable(error.to_string()))?;
-        let Verdict::Take { important } = verdict else {
-            return Ok(Classification::Ignored);
+        if !matches!(verdict, Verdict::Failed(_)) {
+            self.trouble.decided();
+        }
+        let important = match verdict {
+            Verdict::Take { important } => important,
+            Verdict::Pass => return Ok(Classification::Ignored),
+            Verdict::Failed(why) => {
+                self.trouble.deciding_failed(change.id, &why);
+                return Ok(Classification::Ignored);
+            }
         };
         if !self.details.wants_branch(change.branch.as_deref()) {
             return Ok(Classification::Ignored);
@@ -210,7 +226,7 @@ impl Timed {
     }
 
     /// Builds, or finds that nothing changed.
-    async fn fire(&self, planned: f64) -> Result<(), ComposeError> {
+    async fn fire(&mut self, planned: f64) -> Result<(), ComposeError> {
         let first = self.last_build().await?.is_none();
         let kept = self.data.kept_changes(self.id).await?;
         let was_only_if_changed =
@@ -233,7 +249,7 @@ impl Timed {
 
     /// The time is kept before the build, as Buildbot does it: a crash in between leaves one run out and does none
     /// twice. What can fail for other reasons comes before both.
-    async fn build(&self, planned: f64, kept: Vec<ChangeId>) -> Result<(), ComposeError> {
+    async fn build(&mut self, planned: f64, kept: Vec<ChangeId>) -> Result<(), ComposeError> {
         let mut loaded = Vec::with_capacity(kept.len());
         for id in &kept {
             loaded.extend(changes::load(&self.data, *id).await?);
@@ -242,6 +258,7 @@ impl Timed {
             Ok(set) => set,
             Err(ComposeError::Configuration { what, reason }) => {
                 tracing::error!("scheduler '{}' can't build: {what}: {reason}", self.config.name);
+                self.trouble.building_failed(&[], &format!("{what}: {reason}"));
                 return self.set_state("last_build", &json!(planned)).await;
             }
             Err(error) => return Err(error),
@@ -252,6 +269,7 @@ impl Timed {
             false => self.data.build_kept_changes(self.id, &kept, set).await?,
         };
         tracing::info!("scheduler '{}' builds: buildset {}", self.config.name, added.id);
+        self.trouble.built();
         Ok(())
     }
 

@@ -66,6 +66,13 @@ pub async fn by_id(tx: &Tx, id: BuildId) -> Result<Option<Build>> {
     tx.query_opt(query, params![id]).await?.map(|row| from_row(&row)).transpose()
 }
 
+/// How people call a build: its builder and its number.
+pub async fn name_of(tx: &Tx, id: BuildId) -> Result<Option<String>> {
+    let query = "SELECT x.name, b.number FROM builds b JOIN builders x ON x.id = b.builderid WHERE b.id = ?";
+    let row = tx.query_opt(query, params![id]).await?;
+    row.map(|row| Ok(format!("{} #{}", row.text(0)?, row.int(1)?))).transpose()
+}
+
 /// A build from the eleven columns that [`by_id`] selects, in that order.
 pub(crate) fn from_row(row: &Row) -> Result<Build> {
     Ok(Build {

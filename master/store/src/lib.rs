@@ -30,6 +30,7 @@ pub mod state;
 pub mod steps;
 pub mod stock;
 mod together;
+pub mod troubles;
 mod url;
 mod value;
 pub mod views;

@@ -31,7 +31,7 @@ struct Scripts {
     /// The tables of Buildbot 4.3, with their revision.
     buildbot: &'static str,
     /// Muster's own tables, version after version.
-    muster: [&'static str; 7],
+    muster: [&'static str; 8],
     has_table: &'static str,
 }
 
@@ -51,6 +51,7 @@ const SQLITE: Scripts = Scripts {
         script!("sqlite", "005_stock_lives.sql"),
         script!("sqlite", "006_reasons.sql"),
         script!("sqlite", "007_moving.sql"),
+        script!("sqlite", "008_troubles.sql"),
     ],
     has_table: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
 };
@@ -64,6 +65,7 @@ const POSTGRES: Scripts = Scripts {
         script!("postgres", "005_stock_lives.sql"),
         script!("postgres", "006_reasons.sql"),
         script!("postgres", "007_moving.sql"),
+        script!("postgres", "008_troubles.sql"),
     ],
     has_table: "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v') AND c.relname = ?",
@@ -78,6 +80,7 @@ const MYSQL: Scripts = Scripts {
         script!("mysql", "005_stock_lives.sql"),
         script!("mysql", "006_reasons.sql"),
         script!("mysql", "007_moving.sql"),
+        script!("mysql", "008_troubles.sql"),
     ],
     has_table: "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 };

@@ -1,6 +1,6 @@
 //! Workers: who is configured where, who is connected, who may build.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use muster_core::{BuilderId, MasterId, WorkerId};
 
@@ -83,6 +83,24 @@ pub async fn set_graceful(tx: &Tx, worker: WorkerId) -> Result<()> {
 pub async fn barred(tx: &Tx) -> Result<Vec<WorkerId>> {
     let rows = tx.query("SELECT id FROM workers WHERE paused = 1 OR graceful = 1", params![]).await?;
     rows.iter().map(|row| row.int(0).map(WorkerId)).collect()
+}
+
+/// Says how many builds a master lets each of these workers run at a time; the others as many as come.
+pub async fn set_limits(tx: &Tx, master: MasterId, limits: &[(WorkerId, u32)]) -> Result<()> {
+    tx.later("DELETE FROM muster_worker_limits WHERE masterid = ?", params![master]).await?;
+    for (worker, max_builds) in limits {
+        let insert = "INSERT INTO muster_worker_limits (masterid, workerid, max_builds) VALUES (?, ?, ?)";
+        tx.later(insert, params![master, *worker, i64::from(*max_builds).min(i64::from(i32::MAX))]).await?;
+    }
+    Ok(())
+}
+
+/// How many builds each worker may run at a time, by the masters that are up.
+pub async fn limits(tx: &Tx) -> Result<BTreeMap<WorkerId, i64>> {
+    let query = "SELECT l.workerid, max(l.max_builds) FROM muster_worker_limits l JOIN masters m ON m.id = l.masterid \
+                 WHERE m.active = 1 GROUP BY l.workerid";
+    let rows = tx.query(query, params![]).await?;
+    rows.iter().map(|row| Ok((WorkerId(row.int(0)?), row.int(1)?))).collect()
 }
 
 /// A worker's dial for its session.

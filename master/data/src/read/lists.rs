@@ -4,6 +4,7 @@ use muster_core::{BuildId, BuildsetId, SourceStampId, Worker};
 use muster_store::{
     Tx,
     query::{self, Select, Table},
+    troubles,
 };
 use serde_json::{Value, json};
 
@@ -211,7 +212,8 @@ async fn small_list(
             if let Some(owner) = scope.master() {
                 found.retain(|scheduler| scheduler.master.as_ref().is_some_and(|master| master.id == owner));
             }
-            Ok(found.iter().map(resources::scheduler).collect())
+            let troubles = troubles::of_schedulers(tx).await?;
+            Ok(found.iter().map(|scheduler| resources::scheduler_with(scheduler, &troubles)).collect())
         }
         Resource::ChangeSource => {
             let mut found = query::masters::change_sources(tx, &all).await?;

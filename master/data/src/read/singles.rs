@@ -6,13 +6,14 @@ use muster_core::{
 use muster_store::{
     Tx,
     query::{self, properties::Wanted},
+    troubles,
 };
 use serde_json::{Value, json};
 
 use super::{
     Args, Error, Resource, ResultSpec, Scope, codebases, lists::worker_within, long::wanted_properties,
 };
-use crate::{now, resources, views::waits};
+use crate::{resources, views::waits_because};
 
 /// The one `resource` that a path names; `None` when it isn't there.
 pub(super) async fn read(
@@ -38,7 +39,8 @@ pub(super) async fn read(
         Resource::Scheduler => {
             let scheduler = query::masters::scheduler(tx, SchedulerId(id("schedulerid"))).await?;
             let owned = scheduler.filter(|it| owned_by(it.master.as_ref(), &scope));
-            owned.as_ref().map(resources::scheduler)
+            let troubles = troubles::of_schedulers(tx).await?;
+            owned.as_ref().map(|scheduler| resources::scheduler_with(scheduler, &troubles))
         }
         Resource::ChangeSource => {
             let source = query::masters::change_source(tx, ChangeSourceId(id("changesourceid"))).await?;
@@ -96,7 +98,7 @@ async fn request(tx: &Tx, id: RequestId, spec: &ResultSpec) -> Result<Option<Val
     }
     if !request.complete && request.claim.is_none() {
         // Not a field of Buildbot's, so it is there only when there is something to say.
-        if let Some(why) = waits(tx, &[id], now()).await?.remove(&id) {
+        if let Some(why) = waits_because(tx, &[(id, request.builder)]).await?.remove(&id) {
             item["waits_because"] = why.into();
         }
     }

@@ -24,6 +24,8 @@ pub struct Setup {
     pub builders: Vec<BuilderSetup>,
     /// All workers, also those of no builder.
     pub workers: Vec<String>,
+    /// How many builds these workers run at a time; the others as many as come.
+    pub max_builds: BTreeMap<String, u32>,
     /// Digest and text of the snapshot.
     pub snapshot: (String, String),
 }
@@ -99,6 +101,11 @@ pub(super) async fn configure(tx: &Tx, master: MasterId, setup: &Setup) -> Resul
             uses.filter_map(|builder| configured.builders.get(&builder.info.name).copied()).collect();
         workers::configure(tx, master, id, &ids).await?;
         configured.workers.insert(worker.clone(), id);
+    }
+    if setup.runs_builds {
+        let limit = |(name, max): (&String, &u32)| Some((*configured.workers.get(name)?, *max));
+        let limits: Vec<(WorkerId, u32)> = setup.max_builds.iter().filter_map(limit).collect();
+        workers::set_limits(tx, master, &limits).await?;
     }
     let (digest, content) = &setup.snapshot;
     configured.snapshot = runs::snapshot_id(tx, digest, content, now()).await?;

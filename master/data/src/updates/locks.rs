@@ -6,12 +6,15 @@ use muster_core::{
     lock::{Queued, is_available},
 };
 use muster_store::{
-    Error, Result, Tx,
+    Error, Result, Tx, builds,
     locks::{self, LockClaim},
     runs::{self, RunKey},
 };
 
 use crate::Data;
+
+/// Builds that are named as holders of a lock.
+const HOLDERS: usize = 3;
 
 /// A lock that a build (step -1) or one of its steps wants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,21 +75,23 @@ impl Data {
         queued.await.map(|committed| committed.into_inner())
     }
 
-    /// Whether a set of locks could be taken at once by a newcomer: what the distributor looks at.
-    pub async fn locks_look_free(&self, wishes: &[LockWish]) -> Result<bool> {
+    /// What keeps a newcomer from taking a set of locks at once, for people: what the distributor looks at. `None`: they look
+    /// free.
+    pub async fn locks_in_the_way(&self, wishes: &[LockWish]) -> Result<Option<String>> {
         if wishes.is_empty() {
-            return Ok(true);
+            return Ok(None);
         }
         self.db()
-            .read("locks_look_free", |tx| async move {
+            .read("locks_in_the_way", |tx| async move {
                 for wish in wishes {
-                    let mut queue = queue(&tx, &wish.lock).await?;
+                    let claims = locks::queue(&tx, &wish.lock).await?;
+                    let mut queue: Vec<Queued> = claims.iter().map(queued).collect();
                     queue.push(Queued { exclusive: wish.exclusive, units: wish.units, held: false });
                     if !is_available(&queue, queue.len() - 1, wish.max_count) {
-                        return Ok(false);
+                        return who_has(&tx, &wish.lock, &claims).await.map(Some);
                     }
                 }
-                Ok::<_, Error>(true)
+                Ok::<_, Error>(None)
             })
             .await
     }
@@ -123,8 +128,30 @@ async fn take(tx: &Tx, build: BuildId, step: i64, wishes: &[LockWish]) -> Result
     Ok(Some(true))
 }
 
-async fn queue(tx: &Tx, lock: &str) -> Result<Vec<Queued>> {
-    Ok(locks::queue(tx, lock).await?.iter().map(queued).collect())
+/// Who holds a lock, or waits for it in front of everybody: a few of them by their names.
+async fn who_has(tx: &Tx, lock: &str, claims: &[LockClaim]) -> Result<String> {
+    let name = match lock.rsplit_once('@') {
+        Some((name, worker)) => format!("the lock {name} of the worker {worker}"),
+        None => format!("the lock {lock}"),
+    };
+    let holders: Vec<&LockClaim> = claims.iter().filter(|claim| claim.held).collect();
+    let (verb, those) = match holders.is_empty() {
+        false => ("is held by", holders),
+        true => ("is waited for by", claims.iter().collect()),
+    };
+    let mut builds: Vec<BuildId> = those.iter().map(|claim| claim.build).collect();
+    builds.dedup();
+    let mut named = Vec::new();
+    for build in builds.iter().take(HOLDERS) {
+        named.push(builds::name_of(tx, *build).await?.unwrap_or_else(|| format!("build {build}")));
+    }
+    let more = builds.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Ok(match named.is_empty() {
+        // It asks for more than there is.
+        true => format!("{name} has fewer units than are wanted"),
+        false => format!("{name} {verb} {}{more}", named.join(", ")),
+    })
 }
 
 fn queued(claim: &LockClaim) -> Queued {

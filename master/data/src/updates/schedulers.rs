@@ -6,11 +6,12 @@ use muster_core::{ChangeId, MasterId, SchedulerId};
 use muster_store::{
     Error, Result, changes, query,
     schedulers::{self, Ownership, Singleton},
+    troubles,
 };
 use serde_json::{Value, json};
 
 use super::{abandon::alive, buildsets, owned::fence, permits::permitted};
-use crate::{AddedBuildset, Data, NewBuildset, resources};
+use crate::{AddedBuildset, Data, NewBuildset, now, resources};
 
 /// What a scheduler makes of a change.
 #[derive(Clone, Debug)]
@@ -168,6 +169,26 @@ impl Data {
             schedulers::own(&tx, Singleton::ChangeSource(source), master).await
         });
         started.await.map(|committed| committed.into_inner())
+    }
+
+    /// Says what a scheduler can't do; `None`: it works. Its owner says it, and pages hear of it.
+    pub async fn say_scheduler_trouble(
+        &self,
+        scheduler: SchedulerId,
+        master: MasterId,
+        text: Option<&str>,
+    ) -> Result<()> {
+        self.may_act()?;
+        let owned = self.owned();
+        let committed = self.db().tx("say_scheduler_trouble", |tx| async move {
+            fence(&tx, owned).await?;
+            troubles::say(&tx, scheduler, master, now(), text).await?;
+            let stored = query::masters::scheduler(&tx, scheduler).await?;
+            let payload = stored.map_or(Value::Null, |scheduler| resources::scheduler(&scheduler));
+            Ok::<_, Error>(((), vec![Event::new([format!("schedulers/{scheduler}/trouble")], payload)]))
+        });
+        self.tell(committed.await?);
+        Ok(())
     }
 
     /// Switches a scheduler on or off; an unknown id is no error, as in Buildbot's API.

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use muster_core::{BuilderId, RequestId, Timestamp};
-use muster_store::{Result, Tx, query, views};
+use muster_core::{BuilderId, RequestId, Scheduler, Timestamp};
+use muster_store::{
+    Result, Tx, query,
+    troubles::{self, Trouble},
+    views,
+};
 use serde::Serialize;
 
 use super::{
@@ -24,6 +28,8 @@ const LATEST: i64 = 12;
 pub struct Home {
     /// Builders whose last build failed, the longest broken last.
     pub failing: Vec<Failing>,
+    /// Schedulers that can't do something, by name.
+    pub troubled: Vec<Troubled>,
     /// What runs.
     pub running: Vec<Running>,
     /// The queue.
@@ -36,6 +42,15 @@ pub struct Home {
     pub builders: usize,
     /// The newest builds that have ended.
     pub latest: Vec<BuildLine>,
+}
+
+/// A scheduler that can't do something.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Troubled {
+    pub name: String,
+    pub since: Timestamp,
+    pub trouble: String,
 }
 
 /// A running build with its estimate.
@@ -103,6 +118,7 @@ async fn home(tx: &Tx) -> Result<Home> {
     Ok(Home {
         builders: summaries.len(),
         failing: failing(tx, summaries).await?,
+        troubled: troubled(tx).await?,
         running,
         pending: views::pending_summary(tx).await?,
         workers: worker_counts(tx).await?,
@@ -128,6 +144,21 @@ async fn failing(tx: &Tx, summaries: Vec<BuilderSummary>) -> Result<Vec<Failing>
     }
     failing.sort_by_key(|entry| std::cmp::Reverse(entry.since.as_ref().map_or(0, |since| since.at.0)));
     Ok(failing)
+}
+
+async fn troubled(tx: &Tx) -> Result<Vec<Troubled>> {
+    let mut troubles = troubles::of_schedulers(tx).await?;
+    if troubles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let schedulers = query::masters::schedulers(tx, &query::Select::all()).await?;
+    let troubled = |scheduler: Scheduler| {
+        let Trouble { since, text } = troubles.remove(&scheduler.id)?;
+        Some(Troubled { name: scheduler.name, since, trouble: text })
+    };
+    let mut found: Vec<Troubled> = schedulers.into_iter().filter_map(troubled).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 async fn since(tx: &Tx, latest: &RecentBuild) -> Result<Option<Since>> {

@@ -101,9 +101,6 @@ pub(super) fn look_after(
     });
 }
 
-/// Why a builder waits whose locks are held.
-pub(super) const LOCKED: &str = "a lock of the builder, or of its workers, is held";
-
 /// What asking came to.
 enum Outcome {
     Found(Box<Match>),
@@ -165,9 +162,9 @@ impl Look<'_> {
         pending: Vec<Pending>,
         mut candidates: Vec<Slot>,
     ) -> muster_store::Result<Outcome> {
-        let free = self.with_free_locks(builder, &candidates).await?;
+        let (free, locked) = self.with_free_locks(builder, &candidates).await?;
         if free.is_empty() {
-            return Ok(Outcome::None(Some(LOCKED.to_owned())));
+            return Ok(Outcome::None(locked));
         }
         let callables = Callables(self.active.host.clone());
         let question = Question { look: self, id, builder, callables, has_failed: AtomicBool::new(false) };
@@ -210,19 +207,22 @@ impl Look<'_> {
         }))
     }
 
-    /// Those of the workers whose locks look free, and the builder's.
+    /// Those of the workers whose locks look free, and the builder's; and what is in the way of another.
     async fn with_free_locks(
         &self,
         builder: &BuilderConfig,
         candidates: &[Slot],
-    ) -> muster_store::Result<BTreeSet<WorkerId>> {
-        let mut free = BTreeSet::new();
+    ) -> muster_store::Result<(BTreeSet<WorkerId>, Option<String>)> {
+        let (mut free, mut locked) = (BTreeSet::new(), None);
         for slot in candidates {
-            if self.locks_look_free(builder, slot).await? {
-                free.insert(slot.id());
+            match self.locks_in_the_way(builder, slot).await? {
+                None => {
+                    free.insert(slot.id());
+                }
+                why => locked = why,
             }
         }
-        Ok(free)
+        Ok((free, locked))
     }
 }
 

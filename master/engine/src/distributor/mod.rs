@@ -156,8 +156,8 @@ struct Match {
 /// What a request got.
 enum Choice {
     Found(Box<Match>),
-    /// There are workers, and locks are held.
-    Locked,
+    /// There are workers, and locks are held: which, and by whom.
+    Locked(String),
     /// There is no room on a worker.
     Full,
 }
@@ -211,7 +211,7 @@ impl Look<'_> {
         tasks: &TaskTracker,
     ) -> muster_store::Result<Vec<Match>> {
         let mut matches = Vec::new();
-        let (mut locked, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        let (mut locked, mut asked) = (BTreeMap::new(), BTreeSet::new());
         for id in order.iter().copied() {
             let Some(builder) = self.builder(id) else { continue };
             if asking::asks(&self.active.snapshot, builder) {
@@ -226,8 +226,8 @@ impl Look<'_> {
                 // What one request of a builder does not get, the others don't get either.
                 match self.choose(pending, builder, ready).await? {
                     Choice::Found(found) => matches.push(*found),
-                    Choice::Locked => {
-                        locked.insert(id);
+                    Choice::Locked(why) => {
+                        locked.insert(id, why);
                         break;
                     }
                     Choice::Full => break,
@@ -235,10 +235,10 @@ impl Look<'_> {
             }
         }
         let reasons = &self.engine.0.reasons;
-        reasons.keep(From::Locks, &locked);
+        reasons.keep(From::Locks, &locked.keys().copied().collect());
         reasons.keep(From::Choice, &asked);
-        for id in locked {
-            reasons.say(Some(id), From::Locks, asking::LOCKED);
+        for (id, why) in locked {
+            reasons.say(Some(id), From::Locks, why);
         }
         Ok(matches)
     }
@@ -300,8 +300,8 @@ impl Look<'_> {
         fastrand::shuffle(&mut candidates);
         let mut choice = Choice::Full;
         for slot in candidates {
-            if !self.locks_look_free(builder, &slot).await? {
-                choice = Choice::Locked;
+            if let Some(why) = self.locks_in_the_way(builder, &slot).await? {
+                choice = Choice::Locked(why);
                 continue;
             }
             if let Some(reservation) = self.reserve(pending.builder, &slot) {
@@ -315,13 +315,18 @@ impl Look<'_> {
         self.engine.0.runs.reservations.reserve(builder, slot.name(), self.max_builds(slot))
     }
 
-    async fn locks_look_free(&self, builder: &BuilderConfig, slot: &Slot) -> muster_store::Result<bool> {
+    /// What keeps a build from taking its locks, and those of the worker.
+    async fn locks_in_the_way(
+        &self,
+        builder: &BuilderConfig,
+        slot: &Slot,
+    ) -> muster_store::Result<Option<String>> {
         let snapshot = &self.active.snapshot;
         let mut wishes = locks::wishes(snapshot, locks::known(&builder.locks), slot.name());
         if let Some(worker) = self.active.worker(slot.name()) {
             wishes.extend(locks::wishes(snapshot, locks::known(&worker.locks), slot.name()));
         }
-        self.engine.data().locks_look_free(&wishes).await
+        self.engine.data().locks_in_the_way(&wishes).await
     }
 
     /// Starts the runs together. When one has something that won't ever be stored, the others begin without it.

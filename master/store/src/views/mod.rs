@@ -18,4 +18,7 @@ pub use cluster::{ClusterMaster, ClusterRun, LeaseLine, cluster_masters, cluster
 pub use queue::{
     PendingLine, PendingSummary, RunningBuild, pending, pending_summary, running, running_count,
 };
-pub use workers::{BuilderWorker, MasterLine, WorkerLine, masters, workers, workers_of_builders};
+pub use workers::{
+    BuilderMaster, BuilderWorker, MasterLine, WorkerLine, masters, masters_of_builders, workers,
+    workers_of_builders,
+};

@@ -86,6 +86,28 @@ pub async fn workers_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec
         .collect()
 }
 
+/// A master that is up and has a builder.
+#[derive(Clone, Debug)]
+pub struct BuilderMaster {
+    /// The builder.
+    pub builder: BuilderId,
+    /// The master's name.
+    pub name: String,
+    /// Where it is in its life; `None` for a Python master.
+    pub state: Option<String>,
+}
+
+/// Which masters that are up have each builder (or one).
+pub async fn masters_of_builders(tx: &Tx, only: Option<BuilderId>) -> Result<Vec<BuilderMaster>> {
+    let query = "SELECT bm.builderid, m.name, mm.state FROM builder_masters bm JOIN masters m ON m.id = bm.masterid \
+                 LEFT JOIN muster_masters mm ON mm.masterid = m.id \
+                 WHERE m.active = 1 AND bm.builderid = COALESCE(?1, bm.builderid) ORDER BY m.name";
+    let master = |row: &Row| {
+        Ok(BuilderMaster { builder: BuilderId(row.int(0)?), name: row.text(1)?, state: row.opt_text(2)? })
+    };
+    tx.query(query, params![only]).await?.iter().map(master).collect()
+}
+
 /// All masters, by name.
 pub async fn masters(tx: &Tx) -> Result<Vec<MasterLine>> {
     let query = "SELECT m.id, m.name, m.active, m.last_active, mm.version, mm.state FROM masters m \
