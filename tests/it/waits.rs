@@ -99,7 +99,7 @@ fn each_reason_is_told_everywhere() {
 const TROUBLED: &str = r#"
 @util.renderer
 def odd(props):
-    if any(change["revision"] == "bad" for change in props.changes):
+    if any(change.revision == "bad" for change in props.changes):
         raise ValueError("no port for this one")
     return 8010
 

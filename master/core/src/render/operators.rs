@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::pystr::{int_of, py_str, text_of, type_name};
+use super::pystr::{float_of, int_of, py_str, text_of, type_name};
 use super::value::Operator;
 use crate::integers;
 
@@ -38,15 +38,6 @@ fn symbol(op: Operator) -> String {
 fn unsupported(op: Operator, left: &Value, right: &Value) -> String {
     let (left, right) = (type_name(left), type_name(right));
     format!("unsupported operand type(s) for {}: '{left}' and '{right}'", symbol(op))
-}
-
-pub(super) fn float_of(value: &Value) -> Option<f64> {
-    match value {
-        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
-        Value::Number(number) => number.as_f64(),
-        Value::String(_) => integers::of_value(value)?.parse().ok(),
-        _ => None,
-    }
 }
 
 fn equal(left: &Value, right: &Value) -> bool {

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::operators::float_of;
-use super::pystr::{int_of, py_ascii, py_repr, py_str, type_name};
+use super::pystr::{float_of, int_of, py_ascii, py_repr, py_str, type_name};
 use crate::integers;
 
 /// Widest field; a bigger width or precision is an error instead of a huge text.

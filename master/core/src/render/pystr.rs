@@ -56,6 +56,16 @@ pub(super) fn int_of(value: &Value) -> Option<i128> {
     }
 }
 
+/// A number, an integer of any size or a boolean as a float.
+pub(super) fn float_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        Value::Number(number) => number.as_f64(),
+        Value::String(_) => integers::of_value(value)?.parse().ok(),
+        _ => None,
+    }
+}
+
 /// Python's name of the type.
 pub(super) fn type_name(value: &Value) -> &'static str {
     match value {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_core::{
-    Results,
+    Results, integers,
     render::{py_repr, py_str},
 };
 use muster_session::command::{Argument, CommandLine, EnvValue, LogFile};
@@ -40,7 +40,7 @@ impl CommandText {
     /// Reads a rendered command; an error says what it must be.
     pub(super) fn parse(command: &Value) -> Result<CommandText, String> {
         match command {
-            Value::String(text) => {
+            Value::String(text) if integers::digits(text).is_none() => {
                 let words = text.split_whitespace().map(str::to_owned).collect();
                 Ok(CommandText { line: CommandLine::Script(text.clone().into()), words })
             }
@@ -147,7 +147,7 @@ pub(super) fn read_env(value: &Value, env: &mut BTreeMap<String, EnvValue>) -> R
         let parts = |items: &[Value]| items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         let value = match value {
             Value::Null => Some(EnvValue::Remove),
-            Value::String(text) => Some(EnvValue::Set(text.clone())),
+            Value::String(text) if integers::digits(text).is_none() => Some(EnvValue::Set(text.clone())),
             Value::Array(items) => Option::<Vec<String>>::map(parts(items), EnvValue::Joined),
             _ => None,
         };
