@@ -5,6 +5,7 @@ use muster_core::surrogates;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::conversation::{StepNews, StepOrder};
 use crate::snapshot::{Snapshot, SourceRef};
 
 /// The version of this protocol; both ends come from one binary, so another one means a mixed-up installation.
@@ -39,6 +40,9 @@ pub(crate) enum RequestBody<'a> {
     Secret {
         name: &'a str,
     },
+    /// A message of a conversation about a step.
+    #[serde(untagged)]
+    Step(&'a StepOrder),
 }
 
 /// What the host says.
@@ -70,6 +74,10 @@ pub(crate) enum AnswerBody {
     Refused(String),
     /// There is an answer, but it is no value of ours.
     Unreadable(String),
+    /// Part of a conversation about a step.
+    Step(StepNews),
+    /// A step that was given up has ended.
+    StepGone,
 }
 
 /// What is wrong with a configuration.
@@ -88,6 +96,13 @@ pub(crate) struct WireError {
     pub(crate) source: SourceRef,
 }
 
+/// An effect that a step wants.
+#[derive(Deserialize)]
+struct Asked {
+    seq: u64,
+    effect: Value,
+}
+
 impl Message {
     /// Parses one line.
     pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
@@ -103,6 +118,13 @@ impl Message {
             "errors" => AnswerBody::Errors(serde_json::from_value(value)?),
             "exception" => AnswerBody::Exception(serde_json::from_value(value)?),
             "refused" => AnswerBody::Refused(serde_json::from_value(value)?),
+            "perform" => {
+                let Asked { seq, effect } = serde_json::from_value(value)?;
+                AnswerBody::Step(StepNews::Perform { seq, effect })
+            }
+            "read" => AnswerBody::Step(StepNews::Read(value["bytes"].as_u64().unwrap_or_default())),
+            "end" => AnswerBody::Step(StepNews::End(value)),
+            "gone" => AnswerBody::StepGone,
             // Only this question has failed.
             "value" => match serde_json::from_value(value) {
                 Ok(value) => AnswerBody::Value(value),

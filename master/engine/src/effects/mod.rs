@@ -25,8 +25,9 @@ mod transfer;
 mod triggering;
 mod writer;
 
-pub(crate) use callables::Callables;
+pub(crate) use callables::{Callables, view};
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED};
+pub(crate) use context::outcome;
 pub use context::{HaltReason, StepContext, StepEnd};
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use effect::{Effect, LineKind, Outcome};
@@ -34,6 +35,7 @@ pub use execute::LineObserver;
 pub(crate) use execute::unfinished_commands;
 pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
 pub(crate) use halt::Halt;
+pub(crate) use journal::Entry;
 pub use journal::Matching;
 pub use logs::LogRef;
 pub use perform::{PerformOptions, SharedContext};
