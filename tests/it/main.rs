@@ -14,6 +14,7 @@ mod building;
 mod choices;
 mod control;
 mod crowd;
+mod custom_steps;
 mod demo;
 mod devtools;
 mod embedded_router;

@@ -6,9 +6,11 @@
 //! and fails: see [`driver`].
 
 mod driver;
+mod talks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_core::render::{Callable, Renderable};
@@ -16,6 +18,7 @@ use serde_json::{Map, Value};
 use sha1::{Digest, Sha1};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::conversation::{Conversation, FIRST_CONVERSATION, TalkOrder};
 use crate::errors::{ConfigError, ConfigErrors, HostError};
 use crate::process::{Event, Process};
 use crate::snapshot::Snapshot;
@@ -43,6 +46,8 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Host {
     orders: mpsc::Sender<Order>,
+    talks: mpsc::UnboundedSender<TalkOrder>,
+    conversations: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -100,7 +105,19 @@ impl Host {
     /// The same, with another limit for how long a configuration may take to load.
     pub fn with_limit(program: &Path, basedir: &Path, limit: Duration) -> (Host, HostDriver) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Host { orders: sender }, HostDriver::new(program, basedir, receiver, limit))
+        let (talks, talking) = mpsc::unbounded_channel();
+        let conversations = Arc::new(AtomicU64::new(FIRST_CONVERSATION));
+        let driver = HostDriver::new(program, basedir, receiver, talking, limit);
+        (Host { orders: sender, talks, conversations }, driver)
+    }
+
+    /// Begins a conversation about a step of the configuration's own; `wanted` is its `begin`.
+    pub fn begin(&self, wanted: Value) -> Conversation {
+        let number = self.conversations.fetch_add(1, Ordering::Relaxed);
+        let (sender, news) = mpsc::unbounded_channel();
+        let conversation = Conversation { number, orders: self.talks.clone(), news };
+        drop(self.talks.send(TalkOrder::Begin { number, wanted, news: sender }));
+        conversation
     }
 
     /// Evaluates `config_file` (relative to the base directory). If it is good, it is in force from now on.
@@ -263,7 +280,7 @@ async fn load(
 ) -> Result<Result<Snapshot, WireErrors>, HostError> {
     let basedir = basedir.to_string_lossy();
     let body = RequestBody::Load { basedir: &basedir, config_file, limit: limit.as_secs_f64() };
-    process.send(&Request { id: 0, body }).await?;
+    process.send(&Request { id: 0, body })?;
     match process.next().await {
         Event::Gone(reason) => Err(process.broken(reason)),
         Event::Message(message) => match *message {

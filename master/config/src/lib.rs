@@ -8,6 +8,7 @@
 //! ```
 
 pub mod argument;
+mod conversation;
 mod directory;
 mod errors;
 mod host;
@@ -18,6 +19,7 @@ pub mod snapshot;
 mod spawner;
 mod wire;
 
+pub use conversation::{Conversation, StepNews, StepOrder, Teller};
 pub use directory::{MasterDirectory, find_config};
 pub use errors::{ConfigError, ConfigErrors, HostError};
 pub use host::{Check, Host, HostDriver, LOAD_LIMIT, Loaded, MAX_WAITING, evaluate};

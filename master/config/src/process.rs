@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
 
 use crate::errors::HostError;
 use crate::spawner;
@@ -29,7 +30,8 @@ const MAX_PRINTED_LINE: u64 = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    stdin: ChildStdin,
+    /// Lines for it. A task of its own writes them, so that nobody who writes keeps the process from being read.
+    lines: mpsc::UnboundedSender<Vec<u8>>,
     stdout: BufReader<ChildStdout>,
     /// A line that is only partly read; a cancelled read goes on from here.
     partial: Vec<u8>,
@@ -74,7 +76,7 @@ impl Process {
         };
         let mut process = Process {
             child,
-            stdin,
+            lines: write_lines(stdin),
             stdout: BufReader::new(stdout),
             partial: Vec::new(),
             stderr: Some(BufReader::new(stderr)),
@@ -106,11 +108,12 @@ impl Process {
         Ok(())
     }
 
-    /// Sends one request.
-    pub(crate) async fn send(&mut self, request: &Request<'_>) -> Result<(), HostError> {
+    /// Sends one request. One that can't be reached any more ends, and says so by an event.
+    pub(crate) fn send(&self, request: &Request<'_>) -> Result<(), HostError> {
         let mut line = serde_json::to_vec(request).map_err(|e| broken(format!("bad request: {e}")))?;
         line.push(b'\n');
-        self.stdin.write_all(&line).await.map_err(|e| self.broken(format!("it can't be reached: {e}")))
+        drop(self.lines.send(line));
+        Ok(())
     }
 
     /// The next message; what the process prints meanwhile goes to the log. Safe to cancel.
@@ -164,6 +167,20 @@ impl Process {
     pub(crate) fn broken(&self, reason: String) -> HostError {
         HostError::Broken { reason, stderr: self.tail.text() }
     }
+}
+
+/// Writes lines into the pipe as fast as the process reads them. What waits is bounded by those who write: so many questions
+/// at a time, and a credit for each conversation.
+fn write_lines(mut stdin: ChildStdin) -> mpsc::UnboundedSender<Vec<u8>> {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Vec<u8>>();
+    tokio::spawn(async move {
+        while let Some(line) = receiver.recv().await {
+            if stdin.write_all(&line).await.is_err() {
+                return;
+            }
+        }
+    });
+    sender
 }
 
 fn broken(reason: String) -> HostError {

@@ -5,6 +5,7 @@ use muster_core::render::Renderable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::conversation::{StepNews, StepOrder};
 use crate::snapshot::{Snapshot, SourceRef};
 
 /// The version of this protocol; both ends come from one binary, so another one means a mixed-up installation.
@@ -39,6 +40,9 @@ pub(crate) enum RequestBody<'a> {
     Secret {
         name: &'a str,
     },
+    /// A message of a conversation about a step.
+    #[serde(untagged)]
+    Step(&'a StepOrder),
 }
 
 /// What the host says.
@@ -70,6 +74,10 @@ pub(crate) enum AnswerBody {
     Refused(String),
     /// There is an answer, but it is no value of ours.
     Unreadable(String),
+    /// Part of a conversation about a step.
+    Step(StepNews),
+    /// A step that was given up has ended.
+    StepGone,
 }
 
 /// What is wrong with a configuration.
@@ -88,6 +96,19 @@ pub(crate) struct WireError {
     pub(crate) source: SourceRef,
 }
 
+/// An effect that a step wants.
+#[derive(Deserialize)]
+struct Asked {
+    seq: u64,
+    effect: Value,
+}
+
+/// How many bytes of output the step has read.
+#[derive(Deserialize)]
+struct Read {
+    bytes: u64,
+}
+
 impl Message {
     /// Parses one line.
     pub(crate) fn parse(line: &[u8]) -> Result<Message, serde_json::Error> {
@@ -101,6 +122,12 @@ impl Message {
             Line { errors: Some(errors), .. } => AnswerBody::Errors(errors),
             Line { exception: Some(exception), .. } => AnswerBody::Exception(exception),
             Line { refused: Some(reason), .. } => AnswerBody::Refused(reason),
+            Line { perform: Some(Asked { seq, effect }), .. } => {
+                AnswerBody::Step(StepNews::Perform { seq, effect })
+            }
+            Line { read: Some(Read { bytes }), .. } => AnswerBody::Step(StepNews::Read(bytes)),
+            Line { end: Some(end), .. } => AnswerBody::Step(StepNews::End(end)),
+            Line { gone: Some(_), .. } => AnswerBody::StepGone,
             // Only this question has failed.
             Line { value: Some(value), .. } => match serde_json::from_value(value) {
                 Ok(value) => AnswerBody::Value(value),
@@ -122,6 +149,12 @@ struct Line {
     errors: Option<WireErrors>,
     exception: Option<CallFailure>,
     refused: Option<String>,
+    perform: Option<Asked>,
+    read: Option<Read>,
+    #[serde(default, deserialize_with = "present")]
+    end: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    gone: Option<Value>,
     #[serde(default, deserialize_with = "present")]
     value: Option<Value>,
 }

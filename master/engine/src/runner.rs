@@ -408,6 +408,9 @@ impl Engine {
         let recorder =
             Recorder::new(&self.0.writer, begin.key, begin.request, active.compression, leaving.clone());
         RunCore {
+            place: 0,
+            results: Results::Success,
+            done: Vec::new(),
             data: self.data().clone(),
             key: begin.key,
             facts: Facts {

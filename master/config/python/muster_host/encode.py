@@ -34,13 +34,13 @@ class Functions:
     def get(self, handle):
         return self._by_handle.get(handle)
 
-    def add(self, function, handle):
+    def add(self, function, handle, source=None):
         """Registers a function; gives its handle and where it comes from."""
         unique, number = handle, 1
         while unique in self._by_handle and self._by_handle[unique][0] is not function:
             number += 1
             unique = f"{handle}#{number}"
-        source = source_of(function)
+        source = source or source_of(function)
         self._by_handle[unique] = (function, source)
         return {"handle": unique, "source": source}
 
@@ -135,6 +135,10 @@ class Encoder:
     def callable(self, function):
         """A function by its handle."""
         return self._functions.add(function, self._path)
+
+    def recipe(self, recipe):
+        """How a step of the configuration's own is made, by its handle."""
+        return {"$r": "callable", **self._functions.add(recipe, self._path, recipe.source()), "args": [], "kwargs": {}}
 
     def optional_callable(self, function):
         """The same, where there may be none."""

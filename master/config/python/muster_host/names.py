@@ -11,6 +11,7 @@ OFFERED = {
             FlattenList Interpolate Property Secret Transform URLForBuild WithProperties renderer
         """,
         "buildbot.locks": "MasterLock WorkerLock",
+        "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.project": "Project",
         "buildbot.steps.shellsequence": "ShellArg",
         "buildbot.process.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",

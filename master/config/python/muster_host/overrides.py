@@ -59,15 +59,20 @@ def _check_object(held, of_classes):
 @functools.lru_cache(maxsize=None)
 def stock_class(made):
     """The class of this package, of which Buildbot has one too, that a class is or is made from; `None` for all others."""
-    return next((base for base in made.__mro__ if _name(base) in MEMBERS and _is_ours(base)), None)
+    return next((base for base in made.__mro__ if is_stock(base)), None)
 
 
-def overridden(made):
-    """(owner, name, value) of what a class defines although nobody calls it."""
-    stock = stock_class(made)
+def is_stock(base):
+    """Whether it is a class of this package, of which Buildbot has one too."""
+    return _name(base) in MEMBERS and _is_ours(base)
+
+
+def overridden(made, stock=None):
+    """(owner, name, value) of what a class defines although nobody calls it; of one of its bases, or of the first."""
+    stock = stock or stock_class(made)
     if stock is None:
         return []
-    ignored = known_names(stock) - _called_here(stock)
+    ignored = known_names(stock) - called_here(stock)
     found = {}
     for base in made.__mro__:
         ours = _is_ours(base)
@@ -94,7 +99,7 @@ def _on_instance(held, stock):
 
 @functools.lru_cache(maxsize=None)
 def _ignored_on_instances(stock):
-    return known_names(stock) - _called_here(stock) | {"getRenderingFor"} & known_names(stock)
+    return known_names(stock) - called_here(stock) | {"getRenderingFor"} & known_names(stock)
 
 
 @functools.lru_cache(maxsize=None)
@@ -109,7 +114,7 @@ def known_names(stock):
 
 
 @functools.lru_cache(maxsize=None)
-def _called_here(stock):
+def called_here(stock):
     """What this package calls: renderables of all classes are asked by one name."""
     return {"getRenderingFor"}.union(*(vars(base).get("overridable", ()) for base in stock.__mro__))
 

@@ -4,7 +4,7 @@
 `{"id": 1, "errors": {"errors": [{"text", "file", "line"}], "partial": snapshot or null}}`. `{"id": 2, "call": {"handle", "digest", "args", "kwargs"}}` and
 `{"id": 3, "secret": {"name"}}` are answered by `{"id": …, "value": …}`, by
 `{"id": …, "exception": {"type", "text", "traceback"}}`, or by `{"id": …, "refused": text}` when the configuration has
-no such function.
+no such function. Steps of the configuration's own have longer conversations: `live/PROTOCOL.md`.
 """
 
 import faulthandler
@@ -16,7 +16,7 @@ import threading
 import traceback
 
 from buildbot.config.errors import ConfigErrors
-from muster_host import arguments, ending, evaluate
+from muster_host import arguments, ending, evaluate, reactor
 from muster_host.calling import result_of
 from muster_host.encode import Encoder, Functions, NotEncodable
 from muster_host.surrogates import from_master
@@ -28,6 +28,9 @@ MAX_CALLS = 64
 MAX_ANSWER = 16 << 20
 #: Most characters of a traceback that are handed over; the end is kept.
 MAX_TRACEBACK = 16 * 1024
+
+#: Messages of conversations about steps that run.
+_LIVE = ("begin", "outcome", "lines", "interrupt", "drop")
 
 
 #: Seconds before the limit of a load at which a host that still loads prints its stack.
@@ -63,8 +66,9 @@ class Host:
         self._answers = answers
         self._writing = threading.Lock()
         self._running = threading.BoundedSemaphore(MAX_CALLS)
-        self._functions = Functions()
+        self.functions = Functions()
         self._providers = []
+        self._runs = None
 
     def send(self, message):
         self._write(_line(message))
@@ -77,6 +81,10 @@ class Host:
     def handle(self, request):
         """Loads at once; everything else in a thread of its own."""
         number = request["id"]
+        for kind in _LIVE:
+            if kind in request:
+                self._live(number, kind, request[kind])
+                return
         if "load" in request:
             answer = self._load(request["load"])
             try:
@@ -91,6 +99,17 @@ class Host:
             self.send({"id": number, **_exception(TooMuch(f"{MAX_CALLS} calls are running already"))})
             return
         threading.Thread(target=self._answer, args=(number, request), daemon=True).start()
+
+    def _live(self, number, kind, value):
+        """A message of a conversation about a step that runs."""
+        if self._runs is None:
+            from muster_host.live.run import Runs
+
+            self._runs = Runs(self)
+        if kind == "begin":
+            self._runs.begin(number, value)
+        else:
+            self._runs.message(number, kind, value)
 
     def _load(self, wanted):
         functions, partial = Functions(), {}
@@ -108,7 +127,7 @@ class Host:
             return _unreadable(failed)
         finally:
             faulthandler.cancel_dump_traceback_later()
-        self._functions, self._providers = functions, providers
+        self.functions, self._providers = functions, providers
         return {"loaded": snapshot}
 
     def _answer(self, number, request):
@@ -128,7 +147,7 @@ class Host:
         if "secret" in request:
             return self.secret(request["secret"]["name"])
         call = request["call"]
-        found = self._functions.get(call["handle"])
+        found = self.functions.get(call["handle"])
         if found is None:
             raise Refused(f"the configuration has no function {call['handle']}")
         function, source = found
@@ -137,7 +156,7 @@ class Host:
         args = [arguments.decode(value, self) for value in call.get("args", ())]
         kwargs = {name: arguments.decode(value, self) for name, value in call.get("kwargs", {}).items()}
         value = arguments.encode_result(result_of(function(*args, **kwargs)))
-        return Encoder(self._functions, call["handle"] + "/result")(value)
+        return Encoder(self.functions, call["handle"] + "/result")(value)
 
     def secret(self, name):
         """The secret of that name, from the first provider that has it."""
@@ -200,6 +219,7 @@ def serve(requests, answers):
     host = Host(answers)
     host.send({"hello": {"protocol": PROTOCOL, "python": platform.python_version(), "executable": sys.executable}})
     ending.install()
+    reactor.install()
     for line in requests:
         host.handle(json.loads(from_master(line.decode("utf-8"))))
     return 0

@@ -349,17 +349,16 @@ class NotYet(ConfigTestCase):
         ]
         self.assertEqual(errors, [(f"not provided by Muster: {name}", line) for name, line in expected])
 
-    def test_custom_steps(self):
+    def test_a_step_without_code(self):
         errors = self.located_errors(
             """
             class Mine(steps.BuildStep):
-                def run(self):
+                def work(self):
                     return util.SUCCESS
             factory.addStep(Mine())
             """
         )
-        expected = "step class Mine defines run(): custom steps are not supported by Muster yet"
-        self.assertEqual(errors, [(expected, 3)])
+        self.assertEqual(errors, [("step class Mine: a custom build step must implement run()", 5)])
 
 
 if __name__ == "__main__":

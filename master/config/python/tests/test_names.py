@@ -84,7 +84,7 @@ USES = [
 
 USES.append(
     ("class Mine(steps.ShellCommand):\n    def __init__(self, **kw):\n        super().__init__(**kw)\n"
-     "        self.setProgress('x', 3).later()\nfactory.addStep(Mine(command='x'))", "ShellCommand.setProgress()", "")
+     "        self.releaseLocks('x', 3).later()\nfactory.addStep(Mine(command='x'))", "ShellCommand.releaseLocks()", "")
 )  # fmt: skip
 
 UNUSED = """

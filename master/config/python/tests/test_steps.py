@@ -2,6 +2,7 @@
 
 import unittest
 
+from buildbot.config.errors import capture_config_errors
 from buildbot.plugins import steps, util
 from buildbot.steps.shell import Compile, ShellCommand
 from muster_host import kinds, names
@@ -129,13 +130,15 @@ class Subclasses(unittest.TestCase):
         self.assertEqual(made["args"]["command"], ["lint", "src"])
         self.assertTrue(made["flags"]["warn_on_failure"])
 
-    def test_behaviour_is_refused(self):
+    def test_what_buildbot_does_not_call_is_warned_about(self):
         class Mine(ShellCommand):
             def evaluateCommand(self, cmd):
                 return util.SUCCESS
 
-        (error,) = errors_of(lambda: Mine(command="x"))
-        self.assertIn("Mine defines evaluateCommand()", error)
+        with capture_config_errors() as collected:
+            made = Mine(command="x")
+        self.assertEqual(collected.warnings, ["step class Mine defines evaluateCommand(), which Buildbot 4 does not call"])
+        self.assertFalse(made.is_custom())
 
 
 class Errors(unittest.TestCase):

@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::talks::Talks;
 use super::{
     Answer, AnswerBody, Check, Event, HostError, Loaded, MAX_WAITING, Message, Order, Process, Question,
-    Reply, Request, broken, respond, start_and_load,
+    Reply, Request, TalkOrder, broken, respond, start_and_load,
 };
+use crate::conversation::{FIRST_CONVERSATION, StepNews};
 
 /// How many calls may go on after their callers gave up. At that number the process is replaced, because threads of
 /// Python can't be ended one by one; with nothing else under way it is replaced at the first.
@@ -67,6 +69,9 @@ pub struct HostDriver {
     basedir: PathBuf,
     load_limit: Duration,
     orders: mpsc::Receiver<Order>,
+    talking: mpsc::UnboundedReceiver<TalkOrder>,
+    /// Conversations, and the processes before the present one that still have some.
+    talks: Talks,
     process: Option<Process>,
     started: Instant,
     loading: Option<Loading>,
@@ -92,6 +97,9 @@ pub struct HostDriver {
 enum Next {
     Order(Option<Order>),
     Event(Event),
+    /// A process of before says something.
+    FormerEvent(u64, Event),
+    Talk(TalkOrder),
     Loaded(Box<LoadEnd>),
     /// Some wait is over.
     Look,
@@ -102,6 +110,7 @@ impl HostDriver {
         program: &Path,
         basedir: &Path,
         orders: mpsc::Receiver<Order>,
+        talking: mpsc::UnboundedReceiver<TalkOrder>,
         load_limit: Duration,
     ) -> HostDriver {
         HostDriver {
@@ -109,6 +118,8 @@ impl HostDriver {
             program: program.to_owned(),
             basedir: basedir.to_owned(),
             orders,
+            talking,
+            talks: Talks::default(),
             process: None,
             started: Instant::now(),
             loading: None,
@@ -136,6 +147,8 @@ impl HostDriver {
                 Next::Order(Some(Order::Ask(question))) => self.take(question),
                 Next::Event(Event::Message(message)) => self.answer(*message),
                 Next::Event(Event::Gone(reason)) => self.process_gone(&reason),
+                Next::FormerEvent(generation, event) => self.talks.former_event(generation, event),
+                Next::Talk(order) => self.talk(order),
                 Next::Loaded(end) => self.end_load(*end),
                 Next::Look => {}
             }
@@ -145,7 +158,7 @@ impl HostDriver {
 
     async fn next(&mut self) -> Next {
         let wake = self.next_look();
-        let HostDriver { orders, process, loading, .. } = self;
+        let HostDriver { orders, process, loading, talks, talking, .. } = self;
         let event = async {
             match process {
                 Some(process) => process.next().await,
@@ -168,6 +181,8 @@ impl HostDriver {
             end = loaded => Next::Loaded(Box::new(end)),
             event = event => Next::Event(event),
             order = orders.recv() => Next::Order(order),
+            Some(order) = talking.recv() => Next::Talk(order),
+            (generation, event) = talks.next() => Next::FormerEvent(generation, event),
             () = waited => Next::Look,
         }
     }
@@ -212,7 +227,9 @@ impl HostDriver {
             Err(error) => return self.load_failed(error, reply),
         };
         let has_callables = loaded.snapshot.has_callables;
-        self.process = has_callables.then_some(process);
+        if let Some(former) = std::mem::replace(&mut self.process, has_callables.then_some(process)) {
+            self.talks.retire(former);
+        }
         self.started = Instant::now();
         self.in_force = Some(InForce { config_file: end.config_file, has_callables });
         self.alone = None;
@@ -248,6 +265,20 @@ impl HostDriver {
         self.queue.push_back(question);
     }
 
+    /// What a conversation wants.
+    fn talk(&mut self, order: TalkOrder) {
+        match order {
+            TalkOrder::Begin { number, wanted, news } => {
+                if !self.in_force.as_ref().is_some_and(|config| config.has_callables) {
+                    let reason = "the configuration in force has no steps of its own".to_owned();
+                    return drop(news.send(StepNews::Refused(reason)));
+                }
+                self.talks.begin(number, wanted, news);
+            }
+            TalkOrder::Tell { number, order } => self.talks.tell(number, order, self.process.as_ref()),
+        }
+    }
+
     /// Asks what may be asked now.
     async fn go_on(&mut self) {
         let now = Instant::now();
@@ -259,10 +290,13 @@ impl HostDriver {
         }
         if self.process.is_none() {
             let ready = self.queue.iter().any(|question| self.penalty(question, now).is_none());
-            if ready || !self.suspects.is_empty() {
+            if ready || !self.suspects.is_empty() || self.talks.is_waiting() {
                 self.replace(now);
             }
             return;
+        }
+        if let Some(process) = &self.process {
+            self.talks.begin_on(process);
         }
         if self.alone.is_some() {
             return;
@@ -284,9 +318,8 @@ impl HostDriver {
         let id = self.next_id;
         self.next_id += 1;
         if let Some(process) = &mut self.process
-            && let Err(error) = process.send(&Request { id, body: question.body.request() }).await
+            && let Err(error) = process.send(&Request { id, body: question.body.request() })
         {
-            // It is gone; its end comes as an event.
             tracing::warn!("{error}");
         }
         self.under_way.insert(id, question);
@@ -305,13 +338,18 @@ impl HostDriver {
     fn replace_stuck(&mut self) {
         let abandoned = self.under_way.values().filter(|question| question.reply.is_closed()).count();
         let others = self.under_way.len() - abandoned;
-        if self.process.is_none() || abandoned == 0 || (abandoned < MAX_ABANDONED && others > 0) {
+        let clogged = self.talks.is_clogged();
+        if self.process.is_none()
+            || (!clogged && (abandoned == 0 || (abandoned < MAX_ABANDONED && others > 0)))
+        {
             return;
         }
         tracing::warn!(
             "{abandoned} functions of the configuration did not return in time; the Python host is replaced"
         );
-        self.process = None;
+        if let Some(stuck) = self.process.take() {
+            self.talks.retire(stuck);
+        }
         self.alone = None;
         // Those that wait are not to blame.
         let left = std::mem::take(&mut self.under_way).into_values();
@@ -323,6 +361,9 @@ impl HostDriver {
         let Message::Answer(Answer { id, body }) = message else {
             return;
         };
+        if id >= FIRST_CONVERSATION {
+            return self.talks.heard(id, body);
+        }
         if self.alone.is_some_and(|(alone, _)| alone == id) {
             self.alone = None;
         }
@@ -334,7 +375,9 @@ impl HostDriver {
             AnswerBody::Value(value) => Ok(value),
             AnswerBody::Exception(failure) => Err(HostError::Call(failure)),
             AnswerBody::Refused(reason) => Err(HostError::NoSuchFunction(reason)),
-            AnswerBody::Loaded(_) | AnswerBody::Errors(_) => Err(broken("it answered another question")),
+            AnswerBody::Loaded(_) | AnswerBody::Errors(_) | AnswerBody::Step(_) | AnswerBody::StepGone => {
+                Err(broken("it answered another question"))
+            }
             AnswerBody::Unreadable(reason) => {
                 Err(HostError::BadAnswer { what: question.body.what(), reason })
             }
@@ -347,6 +390,7 @@ impl HostDriver {
             return;
         };
         tracing::error!("{}", process.broken(reason.to_owned()));
+        self.talks.process_gone(reason);
         self.lived_short();
         let alone = self.alone.take().map(|(id, _)| id);
         let under_way = std::mem::take(&mut self.under_way);
@@ -384,6 +428,7 @@ impl HostDriver {
     }
 
     fn fail_all(&mut self, reason: &str) {
+        self.talks.fail_waiting(reason);
         let waiting = self.queue.drain(..).chain(self.suspects.drain(..));
         for question in waiting.chain(std::mem::take(&mut self.under_way).into_values()) {
             respond(question.reply, Err(broken(reason)));

@@ -120,12 +120,13 @@ impl Callables {
         self.host()?.secret(name, CALL_LIMIT).await.map_err(|error| error.to_string())
     }
 
-    fn host(&self) -> Result<&Host, String> {
+    pub(crate) fn host(&self) -> Result<&Host, String> {
         self.0.as_ref().ok_or_else(|| "the configuration's Python process is not running".to_owned())
     }
 }
 
-fn view(properties: &Properties, facts: &Facts) -> BuildView {
+/// What a function of the configuration sees of a build.
+pub(crate) fn view(properties: &Properties, facts: &Facts) -> BuildView {
     let source = |source: &muster_core::SourceStamp| {
         json!({
             "codebase": source.codebase, "branch": source.branch, "revision": source.revision,

@@ -55,6 +55,16 @@ pub struct StepContext<'a> {
 #[cfg(test)]
 pub(crate) type Double = Box<dyn FnMut(&Effect) -> Option<Result<Outcome, StepEnd>> + Send + Sync>;
 
+/// What a nested context did to the one around it.
+pub(crate) struct Parts {
+    journal: Journal,
+    slugs: Vec<String>,
+    answers: Answers,
+    new_properties: Properties,
+    lost: bool,
+    summary: Option<String>,
+}
+
 impl<'a> StepContext<'a> {
     /// A step that begins, or goes on from the rows of its journal. `changes` says how often the effects of its kind have
     /// changed.
@@ -83,6 +93,64 @@ impl<'a> StepContext<'a> {
             #[cfg(test)]
             double: None,
         }
+    }
+
+    /// The same step with another configuration; what it does and says is brought back by [`bring_back`](Self::bring_back).
+    pub(crate) fn nested<'n>(&'n mut self, config: &'n StepConfig) -> StepContext<'n> {
+        StepContext {
+            core: &mut *self.core,
+            number: self.number,
+            config,
+            journal: std::mem::replace(&mut self.journal, Journal::new(0, self.number, Vec::new())),
+            slugs: std::mem::take(&mut self.slugs),
+            answers: std::mem::take(&mut self.answers),
+            summary: None,
+            outcome: None,
+            own_summary: OwnSummary::None,
+            note: None,
+            lost: false,
+            name: self.name.clone(),
+            new_properties: std::mem::take(&mut self.new_properties),
+            #[cfg(test)]
+            double: None,
+        }
+    }
+
+    /// Its parts, for the context that it was nested in.
+    pub(crate) fn into_parts(self) -> Parts {
+        Parts {
+            journal: self.journal,
+            slugs: self.slugs,
+            answers: self.answers,
+            new_properties: self.new_properties,
+            lost: self.lost,
+            summary: self.outcome.or(self.summary),
+        }
+    }
+
+    /// Takes back what a nested context had.
+    pub(crate) fn bring_back(&mut self, parts: Parts) -> Option<String> {
+        self.journal = parts.journal;
+        self.slugs = parts.slugs;
+        self.answers = parts.answers;
+        self.new_properties = parts.new_properties;
+        self.lost |= parts.lost;
+        parts.summary
+    }
+
+    /// Begins anew with what is stored: the process that ran the step is gone.
+    ///
+    /// # Errors
+    /// When this master goes meanwhile.
+    pub(crate) async fn rewind(&mut self, ordinal: u32, properties: &Properties) -> Result<(), StepEnd> {
+        self.core.recorder.flush().await?;
+        let rows = self.core.journal_of(self.number).await?;
+        self.journal = Journal::new(0, self.number, rows);
+        self.journal.go_on_from(ordinal);
+        self.slugs = self.journal.slugs();
+        self.core.properties = properties.clone();
+        self.new_properties = Properties::new();
+        Ok(())
     }
 
     /// The step as it is configured.

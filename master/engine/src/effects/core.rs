@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use muster_core::{
-    BuildId, Properties,
+    BuildId, Properties, Results,
     render::{Renderable, Request},
 };
 use muster_data::{Data, RunWrite};
@@ -95,6 +95,11 @@ pub(crate) struct RunCore {
     pub(crate) callables: Callables,
     /// Schedulers that its steps may ask for other builds.
     pub(crate) triggers: Arc<dyn Triggers>,
+    /// The place in the plan of the step under way.
+    pub(crate) place: usize,
+    /// What the steps so far mean for the build, and they themselves, as functions of the configuration see them.
+    pub(crate) results: Results,
+    pub(crate) done: Vec<Value>,
     /// The database won't ever take what the step under way did in an earlier execution of the run here, and says so.
     pub(crate) refused: Option<String>,
 }
@@ -150,6 +155,15 @@ impl RunCore {
         let (db, build) = (self.data.db(), self.key.build);
         let read = || db.look("journal", move |tx| async move { runs::journal_of(&tx, build, step).await });
         self.insist("the journal", read).await
+    }
+
+    /// The logs that a step has.
+    pub(crate) async fn logs_of(&self, step: u32) -> Result<Vec<muster_core::Log>, Halt> {
+        let (db, build) = (self.data.db(), self.key.build);
+        let read = || {
+            db.look("logs", move |tx| async move { steps::logs_of_numbered(&tx, &[build], &[step]).await })
+        };
+        self.insist("the logs", read).await
     }
 
     /// The slugs of the logs that a step has.

@@ -195,6 +195,30 @@ impl Journal {
         open.next().map(|(_, found)| &found.row)
     }
 
+    /// The ordinal of the next effect that is matched by its place.
+    pub(crate) fn place(&self) -> u32 {
+        self.next
+    }
+
+    /// Everything before this ordinal was asked for: whoever goes on does so from there.
+    pub(crate) fn go_on_from(&mut self, ordinal: u32) {
+        self.asked.extend(self.recorded.range(..ordinal).map(|(before, _)| *before));
+        self.next = ordinal;
+    }
+
+    /// Goes on from the row of an effect, if it has one; everything before it was asked for by who recorded it.
+    ///
+    /// # Errors
+    /// When the effect has no key.
+    pub(crate) fn skip_to(&mut self, effect: &Effect) -> Result<bool, JournalError> {
+        let Key { kind, hash } = effect.key(self.version)?;
+        let key = Key { kind: marked(&kind, self.version), hash };
+        let found = self.recorded.iter().find(|(_, found)| is_keyed(found, &key));
+        let Some(ordinal) = found.map(|(ordinal, _)| *ordinal) else { return Ok(false) };
+        self.go_on_from(ordinal);
+        Ok(true)
+    }
+
     /// From now on effects are matched by occurrence, among those from here on; answers what [`end_join`](Self::end_join) wants
     /// to know.
     pub(crate) fn begin_join(&mut self) -> u32 {

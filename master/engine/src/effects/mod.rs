@@ -27,15 +27,16 @@ mod triggering;
 mod typed;
 mod writer;
 
-pub(crate) use callables::Callables;
+pub(crate) use callables::{Callables, view};
 pub use command::{CommandRequest, CommandResult, MAX_COLLECTED, Transfer};
 pub use context::StepContext;
 pub(crate) use core::{RunCore, StopOrder, StopReceiver, ordered};
 pub use effect::{Effect, LineKind, Outcome};
-pub(crate) use end::Halt;
+pub(crate) use end::{Halt, outcome};
 pub use end::{HaltReason, StepEnd};
 pub(crate) use execute::unfinished_commands;
 pub(crate) use facts::{Facts, Standalone, render_plainly, truth};
+pub(crate) use journal::Entry;
 pub use journal::Matching;
 pub use logs::LogRef;
 pub use observer::LineObserver;

@@ -31,6 +31,8 @@ pub(crate) enum OwnSummary {
     None,
     /// This text alone.
     Text(String),
+    /// The first text, and in the build's summary the second, if any.
+    Two(String, Option<String>),
     /// Nothing: the build's summary doesn't name the step.
     Silent,
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use muster_config::snapshot::{Condition, StepConfig};
 use muster_core::{Results, Step};
 use muster_data::RunWrite;
+use serde_json::json;
 
 use crate::effects::{Halt, RunCore, StopOrder, render_plainly, summary, truth};
 use step::StepOutcome;
@@ -52,8 +53,11 @@ pub(crate) async fn execute(mut core: RunCore, rows: Vec<Step>) -> Result<(), Ha
         }
     }
     prepare(&mut core, &mut progress).await?;
-    let plan = core.facts.plan.steps.clone();
-    for (place, config) in plan.iter().enumerate() {
+    // A step may add others behind itself.
+    for place in 0.. {
+        let Some(config) = core.facts.plan.steps.get(place).cloned() else { break };
+        let config = &config;
+        core.place = place;
         if progress.lost || (progress.stopping && !config.flags.always_run) {
             continue;
         }
@@ -236,6 +240,7 @@ impl Progress {
     }
 
     fn fold(&mut self, core: &mut RunCore, config: &StepConfig, outcome: StepOutcome) {
+        let done = json!({"name": outcome.name, "results": outcome.results.code(), "state": outcome.state});
         let contribution = config.flags.contribution(outcome.results);
         self.results = self.results.worst(contribution.results);
         self.stopping |= contribution.stop;
@@ -248,9 +253,11 @@ impl Progress {
             core.stop.carry_out();
         }
         if outcome.counts_for_build {
-            self.texts.push(outcome.state);
+            self.texts.push(outcome.for_build.unwrap_or(outcome.state));
             core.recorder.write(RunWrite::BuildState(self.texts.join(" ")));
         }
+        core.results = self.results;
+        core.done.push(done);
         self.names.push(outcome.name);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct StepOutcome {
     pub(crate) name: String,
     pub(crate) results: Results,
     pub(crate) state: String,
+    /// What the build's summary gets where it counts, unless that is the state.
+    pub(crate) for_build: Option<String>,
     pub(crate) counts_for_build: bool,
     /// The worker went away under it.
     pub(crate) lost: bool,
@@ -32,6 +34,7 @@ pub(super) fn finished_before(config: &StepConfig, row: &Step) -> StepOutcome {
         name: row.name.clone(),
         results,
         state: row.state_string.clone(),
+        for_build: None,
         counts_for_build: summary::counts_for_build(
             &literal(&config.update_build_summary_policy),
             config.flags,
@@ -118,7 +121,7 @@ pub(super) async fn refuse(
     core.recorder.flush().await?;
     commands.into_iter().for_each(|command| core.slot.forget(command, core.key.epoch));
     core.releases.send_modify(|count| *count += 1);
-    Ok(StepOutcome { name, results, state, counts_for_build: true, lost: false })
+    Ok(StepOutcome { name, results, state, for_build: None, counts_for_build: true, lost: false })
 }
 
 /// The configured name, if that is certainly not what the database doesn't take.
@@ -192,7 +195,11 @@ async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<Step
             context.settle(end)?;
         }
     }
-    let is_silent = context.own_summary == OwnSummary::Silent;
+    let own = match &context.own_summary {
+        OwnSummary::Silent => Some(None),
+        OwnSummary::Two(_, for_build) => Some(for_build.clone()),
+        OwnSummary::None | OwnSummary::Text(_) => None,
+    };
     let (results, state, hidden) = match last_words(&mut context, results).await {
         Ok((state, hidden)) => (results, state, hidden),
         Err(end) => {
@@ -215,8 +222,12 @@ async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<Step
         core.recorder.flush().await?;
         core.releases.send_modify(|count| *count += 1);
     }
-    let counts_for_build = !is_silent && summary::counts_for_build(&policy, config.flags, results);
-    Ok(StepOutcome { name, results, state, counts_for_build, lost })
+    let counts_for_build = match &own {
+        Some(for_build) => for_build.is_some(),
+        None => summary::counts_for_build(&policy, config.flags, results),
+    };
+    let for_build = own.flatten().map(|text| core.recorder.concealed(&text).into_owned());
+    Ok(StepOutcome { name, results, state, for_build, counts_for_build, lost })
 }
 
 fn config_has_no_locks(config: &StepConfig) -> bool {
@@ -230,7 +241,7 @@ async fn last_words(context: &mut StepContext<'_>, results: Results) -> Result<(
     let suffix = context.render(&config.description_suffix).await?;
     let texts = summary::Texts { outcome: context.outcome.take(), default: context.summary.take() };
     let state = match std::mem::take(&mut context.own_summary) {
-        OwnSummary::Text(text) => text,
+        OwnSummary::Text(text) | OwnSummary::Two(text, _) => text,
         OwnSummary::Silent => summary::finished(None, Results::Success, None),
         OwnSummary::None => {
             summary::finished(texts.choose(&done, &description, &suffix), results, context.note)

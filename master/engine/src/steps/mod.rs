@@ -10,6 +10,7 @@ mod kind;
 mod master_shell_command;
 mod paths;
 mod properties;
+mod python;
 mod secrets;
 mod shell;
 #[cfg(test)]
@@ -36,6 +37,9 @@ use self::{
 use crate::effects::{Halt, StepContext, StepEnd};
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(registry);
+
+/// The kind of steps whose code is the configuration's own. It is no part of the registry: its arguments are the host's business.
+pub(crate) const CUSTOM_KIND: &str = "python";
 
 /// All kinds of steps.
 fn registry() -> Registry {
@@ -126,6 +130,9 @@ async fn speak(context: &mut StepContext<'_>) -> Result<(), Halt> {
 
 /// Runs a step by its kind.
 pub(crate) async fn run(context: &mut StepContext<'_>) -> Result<Results, StepEnd> {
+    if context.config().kind == CUSTOM_KIND {
+        return python::python(context).await;
+    }
     let Some(Decoded { step, wrong, .. }) = decoded(context.config()) else {
         let kind = &context.config().kind;
         return Err(StepEnd::Exception(format!("this version of Muster has no step {kind}")));
@@ -150,6 +157,9 @@ pub fn problems(snapshot: &Snapshot) -> Vec<ConfigError> {
 }
 
 fn step_problems(config: &StepConfig) -> Vec<String> {
+    if config.kind == CUSTOM_KIND {
+        return Vec::new();
+    }
     let Some(Decoded { step, wrong, unknown, .. }) = decoded(config) else {
         return vec![format!("the step {} is not supported by Muster yet", config.kind)];
     };

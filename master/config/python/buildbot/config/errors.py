@@ -94,6 +94,12 @@ def warn(text):
         _collecting.warnings.append(f"{text} ({location.file}:{location.line})" if location.file else text)
 
 
+def warn_once(text):
+    """The same, once for each text."""
+    if _collecting is not None and text not in _collecting.warnings:
+        _collecting.warnings.append(text)
+
+
 @contextlib.contextmanager
 def capture_config_errors(raise_on_error=False):
     """Collects the errors of the block; raises them at its end if asked to."""

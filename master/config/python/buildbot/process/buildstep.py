@@ -10,17 +10,20 @@ from buildbot.config.checks import (
     check_param_str,
     or_renderable,
 )
-from buildbot.config.errors import error, error_once, is_collecting
+from buildbot.config.errors import error, error_once, is_collecting, warn_once
 from buildbot.interfaces import IRenderable, WorkerSetupError
 from buildbot.process.results import ALL_RESULTS, CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 from muster_host import not_yet, overrides
+from muster_host.live.recipe import Recipe
+from muster_host.live.shell import LiveCommands, LiveShell
+from muster_host.live.step import LiveStep
 from muster_host.location import caller, is_ours
 from muster_host.not_yet import unknown as unknown_value
 from muster_host.suggestions import did_you_mean
 
 __all__ = [
-    "ALL_RESULTS", "BuildStep", "BuildStepCancelled", "BuildStepFailed", "CANCELLED", "EXCEPTION", "FAILURE", "RETRY",
-    "SKIPPED", "SUCCESS", "ShellMixin", "WARNINGS", "WorkerSetupError",
+    "ALL_RESULTS", "BuildStep", "BuildStepCancelled", "BuildStepFailed", "CANCELLED", "CommandMixin", "EXCEPTION",
+    "FAILURE", "RETRY", "SKIPPED", "SUCCESS", "ShellMixin", "WARNINGS", "WorkerSetupError",
 ]  # fmt: skip
 
 #: Longest name of a step; the database's column.
@@ -28,17 +31,16 @@ MAX_NAME = 50
 
 _FLAGS = ("haltOnFailure", "flunkOnFailure", "flunkOnWarnings", "warnOnFailure", "warnOnWarnings", "alwaysRun")
 
-#: Methods through which a step class changes what happens at run time. A user's class that defines one of them is a
-#: custom step, which needs its code to run beside the build.
-_BEHAVIOUR = frozenset(
-    """
-    run start interrupt evaluateCommand commandComplete createSummary describe finished logConsumer getCurrentSummary
-    getResultSummary getBuildResultSummary getText getText2 maybeGetText2 getSchedulersAndProperties uploadDone
-    allUploadsDone run_vc setup_suppression setStatistic startVC computeSourceRevision runCommand runShellSequence
-    extract_during_step shouldRunTheCommand getFinalState doStep addLogObserver setBuildData parseGotRevision
-    createTriggerProperties getSourceStamps warnCount addLogForRemoteCommands
-    """.split()
+#: Methods of steps that Buildbot called before its version 4 and doesn't any more.
+_OLD = frozenset(
+    "start startVC commandComplete evaluateCommand createSummary describe finished getText getText2 maybeGetText2".split()
 )
+#: The kind of steps that run in the host.
+CUSTOM = "python"
+#: What the master does itself.
+_MASTERS = frozenset(["acquireLocks", "startStep"])
+#: What a class may say without code that runs: its arguments and flags.
+_DECLARED = frozenset(["resultConfig"])
 
 
 class BuildStepFailed(Exception):
@@ -49,8 +51,8 @@ class BuildStepCancelled(Exception):
     """Ends a step as cancelled."""
 
 
-class BuildStep(util.ComparableMixin):
-    """A step of a build: keeps its arguments."""
+class BuildStep(LiveStep, util.ComparableMixin):
+    """A step of a build: keeps its arguments. Where its class is the user's own, it runs, too."""
 
     #: The engine's name for what this class does; `None` where there is nothing to run.
     kind = None
@@ -92,6 +94,7 @@ class BuildStep(util.ComparableMixin):
     def __new__(cls, *args, **kwargs):
         """A step; where its arguments are not those of its class, that is reported and something stands in for it."""
         made = super().__new__(cls)
+        made._recipe = Recipe(cls, args, kwargs)
         if not is_collecting():
             return made
         try:
@@ -125,7 +128,6 @@ class BuildStep(util.ComparableMixin):
 
     def __init__(self, **kwargs):
         self.location = caller()
-        self.build = None
         for name in self.parms:
             if name in kwargs:
                 setattr(self, name, kwargs.pop(name))
@@ -154,7 +156,7 @@ class BuildStep(util.ComparableMixin):
         policy = self.updateBuildSummaryPolicy
         if policy is not None and not isinstance(policy, (bool, list)):
             error(f"BuildStep updateBuildSummaryPolicy must be a list of result ids or boolean but it is {policy}")
-        self._refuse_custom()
+        self._check_custom()
 
     def __getattr__(self, name):
         # Only what is nowhere else: methods of Buildbot's that are called while the step is made, as in `__init__`.
@@ -165,29 +167,50 @@ class BuildStep(util.ComparableMixin):
 
     def offered_class(self):
         """The class of this package that does the work; a user's subclass may only set arguments."""
-        return next(base for base in type(self).__mro__ if _is_offered(base))
+        return next(base for base in type(self).__mro__ if _is_offered(base) and issubclass(base, BuildStep))
 
-    def _refuse_custom(self):
-        """Reports what needs the user's code beside the running build."""
-        shown = f"step class {type(self).__name__}"
-        changed = {name: value for _owner, name, value in overrides.overridden(type(self))}
-        for base in type(self).__mro__:
-            if _is_offered(base):
-                break
-            changed.update({name: vars(base)[name] for name in _BEHAVIOUR & set(vars(base))})
-        if changed:
-            shown += f" defines {', '.join(f'{name}()' for name in sorted(changed))}"
-        if changed or self.offered_class().kind is None:
-            places = filter(None, (overrides.location_of(changed[name], type(self)) for name in sorted(changed)))
-            error_once(f"{shown}: custom steps are not supported by Muster yet", next(places, self.location))
+    def _offered_bases(self):
+        """All classes of this package that the step is made of, and that Buildbot has, too."""
+        return [base for base in type(self).__mro__ if overrides.is_stock(base)]
+
+    def _check_custom(self):
+        """Reports what of the user's class nobody would call."""
+        shown, own, bases = f"step class {type(self).__name__}", {}, self._offered_bases()
+        for base in bases:
+            for _owner, name, value in overrides.overridden(type(self), base):
+                if name.startswith("_") or name in _MASTERS or not any(hasattr(each, name) for each in bases):
+                    own[name] = value
+        if own:
+            shown += f" defines {', '.join(f'{name}()' for name in sorted(own))}"
+        if own or (self.offered_class().kind is None and type(self).run is BuildStep.run):
+            places = filter(None, (overrides.location_of(own[name], type(self)) for name in sorted(own)))
+            what = "which is not supported by Muster yet" if own else "a custom build step must implement run()"
+            error_once(f"{shown}: {what}", next(places, self.location))
+        for name in sorted(_OLD & _own_names(type(self)) - self._known_names()):
+            warn_once(f"step class {type(self).__name__} defines {name}(), which Buildbot 4 does not call")
         for name in _FLAGS:
             if IRenderable.providedBy(getattr(self, name)):
                 error(f"step '{self.name}': a renderable {name} is not supported by Muster yet")
 
+    def is_custom(self):
+        """Whether the step needs the user's code beside the running build."""
+        if self._pending_observers:
+            return True
+        return bool(self._known_names() & _own_names(type(self)) - _DECLARED)
+
+    def _known_names(self):
+        """What Buildbot would call of the user's class, but for what is called at load."""
+        return {"run"}.union(*(overrides.known_names(base) for base in self._offered_bases())) - self._called_here()
+
+    def _called_here(self):
+        return overrides.called_here(type(self))
+
     def as_data(self, encode):
         """The step for the snapshot."""
+        custom = self.is_custom()
+        args = {"step": encode.at("step").recipe(self._recipe)} if custom else self._encoded_arguments(encode)
         return {
-            "kind": self.offered_class().kind,
+            "kind": CUSTOM if custom else self.offered_class().kind,
             "name": encode.at("name")(self.name),
             "flags": {_snake(name): bool(getattr(self, name)) for name in _FLAGS},
             "do_step_if": encode.at("doStepIf").condition(self.doStepIf),
@@ -199,9 +222,12 @@ class BuildStep(util.ComparableMixin):
             "workdir": encode.at("workdir")(self.workdir),
             "update_build_summary_policy": encode(self.updateBuildSummaryPolicy),
             "log_encoding": encode.at("logEncoding")(self.logEncoding),
-            "args": {name: encode.at(name)(value) for name, value in self.own_arguments().items()},
+            "args": args,
             "source": self.location.as_data(),
         }
+
+    def _encoded_arguments(self, encode):
+        return {name: encode.at(name)(value) for name, value in self.own_arguments().items()}
 
     @classmethod
     @functools.lru_cache(maxsize=None)
@@ -214,7 +240,11 @@ class BuildStep(util.ComparableMixin):
         return {name: getattr(self, name, None) for name in self.argument_names()}
 
 
-class ShellMixin:
+class CommandMixin(LiveCommands):
+    """Small commands, by the older one of their two mixins."""
+
+
+class ShellMixin(LiveShell):
     """Arguments of everything that runs one command on the worker."""
 
     command = None
@@ -275,6 +305,15 @@ class ShellMixin:
     @staticmethod
     def arguments_of_commands():
         return ShellMixin.arguments
+
+
+def _own_names(made):
+    """What the user's own classes, in front of the package's, define."""
+    names = set()
+    for base in made.__mro__:
+        if not _is_offered(base):
+            names |= set(vars(base))
+    return names
 
 
 def locks_as_data(locks, encode):

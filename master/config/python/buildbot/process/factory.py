@@ -68,6 +68,14 @@ class _StepFactory(util.ComparableMixin):
     def buildStep(self):
         return self.step
 
+    @property
+    def args(self):
+        return self.step._recipe.args
+
+    @property
+    def kwargs(self):
+        return self.step._recipe.kwargs
+
 
 def s(steptype, **kwargs):
     """The very old way to write a step."""

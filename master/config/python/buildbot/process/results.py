@@ -20,3 +20,14 @@ def statusToString(status, count=1):
     if status not in ALL_RESULTS:
         return "Invalid status"
     return (MultipleResults if count > 1 else Results)[status]
+
+
+def computeResultAndTermination(obj, result, previousResult):
+    """The result so far with the one of a part that has these flags, and whether that part was the last one."""
+    counted = result
+    if result == FAILURE:
+        counted = FAILURE if obj.flunkOnFailure else WARNINGS if obj.warnOnFailure else SUCCESS
+    elif result == WARNINGS:
+        counted = FAILURE if obj.flunkOnWarnings else WARNINGS if obj.warnOnWarnings else SUCCESS
+    is_last = result in (EXCEPTION, RETRY, CANCELLED) or (result == FAILURE and obj.haltOnFailure)
+    return worst_status(previousResult, counted), is_last

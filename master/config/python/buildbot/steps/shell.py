@@ -4,6 +4,8 @@ import re
 
 from buildbot.config.errors import error
 from buildbot.process.buildstep import BuildStep, ShellMixin
+from buildbot.steps.worker import CompositeStepMixin
+from muster_host.live.warnings import LiveTest, LiveWarnings
 
 __all__ = [
     "Compile", "Configure", "PerlModuleTest", "SetPropertyFromCommand", "ShellCommand", "ShellCommandNewStyle", "Test",
@@ -25,6 +27,14 @@ class ShellCommand(ShellMixin, BuildStep):
             if unknown:
                 error("Invalid argument(s) passed to ShellCommand: " + ", ".join(unknown))
         super().__init__(**self.setupShellMixin(kwargs))
+
+    def run(self):
+        return self._running().loop.start(self._run_shell())
+
+    async def _run_shell(self):
+        cmd = await self.makeRemoteShellCommand()
+        await self.runCommand(cmd)
+        return cmd.results()
 
 
 ShellCommandNewStyle = ShellCommand
@@ -71,7 +81,7 @@ class SetPropertyFromCommand(ShellMixin, BuildStep):
         super().__init__(**self.setupShellMixin(kwargs))
 
 
-class WarningCountingShellCommand(ShellMixin, BuildStep):
+class WarningCountingShellCommand(LiveWarnings, ShellMixin, CompositeStepMixin, BuildStep):
     """Runs a command and counts the warnings in its output."""
 
     kind = "WarningCountingShellCommand"
@@ -155,7 +165,7 @@ class Compile(WarningCountingShellCommand):
     command = ["make", "all"]
 
 
-class Test(WarningCountingShellCommand):
+class Test(LiveTest, WarningCountingShellCommand):
     """`make test`; the summary has the numbers of tests."""
 
     kind = "Test"

@@ -1,10 +1,12 @@
 """Several commands in one step."""
 
 import copy
+import sys
 
 from buildbot import util
 from buildbot.config.errors import error
 from buildbot.process.buildstep import BuildStep, ShellMixin
+from buildbot.process.results import EXCEPTION, SUCCESS, computeResultAndTermination
 
 
 class ShellArg(util.ComparableMixin):
@@ -17,6 +19,7 @@ class ShellArg(util.ComparableMixin):
     flunkOnWarnings = False
     warnOnFailure = False
     warnOnWarnings = False
+    _is_rendered = False
 
     def __init__(self, command=None, logname=None, logfile=None, **kwargs):
         if command is None:
@@ -32,8 +35,11 @@ class ShellArg(util.ComparableMixin):
     def getRenderingFor(self, props):
         from buildbot.process.properties import render
 
+        if self._is_rendered:
+            return self
         # A copy: the next build renders this one again.
         rendered = copy.copy(self)
+        rendered._is_rendered = True
         for name in self.compare_attrs:
             setattr(rendered, name, render(getattr(self, name), props))
         return rendered
@@ -54,3 +60,35 @@ class ShellSequence(ShellMixin, BuildStep):
     def __init__(self, commands=None, **kwargs):
         self.commands = commands
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+
+    def shouldRunTheCommand(self, cmd):
+        """Whether a command runs at all."""
+        return bool(cmd)
+
+    def run(self):
+        return self.runShellSequence(self.commands)
+
+    def runShellSequence(self, commands):
+        """Runs the commands one after the other, to be awaited."""
+        return self._running().loop.start(self._run_sequence(commands))
+
+    async def _run_sequence(self, commands):
+        if commands is None or not all(isinstance(each, ShellArg) for each in commands):
+            print(f"step '{self.name}': the commands of a ShellSequence must be a list of ShellArg", file=sys.stderr)
+            return EXCEPTION
+        overall = SUCCESS
+        for each in commands:
+            if not self.shouldRunTheCommand(each.command):
+                continue
+            # The summary is that of the last one.
+            self.command = each.command
+            cmd = await self.makeRemoteShellCommand(command=each.command, stdioLogName=each.logname)
+            await self.runCommand(cmd)
+            overall, is_last = computeResultAndTermination(each, cmd.results(), overall)
+            if is_last:
+                break
+        return overall
+
+    def getFinalState(self):
+        """What the step says when it is over."""
+        return self.getResultSummary()["step"]

@@ -1,12 +1,17 @@
 """Small steps on the worker's files."""
 
 from buildbot.process.buildstep import BuildStep
+from muster_host.live.shell import LiveComposite
 
-__all__ = ["CopyDirectory", "FileExists", "MakeDirectory", "RemoveDirectory", "SetPropertiesFromEnv"]
+__all__ = ["CompositeStepMixin", "CopyDirectory", "FileExists", "MakeDirectory", "RemoveDirectory", "SetPropertiesFromEnv"]
 
 
 class WorkerBuildStep(BuildStep):
     """A step that gives one order to the worker."""
+
+
+class CompositeStepMixin(LiveComposite):
+    """Small commands for steps of the user's own."""
 
 
 class SetPropertiesFromEnv(WorkerBuildStep):

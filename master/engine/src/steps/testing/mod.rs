@@ -320,7 +320,7 @@ impl World {
         };
         let Ok(results) = settled else { return Life::Over };
         let summary = match std::mem::take(&mut context.own_summary) {
-            OwnSummary::Text(text) => Some(text),
+            OwnSummary::Text(text) | OwnSummary::Two(text, _) => Some(text),
             _ => context.outcome.take(),
         };
         let summary = summary.or_else(|| context.summary.take());
@@ -388,6 +388,9 @@ impl World {
         };
         let slot = self.slots.get("w").unwrap();
         RunCore {
+            place: 0,
+            results: Results::Success,
+            done: Vec::new(),
             data: self.data.clone(),
             key: self.key,
             facts: Facts {
