@@ -1,6 +1,6 @@
 //! A command on the worker, as one effect of a step: its state is the fold of the updates that were stored.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use muster_core::{
     Results,
@@ -15,12 +15,52 @@ use serde::{Deserialize, Serialize};
 use super::{
     logs::{LogRef, Tails},
     secrets::Secrets,
-    transfer::Transfer,
 };
 
 /// Characters of a stream that a step may collect; what follows is only in the log. Collected text is in the journal a second
 /// time, and nothing that a property holds is as long.
 pub const MAX_COLLECTED: usize = 256 * 1024;
+
+/// What moves along with a command. Files are opened when the command is ordered, so a replay that finds it ended
+/// touches none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Transfer {
+    /// Nothing does.
+    #[default]
+    None,
+    /// What the worker sends goes into this file, made anew with the directories above it.
+    Upload {
+        /// Where; relative to the process's directory.
+        path: PathBuf,
+        /// More bytes end the command.
+        max_size: Option<u64>,
+    },
+    /// What the worker sends is kept in [`CommandResult::content`]; more than [`MAX_COLLECTED`] bytes end the command.
+    Collect,
+    /// What the worker asks for is in this file.
+    DownloadFile(PathBuf),
+    /// What the worker asks for is this.
+    DownloadText(String),
+}
+
+impl Transfer {
+    /// Whether bytes move at all.
+    pub(crate) fn moves(&self) -> bool {
+        !matches!(self, Transfer::None)
+    }
+
+    /// The same with its path left out; `None` when it has no path.
+    pub(crate) fn without_path(&self) -> Option<Transfer> {
+        match self {
+            Transfer::Upload { max_size, .. } => {
+                Some(Transfer::Upload { path: PathBuf::new(), max_size: *max_size })
+            }
+            Transfer::DownloadFile(_) => Some(Transfer::DownloadFile(PathBuf::new())),
+            Transfer::None | Transfer::Collect | Transfer::DownloadText(_) => None,
+        }
+    }
+}
 
 /// A command that a step wants to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +129,7 @@ pub struct CommandResult {
     pub files: Vec<String>,
     /// Access and modification time of an uploaded file.
     pub times: Option<(f64, f64)>,
-    /// An uploaded file that was to be [kept](super::Transfer::Collect).
+    /// An uploaded file that was to be [kept](Transfer::Collect).
     pub content: Option<String>,
     /// The command itself broke.
     pub error: Option<String>,

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{
     command::{CommandResult, CommandState},
-    context::{StepEnd, outcome},
-    execute::LineObserver,
+    end::{StepEnd, outcome},
     journal::{Recorded, version_of},
     logs::Tails,
+    observer::LineObserver,
 };
 
 /// Parts of a command beside its row. Writing everything anew costs a part of that whole with each update, so the more the
@@ -258,4 +258,86 @@ pub(crate) fn unfinished(row: &JournalRow) -> Option<u32> {
     }
     let Brief { attempt, ended } = serde_json::from_str(&row.outcome).ok()?;
     (!ended).then_some(attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use muster_session::command::Stream;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Knows how many lines there were.
+    #[derive(Default)]
+    struct Counter {
+        lines: u64,
+        told: u64,
+    }
+
+    impl LineObserver for Counter {
+        fn line(&mut self, _: &Stream, _: &str) {
+            self.lines += 1;
+        }
+
+        fn state(&self) -> Value {
+            json!(self.lines)
+        }
+
+        fn restore(&mut self, state: Value) {
+            self.lines = state.as_u64().unwrap();
+            self.told = self.lines;
+        }
+
+        fn news(&mut self) -> Value {
+            let more = self.lines - std::mem::replace(&mut self.told, self.lines);
+            if more == 0 { Value::Null } else { json!({ "more": more }) }
+        }
+
+        fn add(&mut self, news: Value) {
+            self.restore(json!(self.lines + news["more"].as_u64().unwrap()));
+        }
+    }
+
+    fn row() -> JournalRow {
+        let (kind, args_hash, outcome) = ("command@2".to_owned(), "h".to_owned(), String::new());
+        JournalRow { step: 1, ordinal: 3, part: FIRST_PART, kind, args_hash, outcome }
+    }
+
+    fn read(stored: &BTreeMap<u8, JournalRow>) -> Result<Restored, StepEnd> {
+        let parts = stored.values().filter(|row| row.part != FIRST_PART).cloned().collect();
+        Restored::read(Recorded { row: stored[&FIRST_PART].clone(), parts })
+    }
+
+    /// Whoever goes on with a command at whatever point knows all of it; and an update writes little more than what is new.
+    #[test]
+    fn a_command_is_whole_after_each_of_its_updates() {
+        let (mut rows, mut state) = (CommandRows::new(row()), CommandState::new(BootId("b".into())));
+        let (mut stored, mut observer, mut written) = (BTreeMap::new(), Counter::default(), 0);
+        for number in 1..=1000_u64 {
+            state.seen = number;
+            if number % 3 != 0 {
+                state.result.stdout.push_str(&format!("{number:0100}\n"));
+            }
+            if number % 5 == 0 {
+                observer.line(&Stream::Stdout, "");
+            }
+            for row in rows.changed(&state, Some(&mut observer)).unwrap() {
+                written += row.outcome.len();
+                stored.insert(row.part, row);
+            }
+            let mut restored = read(&stored).unwrap();
+            let mut other = Counter::default();
+            restored.inform(&mut other);
+            assert_eq!((restored.state, other.lines), (state.clone(), observer.lines), "{number}");
+            if number % 7 == 0 {
+                rows = restored.rows;
+            }
+        }
+        let whole = state.result.stdout.len();
+        assert!(written < 20 * whole, "{written} bytes for {whole}");
+        stored.remove(&2);
+        assert!(matches!(read(&stored), Err(StepEnd::Retry(_))));
+    }
 }

@@ -3,69 +3,26 @@
 
 use std::sync::Arc;
 
+use muster_config::snapshot::{LogEncoding, StepConfig};
 use muster_core::{
-    LogKind, Properties, Results, StepUrl, Timestamp,
+    LogKind, Properties, Results,
     identifier::{next_slug, slug},
-    render::{Callable, Renderable},
 };
 use muster_data::RunWrite;
 use muster_store::runs::JournalRow;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
+#[cfg(test)]
+use super::effect::{Effect, Outcome};
 use super::{
     core::{RunCore, StopOrder},
-    effect::{Effect, LineKind, Outcome, Unkeyed},
-    facts::{Answers, truth},
-    halt::Halt,
-    journal::{Journal, JournalError, Matching},
+    end::{Halt, HaltReason, StepEnd, leaving},
+    facts::Answers,
+    journal::Journal,
     logs::LogRef,
-    perform::{PerformOptions, leaving},
     summary::OwnSummary,
 };
-use muster_config::snapshot::{Condition, LogEncoding, StepConfig};
-
-/// Why a step's function ends without a result of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepEnd {
-    /// The step failed and says so in its logs.
-    Failed,
-    /// It was stopped.
-    Cancelled,
-    /// The step can't be replayed: the build is wanted again. The text says why.
-    Retry(String),
-    /// The worker is gone, and the build is wanted again. The text says more.
-    Lost(String),
-    /// Something is wrong with the step itself; the text goes to a log.
-    Exception(String),
-    /// The run must not be touched any more.
-    Halt(HaltReason),
-}
-
-/// Opaque outside the engine: the run goes on elsewhere, or later.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HaltReason(pub(crate) Halt);
-
-impl From<Halt> for StepEnd {
-    fn from(halt: Halt) -> StepEnd {
-        StepEnd::Halt(HaltReason(halt))
-    }
-}
-
-impl From<JournalError> for StepEnd {
-    fn from(error: JournalError) -> StepEnd {
-        match error {
-            JournalError::Unkeyed(unkeyed) => unkeyed.into(),
-            error => StepEnd::Retry(format!("can't be replayed: {error}")),
-        }
-    }
-}
-
-impl From<Unkeyed> for StepEnd {
-    fn from(unkeyed: Unkeyed) -> StepEnd {
-        StepEnd::Exception(unkeyed.to_string())
-    }
-}
 
 /// The effects of one running step.
 pub struct StepContext<'a> {
@@ -178,36 +135,6 @@ impl<'a> StepContext<'a> {
         self.core.stop_order()
     }
 
-    /// Sets a property. It reaches the database when the step ends; replays find it in the journal.
-    ///
-    /// # Errors
-    /// When the database can't hold it, or the step's replay asks for something else than before.
-    pub fn set_property(&mut self, name: &str, value: Value, source: &str) -> Result<(), StepEnd> {
-        let (name, source) = (name.to_owned(), source.to_owned());
-        self.perform_now(&Effect::SetProperty { name, value, source }, Matching::ByOrder).map(drop)
-    }
-
-    /// Adds a link to the step. Doing it twice is the same as once, so it needs no row.
-    pub fn add_url(&mut self, name: &str, url: &str) {
-        let url = StepUrl { name: name.to_owned(), url: url.to_owned() };
-        self.core.recorder.write(RunWrite::StepUrl { step: self.number, url });
-    }
-
-    /// Sets the line that people see while the step runs.
-    pub fn set_state(&mut self, state: &str) {
-        self.core.recorder.write(RunWrite::StepState { step: self.number, state: state.to_owned() });
-    }
-
-    /// Sets what the step's summary says when it has ended, unless it is configured with a `descriptionDone`.
-    pub fn set_summary(&mut self, summary: impl Into<String>) {
-        self.summary = Some(summary.into());
-    }
-
-    /// Sets what the step's summary says when it has ended, whatever it is configured with.
-    pub fn set_outcome(&mut self, outcome: impl Into<String>) {
-        self.outcome = Some(outcome.into());
-    }
-
     /// Whether a test has killed this master.
     pub(crate) fn is_killed(&self) -> bool {
         #[cfg(test)]
@@ -221,17 +148,6 @@ impl<'a> StepContext<'a> {
         self.summary.is_none() && self.outcome.is_none()
     }
 
-    /// A new log. The name may be taken in this step: then the slug counts up.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn add_log(&mut self, name: &str, kind: LogKind) -> Result<LogRef, StepEnd> {
-        match self.perform_now(&Effect::AddLog { name: name.to_owned(), kind }, Matching::ByOrder)? {
-            Outcome::Log(log) => Ok(log),
-            other => Err(other.unexpected()),
-        }
-    }
-
     /// A slug that no log of this step has.
     pub(crate) fn free_slug(&mut self, name: &str) -> String {
         let mut candidate = slug(name);
@@ -242,141 +158,11 @@ impl<'a> StepContext<'a> {
         candidate
     }
 
-    /// Appends whole lines to a log, as standard output in a log of stdio.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn write_log(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, LineKind::Stdout, text)
-    }
-
-    /// Appends lines of the master's own words.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn write_header(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, LineKind::Header, text)
-    }
-
-    /// Appends lines about what went wrong.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn write_stderr(&mut self, log: &LogRef, text: &str) -> Result<(), StepEnd> {
-        self.append(log, LineKind::Stderr, text)
-    }
-
-    fn append(&mut self, log: &LogRef, stream: LineKind, text: &str) -> Result<(), StepEnd> {
-        let effect = Effect::Append { log: log.clone(), stream, text: text.to_owned() };
-        self.perform_now(&effect, Matching::ByOrder).map(drop)
-    }
-
-    /// A whole log at once.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn add_complete_log(&mut self, name: &str, kind: LogKind, text: &str) -> Result<(), StepEnd> {
-        let log = self.add_log(name, kind)?;
-        if !text.is_empty() {
-            self.write_log(&log, text)?;
-        }
-        Ok(())
-    }
-
-    /// The present second. A replay gets the one it got before.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before.
-    pub fn now(&mut self) -> Result<Timestamp, StepEnd> {
-        self.moment(&Effect::Time, Matching::ByOrder)
-    }
-
-    /// Waits. A replay waits no longer than what is left.
-    ///
-    /// # Errors
-    /// When the build is stopped meanwhile, or this master goes.
-    pub async fn sleep(&mut self, seconds: f64) -> Result<(), StepEnd> {
-        self.perform(Effect::Sleep { seconds }).await.map(drop)
-    }
-
-    /// Renders a value of the configuration against the build.
-    ///
-    /// # Errors
-    /// When it can't be rendered: the step becomes an exception with the reason.
-    pub async fn render(&mut self, renderable: &Renderable) -> Result<Value, StepEnd> {
-        self.perform(Effect::Render { value: renderable.clone() }).await?.value()
-    }
-
-    /// Decides a condition about the step: whether it runs at all, or (with its results) whether it is hidden.
-    pub(crate) async fn decide(
-        &mut self,
-        condition: &Condition,
-        results: Option<Results>,
-    ) -> Result<bool, StepEnd> {
-        let value = match condition {
-            Condition::Fixed(value) => return Ok(*value),
-            Condition::Renderable(renderable) => self.render(renderable).await?,
-            Condition::Callable(callable) => {
-                self.perform(Effect::AskAboutStep { callable: callable.clone(), results }).await?.value()?
-            }
-        };
-        Ok(truth(&value))
-    }
-
-    /// Calls a function of the configuration with plain arguments, once: a replay gets the answer it got before.
-    ///
-    /// # Errors
-    /// When it raises or can't be called: the step becomes an exception.
-    pub async fn call(&mut self, callable: &Callable, args: &[Value]) -> Result<Value, StepEnd> {
-        self.perform(Effect::Call { callable: callable.clone(), args: args.to_vec() }).await?.value()
-    }
-
     /// Python's name of the encoding of what programs write; `None` for UTF-8.
     pub(crate) fn log_encoding(&self) -> Option<String> {
         let own = self.config.log_encoding.literal_str();
         let LogEncoding::Name(name) = &self.core.facts.snapshot.log_encoding;
         Some(own.unwrap_or(name)).filter(|name| !["utf-8", "ascii"].contains(name)).map(str::to_owned)
-    }
-
-    /// The step's directory on the worker, below the builder's: its own, or the factory's.
-    ///
-    /// # Errors
-    /// When it can't be rendered to text.
-    pub async fn workdir(&mut self) -> Result<String, StepEnd> {
-        self.own_workdir(|own| own.is_null()).await
-    }
-
-    /// The same for a step that runs programs: an empty one is none, as in Buildbot.
-    ///
-    /// # Errors
-    /// As [`workdir`](StepContext::workdir).
-    pub async fn program_workdir(&mut self) -> Result<String, StepEnd> {
-        self.own_workdir(|own| own.is_null() || own == "").await
-    }
-
-    async fn own_workdir(&mut self, is_none: fn(&Value) -> bool) -> Result<String, StepEnd> {
-        let own = self.config.workdir.clone();
-        let rendered = match self.render(&own).await? {
-            own if is_none(&own) => {
-                let factory = self.core.facts.plan.workdir.clone();
-                self.render(&factory).await?
-            }
-            own => own,
-        };
-        match rendered {
-            Value::String(workdir) => Ok(workdir),
-            Value::Null => Ok("build".to_owned()),
-            other => Err(StepEnd::Exception(format!("workdir is {other}, not text"))),
-        }
-    }
-
-    /// The environment of the builder's commands.
-    ///
-    /// # Errors
-    /// When it can't be rendered.
-    pub async fn builder_env(&mut self) -> Result<Value, StepEnd> {
-        let env = self.core.facts.plan.env.clone();
-        self.render(&env).await
     }
 
     /// Notes with the plan that a secret was used, before anything that it is used for.
@@ -387,20 +173,6 @@ impl<'a> StepContext<'a> {
         }
         plan.secrets.push(name.to_owned());
         self.core.write_plan();
-    }
-
-    /// An effect on this side (a file of the master, an HTTP call): done once, unless this master dies between the act
-    /// and the commit of its outcome.
-    ///
-    /// # Errors
-    /// When the step's replay asks for something else than before, or the run is over here.
-    pub async fn once<T, F>(&mut self, kind: &str, args: &impl Serialize, act: F) -> Result<T, StepEnd>
-    where
-        T: Serialize + DeserializeOwned,
-        F: AsyncFnOnce() -> T,
-    {
-        let effect = Effect::once(kind, args)?;
-        self.share().act(effect, PerformOptions::default(), act).await
     }
 
     /// The end of a step that this master, which goes, leaves to the next one. What it did last is not recorded.
@@ -453,24 +225,4 @@ impl<'a> StepContext<'a> {
         self.core.recorder.append(step, &LogRef { slug, kind: LogKind::Text }, 'o', &text);
         Ok(results)
     }
-}
-
-impl Outcome {
-    /// A plain value.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub(crate) fn value(self) -> Result<Value, StepEnd> {
-        match self {
-            Outcome::Value(value) => Ok(value),
-            other => Err(other.unexpected()),
-        }
-    }
-}
-
-/// The outcome in a row.
-pub(crate) fn outcome<T: DeserializeOwned>(row: &JournalRow) -> Result<T, StepEnd> {
-    serde_json::from_str(&row.outcome).map_err(|error| {
-        StepEnd::Retry(format!("can't be replayed: the outcome of {} is unreadable: {error}", row.kind))
-    })
 }

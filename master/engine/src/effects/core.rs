@@ -17,10 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     callables::{Callables, Question},
-    context::StepEnd,
+    end::{Halt, StepEnd, leaving},
     facts::Facts,
-    halt::Halt,
-    perform::leaving,
     recorder::Recorder,
 };
 use crate::{plan::Stopped, sessions::Slot, triggers::Triggers};

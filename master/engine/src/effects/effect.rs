@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     command::{CommandRequest, CommandResult},
-    context::StepEnd,
+    end::StepEnd,
     logs::LogRef,
 };
 
@@ -302,9 +302,26 @@ impl Effect {
 }
 
 impl Outcome {
+    /// A plain value.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn value(self) -> Result<Value, StepEnd> {
+        match self {
+            Outcome::Value(value) => Ok(value),
+            other => Err(other.unexpected()),
+        }
+    }
+
     /// The end of a step whose effect came to something that it can't come to.
     pub(crate) fn unexpected(&self) -> StepEnd {
         StepEnd::Exception(format!("an effect came to {self:?}, which it can't come to"))
+    }
+}
+
+impl From<Unkeyed> for StepEnd {
+    fn from(unkeyed: Unkeyed) -> StepEnd {
+        StepEnd::Exception(unkeyed.to_string())
     }
 }
 
@@ -331,4 +348,41 @@ fn asked(scheduler: &str, trigger: &Trigger) -> Value {
     let sources: Vec<Value> = sources.collect();
     let relationship = trigger.parent.as_ref().map(|(_, relationship)| relationship);
     json!([scheduler, sources, trigger.properties, relationship, trigger.waited_for])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_read_from_json_by_themselves() {
+        let shell = json!({"shell": {"command": {"argv": [{"plain": "make"}]}}});
+        for text in [
+            json!({"effect": "add_log", "name": "stdio", "kind": "s"}),
+            json!({"effect": "append", "log": {"slug": "stdio", "kind": "s"}, "stream": "h", "text": "a\n"}),
+            json!({"effect": "set_property", "name": "p", "value": [1, null], "source": "me"}),
+            json!({"effect": "command", "command": shell, "transfer": {"download_text": "t"}}),
+            json!({"effect": "trigger", "scheduler": "t", "trigger": {"sources": [{"codebase": "", "branch": null}]}}),
+            json!({"effect": "join", "effects": [{"effect": "time"}, {"effect": "sleep", "seconds": 0.5}]}),
+        ] {
+            let effect: Effect = serde_json::from_value(text.clone()).expect("it is an effect");
+            let again: Effect = serde_json::from_value(json!(effect)).expect("it is one still");
+            assert_eq!(again, effect);
+            effect.key(2).unwrap();
+        }
+        assert!(
+            serde_json::from_value::<Effect>(json!({"effect": "add_log", "name": "a", "kind": "s", "x": 1}))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn the_place_of_a_file_on_the_master_is_no_part_of_the_key() {
+        let upload = |path: &str| {
+            let command = muster_session::Command::Listdir { dir: "d".into() };
+            let transfer = super::super::Transfer::Upload { path: path.into(), max_size: None };
+            Effect::Command(Box::new(CommandRequest::new(command, None).with_transfer(transfer)))
+        };
+        assert_eq!(upload("/a").key(2).unwrap(), upload("/b").key(2).unwrap());
+    }
 }

@@ -7,88 +7,30 @@ use muster_session::{
     command::{Output, Stream},
 };
 use muster_store::runs::{FIRST_PART, JournalRow};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
     command::{CommandRequest, CommandResult, CommandState},
     command_rows::{self, CommandRows, Restored},
-    context::{StepContext, StepEnd},
+    context::StepContext,
     core::Interrupts,
-    effect::{COMMAND, Effect, Outcome},
+    effect::{COMMAND, Effect},
+    end::{StepEnd, leaving},
     journal::{self, Entry},
     logs::{LogRef, marker},
-    perform::{PerformOptions, SharedContext, leaving},
-    transfer::{Sink, Source, Transfer, feed},
+    observer::LineObserver,
+    perform::{PerformOptions, SharedContext},
+    transfer::{Sink, Source, feed, open},
 };
 use crate::{
     session_news::{CommandNews, Gone, StartError},
     sessions::Slot,
 };
 
-/// Looks at a command's lines while it runs. What it knows is a fold over them, and stored with the command, so that
-/// another master goes on with it.
-pub trait LineObserver: Send {
-    /// A whole line, without its newline.
-    fn line(&mut self, stream: &Stream, line: &str);
-    /// All it knows.
-    fn state(&self) -> Value;
-    /// Goes on from such a state.
-    fn restore(&mut self, state: Value);
-    /// What it has learnt since it was last asked, restored or told; null when that is nothing. It is stored with each update
-    /// of the command, so it should be no longer than what is new.
-    fn news(&mut self) -> Value;
-    /// Goes on from such news.
-    fn add(&mut self, news: Value);
-}
-
 /// Room for the number of attempts in a command's ordinal.
 const ATTEMPT_SHIFT: u32 = 24;
 
 impl StepContext<'_> {
-    /// Runs a command to its end.
-    ///
-    /// # Errors
-    /// When the worker is gone for good (`Lost`), or the run is over here.
-    pub async fn command(&mut self, request: CommandRequest) -> Result<CommandResult, StepEnd> {
-        self.command_with(request, PerformOptions::default()).await
-    }
-
-    /// The same, with somebody who looks at its lines.
-    ///
-    /// # Errors
-    /// As [`command`](StepContext::command).
-    pub async fn observed_command(
-        &mut self,
-        request: CommandRequest,
-        observer: &mut dyn LineObserver,
-    ) -> Result<CommandResult, StepEnd> {
-        self.command_with(request, PerformOptions::observed(observer)).await
-    }
-
-    /// The same, with a file that moves along. After an adoption the transfer begins anew.
-    ///
-    /// # Errors
-    /// As [`command`](StepContext::command).
-    pub async fn transfer_command(
-        &mut self,
-        request: CommandRequest,
-        transfer: Transfer,
-    ) -> Result<CommandResult, StepEnd> {
-        self.command(request.with_transfer(transfer)).await
-    }
-
-    async fn command_with(
-        &mut self,
-        request: CommandRequest,
-        options: PerformOptions<'_>,
-    ) -> Result<CommandResult, StepEnd> {
-        match self.share().perform_with(Effect::Command(Box::new(request)), options).await? {
-            Outcome::Command(result) => Ok(*result),
-            other => Err(other.unexpected()),
-        }
-    }
-
     /// What an ended command means to its step, whether it has ended just now or before a replay.
     fn concluded(&mut self, result: CommandResult) -> Result<CommandResult, StepEnd> {
         if result.timed_out() {
@@ -198,7 +140,7 @@ impl SharedContext<'_, '_> {
             return Err(StepEnd::Cancelled);
         }
         let transfers = request.transfer.moves();
-        let ends = request.transfer.clone().open().await.map_err(StepEnd::Exception)?;
+        let ends = open(request.transfer.clone()).await.map_err(StepEnd::Exception)?;
         let mut running = self.begin(begun, &request, transfers, &mut interrupts).await?;
         let lines = Lines { observer, output };
         let end = self.until_end(&mut running, &request, ends, lines, &mut interrupts).await;

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_store::runs::{FIRST_PART, JournalRow};
 
-use super::effect::{Effect, Key, LOG, Unkeyed};
+use super::{
+    effect::{Effect, Key, LOG, Unkeyed},
+    end::StepEnd,
+};
 
 /// The newest replay version of a step whose kind has changed its effects so often; this binary knows all older ones, too, and
 /// goes on with a step under the version that the step began with.
@@ -83,6 +86,15 @@ pub(crate) enum JournalError {
     /// The effect has no key.
     #[error(transparent)]
     Unkeyed(#[from] Unkeyed),
+}
+
+impl From<JournalError> for StepEnd {
+    fn from(error: JournalError) -> StepEnd {
+        match error {
+            JournalError::Unkeyed(unkeyed) => unkeyed.into(),
+            error => StepEnd::Retry(format!("can't be replayed: {error}")),
+        }
+    }
 }
 
 impl Journal {

@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     callables::{Question, StepQuestion},
-    context::{StepContext, StepEnd, outcome},
+    context::StepContext,
     core::Interrupts,
     effect::{Effect, Outcome},
-    execute::LineObserver,
+    end::{StepEnd, outcome},
     facts::View,
-    halt::Halt,
     journal::{Entry, Matching},
+    observer::LineObserver,
 };
 
 /// The longest wait of a step.
@@ -367,9 +367,4 @@ impl<'a> SharedContext<'_, 'a> {
 #[cfg(test)]
 fn unreadable(error: &serde_json::Error) -> StepEnd {
     StepEnd::Exception(format!("the double of an act gives something else: {error}"))
-}
-
-/// The end of a step that this master, which goes, leaves to the next one. What it did last is not recorded.
-pub(crate) fn leaving() -> StepEnd {
-    Halt::Leaving.into()
 }

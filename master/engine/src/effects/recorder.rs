@@ -12,8 +12,8 @@ use muster_store::{chunks::Compression, runs::RunKey};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    end::Halt,
     gathered::Gathered,
-    halt::Halt,
     logs::{LogRef, marked},
     secrets::Secrets,
     writer::{Account, Waiter, Writer},

@@ -3,42 +3,18 @@
 use std::{
     io::{self, Cursor, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use muster_core::CommandId;
 use muster_session::wire::MAX_BLOCK;
-use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
-use super::command::{CommandResult, MAX_COLLECTED};
+use super::command::{CommandResult, MAX_COLLECTED, Transfer};
 use crate::sessions::Slot;
 
 /// `open` doesn't wait for the other end of a FIFO.
 const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-
-/// What moves along with a command. Files are opened when the command is ordered, so a replay that finds it ended
-/// touches none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Transfer {
-    /// Nothing does.
-    #[default]
-    None,
-    /// What the worker sends goes into this file, made anew with the directories above it.
-    Upload {
-        /// Where; relative to the process's directory.
-        path: PathBuf,
-        /// More bytes end the command.
-        max_size: Option<u64>,
-    },
-    /// What the worker sends is kept in [`CommandResult::content`]; more than [`MAX_COLLECTED`] bytes end the command.
-    Collect,
-    /// What the worker asks for is in this file.
-    DownloadFile(PathBuf),
-    /// What the worker asks for is this.
-    DownloadText(String),
-}
 
 /// Where the bytes from the worker go.
 pub(super) enum Sink {
@@ -50,41 +26,23 @@ pub(super) enum Sink {
 /// Where the bytes for the worker come from.
 pub(super) type Source = Option<Box<dyn Read + Send>>;
 
-impl Transfer {
-    /// Whether bytes move at all.
-    pub(super) fn moves(&self) -> bool {
-        !matches!(self, Transfer::None)
-    }
-
-    /// The same with its path left out; `None` when it has no path.
-    pub(super) fn without_path(&self) -> Option<Transfer> {
-        match self {
-            Transfer::Upload { max_size, .. } => {
-                Some(Transfer::Upload { path: PathBuf::new(), max_size: *max_size })
+/// Opens this side's end.
+pub(super) async fn open(transfer: Transfer) -> Result<(Sink, Source), String> {
+    match transfer {
+        Transfer::None => Ok((Sink::None, None)),
+        Transfer::Collect => Ok((Sink::Memory(Vec::new()), None)),
+        Transfer::DownloadText(text) => Ok((Sink::None, Some(Box::new(Cursor::new(text.into_bytes()))))),
+        Transfer::DownloadFile(path) => match open_to_send(&path).await {
+            Ok(file) => Ok((Sink::None, Some(Box::new(file)))),
+            Err(error) => Err(format!("can't read {} on the master: {error}", path.display())),
+        },
+        Transfer::Upload { path, max_size } => {
+            let unwritable = |error| format!("can't write {} on the master: {error}", path.display());
+            if let Some(parent) = path.parent() {
+                tokio::fs::create_dir_all(parent).await.map_err(unwritable)?;
             }
-            Transfer::DownloadFile(_) => Some(Transfer::DownloadFile(PathBuf::new())),
-            Transfer::None | Transfer::Collect | Transfer::DownloadText(_) => None,
-        }
-    }
-
-    /// Opens this side's end.
-    pub(super) async fn open(self) -> Result<(Sink, Source), String> {
-        match self {
-            Transfer::None => Ok((Sink::None, None)),
-            Transfer::Collect => Ok((Sink::Memory(Vec::new()), None)),
-            Transfer::DownloadText(text) => Ok((Sink::None, Some(Box::new(Cursor::new(text.into_bytes()))))),
-            Transfer::DownloadFile(path) => match open_to_send(&path).await {
-                Ok(file) => Ok((Sink::None, Some(Box::new(file)))),
-                Err(error) => Err(format!("can't read {} on the master: {error}", path.display())),
-            },
-            Transfer::Upload { path, max_size } => {
-                let unwritable = |error| format!("can't write {} on the master: {error}", path.display());
-                if let Some(parent) = path.parent() {
-                    tokio::fs::create_dir_all(parent).await.map_err(unwritable)?;
-                }
-                let file = tokio::fs::File::create(&path).await.map_err(unwritable)?;
-                Ok((Sink::File { file, written: 0, max_size }, None))
-            }
+            let file = tokio::fs::File::create(&path).await.map_err(unwritable)?;
+            Ok((Sink::File { file, written: 0, max_size }, None))
         }
     }
 }

@@ -9,10 +9,10 @@ use muster_data::{AddedBuildset, NewBuildset, Trigger, TriggeredBuild};
 use muster_store::Error;
 
 use super::{
-    context::{StepContext, StepEnd, outcome},
+    context::StepContext,
     core::{Interrupts, insist},
     effect::{Effect, Outcome},
-    halt::Halt,
+    end::{Halt, StepEnd, outcome},
     journal::{Entry, Matching},
     perform::SharedContext,
     summary::OwnSummary,

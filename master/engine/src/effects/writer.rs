@@ -30,8 +30,8 @@ mod account;
 pub(crate) use account::{Account, Waiter};
 
 use super::{
+    end::Halt,
     gathered::{Acknowledgements, Gathered},
-    halt::Halt,
 };
 
 /// Longest time that output waits for its commit when nobody asks for it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{MAX_OF_RUN, MAX_WAITING, Outcome, Shared, State};
-use crate::effects::{gathered::Gathered, halt::Halt};
+use crate::effects::{end::Halt, gathered::Gathered};
 
 /// Where one run hands over what it has done.
 pub(crate) struct Account(Waiter);

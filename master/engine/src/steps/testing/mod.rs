@@ -32,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     effects::{
-        Callables, Facts, OwnSummary, Recorder, RunCore, StepContext, StopOrder, StopReceiver, Writer,
+        Callables, Effect, Facts, Outcome, OwnSummary, Recorder, RunCore, StepContext, StepEnd, StopOrder,
+        StopReceiver, Writer,
     },
     plan::{self, Plan},
     slots::Slots,
@@ -61,7 +62,11 @@ pub(super) struct World {
     stop: watch::Sender<Option<Arc<StopOrder>>>,
     /// The replay version that its step begins under, if not the newest.
     replay_version: Option<u32>,
+    double: Option<Answering>,
 }
+
+/// What effects come to in place of the world; those that it doesn't know are really done.
+pub(super) type Answering = fn(&Effect) -> Option<Result<Outcome, StepEnd>>;
 
 /// What a step came to.
 #[derive(Debug, PartialEq)]
@@ -214,6 +219,7 @@ impl World {
             slots,
             stop,
             replay_version: None,
+            double: None,
         }
     }
 
@@ -303,6 +309,9 @@ impl World {
         }
         let mut context = StepContext::new(&mut core, STEP, step, super::changes(&step.kind), journal);
         context.journal.death = death;
+        if let Some(double) = self.double {
+            context.double = Some(Box::new(double));
+        }
         if let Some(version) = self.replay_version {
             context.journal.begin_under(version);
         }
@@ -327,6 +336,11 @@ impl World {
         context.core.recorder.flush().await.unwrap();
         let (logs, urls) = self.written().await;
         Life::Ended(Ended { results, properties, logs, urls, summary, note })
+    }
+
+    /// The same world, in which effects come to what `double` says.
+    pub(super) fn answering(self, double: Answering) -> World {
+        World { double: Some(double), ..self }
     }
 
     /// The same world, whose step begins under an older replay version.
