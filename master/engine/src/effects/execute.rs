@@ -62,10 +62,7 @@ impl StepContext<'_> {
                 self.core.recorder.append(self.number, &log, marker(stream), text);
             }
         }
-        let observer = match observer {
-            Some(observer) => Some(&mut **observer as &mut dyn LineObserver),
-            None => None,
-        };
+        let observer = observer.as_mut().map(|observer| &mut **observer as &mut dyn LineObserver);
         self.record_command(&mut running.rows, &running.state, observer)?;
         self.core.recorder.acknowledge(&running.worker.slot, running.id, number);
         self.core.recorder.post();

@@ -128,7 +128,10 @@ pub(crate) fn description(config: &Snapshot) -> Value {
 
 /// The policy of the configuration in force; a new configuration has another.
 #[derive(Clone, Default)]
-pub(crate) struct Policies(Arc<Mutex<Option<(Arc<Snapshot>, Arc<Policy>)>>>);
+pub(crate) struct Policies(Arc<Mutex<Option<Known>>>);
+
+/// The policy of a snapshot.
+type Known = (Arc<Snapshot>, Arc<Policy>);
 
 impl Policies {
     pub(crate) fn of(&self, snapshot: &Arc<Snapshot>) -> Arc<Policy> {
