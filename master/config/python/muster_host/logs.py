@@ -13,10 +13,20 @@ def install():
         logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
 
+class _Stderr:
+    """Standard error as it is when something is written: a configuration may replace it."""
+
+    def write(self, text):
+        sys.stderr.write(text)
+
+    def flush(self):
+        sys.stderr.flush()
+
+
 def flush():
     """What Twisted's log has kept so far, and from now on what it gets; nothing without Twisted."""
     logger = sys.modules.get("twisted.logger")
     if logger is not None and not getattr(flush, "began", False):
         flush.began = True
-        observer = logger.textFileLogObserver(sys.stderr, timeFormat=None)
+        observer = logger.textFileLogObserver(_Stderr(), timeFormat=None)
         logger.globalLogBeginner.beginLoggingTo([observer], discardBuffer=False, redirectStandardIO=False)
