@@ -337,6 +337,7 @@ factory.addStep(Mine())
         master.begin(step)
         end = master.until_end()
         self.assertEqual((end["results"], end["summary"]), (6, "finished (cancelled)"))
+        self.assertEqual(master.logs["cancelled"], "obecause\n")
 
     def test_an_effect_after_a_stop_cancels_the_step(self):
         error = {"kind": "cancelled", "text": "stopped"}

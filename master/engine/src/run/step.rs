@@ -189,7 +189,9 @@ async fn take_locks(context: &mut StepContext<'_>, resumed: bool) -> Result<(), 
 /// Writes a step's end down. Its properties reach the build with it.
 async fn conclude(mut context: StepContext<'_>, results: Results) -> Result<StepOutcome, Halt> {
     let config = context.config;
-    if let Some(order) = context.stopped().filter(|_| results == Results::Cancelled) {
+    // A step of the configuration's own says so itself.
+    let is_told = config.kind == steps::CUSTOM_KIND;
+    if let Some(order) = context.stopped().filter(|_| results == Results::Cancelled && !is_told) {
         let written = context.add_complete_log("cancelled", muster_core::LogKind::Text, &order.reason);
         if let Err(end) = written {
             context.settle(end)?;

@@ -135,6 +135,8 @@ class StepRun:
         await awaited(step.addTestResultSets())
         await step.updateSummary()
         if self._interrupted is not None:
+            if not step.stopped:
+                await self._tell_interrupt(self._interrupted)
             return CANCELLED
         results = await awaited(step.run())
         if results not in ALL_RESULTS or isinstance(results, bool):

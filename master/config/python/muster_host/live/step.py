@@ -39,7 +39,6 @@ class LiveStep:
     timed_out = False
     max_lines_reached = False
     rendered = False
-    _interrupt_reason = None
 
     # -- the run itself
 
@@ -60,8 +59,9 @@ class LiveStep:
 
     def interrupt(self, reason):
         """Somebody stops the build. The master has told the worker already."""
+        if not self.stopped:
+            self.addCompleteLog("cancelled", str(reason))
         self.stopped = True
-        self._interrupt_reason = str(reason)
         cmd = self.cmd
         if cmd is not None and cmd.active:
             cmd.interrupt(reason)
