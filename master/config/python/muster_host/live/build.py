@@ -9,6 +9,11 @@ from muster_host.encode import Encoder
 from muster_host.live.rendering import NeedsSecret, rendered
 
 
+def _not_yet(name):
+    """What a step asks for in vain says so; an empty answer would send it another way."""
+    return NotImplementedError(f"{name} is not supported by Muster yet in a step")
+
+
 class LiveProperties(arguments.Props):
     """The build's properties; what is set goes to the master."""
 
@@ -61,7 +66,6 @@ class LiveBuild(arguments.Build):
         worker.worker_environ = worker.info.get("environ") or {}
         self.path_module = worker.path_module
         self.workername = given.get("workername")
-        self.requests = [arguments.BuildRequest(each, host) for each in given.get("requests") or ()]
         self.sources = self.getAllSourceStamps()
         self.currentStep, self.stopped, self.terminate = None, False, False
         self.conn = None
@@ -89,11 +93,29 @@ class LiveBuild(arguments.Build):
     def get_buildid(self):
         return self.buildid
 
+    @property
+    def requests(self):
+        raise _not_yet("Build.requests")
+
+    @property
+    def reason(self):
+        raise _not_yet("Build.reason")
+
+    @reason.setter
+    def reason(self, value):
+        """Functions get theirs with the question; a step has no such."""
+
+    def allChanges(self):
+        raise _not_yet("Build.allChanges()")
+
+    def allFiles(self):
+        raise _not_yet("Build.allFiles()")
+
     def blamelist(self):
-        return sorted({change.who for change in self.allChanges() if change.who})
+        raise _not_yet("Build.blamelist()")
 
     def changesText(self):
-        return "".join(f"{change.who}: {change.comments}\n" for change in self.allChanges())
+        raise _not_yet("Build.changesText()")
 
     def addStepsAfterCurrentStep(self, step_factories):
         """More steps, right behind this one."""
@@ -110,10 +132,10 @@ class LiveBuild(arguments.Build):
         return self._conversation.ask({"effect": "add_steps", "where": where, "steps": made})
 
     def getSummaryStatistic(self, name, summary_fn, initial_value=None):
-        raise NotImplementedError("Build.getSummaryStatistic() is not supported by Muster yet")
+        raise _not_yet("Build.getSummaryStatistic()")
 
     def stopBuild(self, reason="<no reason given>", results=None):
-        raise NotImplementedError("Build.stopBuild() is not supported by Muster yet in a step")
+        raise _not_yet("Build.stopBuild()")
 
 
 class _BuilderConfig:
@@ -131,7 +153,7 @@ class LiveMaster(arguments.Master):
 
     @property
     def data(self):
-        raise NotImplementedError("master.data is not supported by Muster yet in custom steps")
+        raise _not_yet("master.data")
 
     @data.setter
     def data(self, value):
