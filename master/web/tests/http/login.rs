@@ -70,6 +70,7 @@ async fn people_log_in_by_a_form_and_programs_by_a_header() {
         send(server.address, "GET", "/auth/login?back=%2Fbuilders", &[("Accept", "text/html")], "").await;
     assert_eq!(asked.status, 200);
     assert!(asked.text().contains("name=\"password\"") && asked.text().contains("name=\"back\""));
+    assert!(asked.text().contains("autofocus></p>"), "no name is given: {}", asked.text());
     let program = send(server.address, "GET", "/auth/login", &[("Accept", "*/*")], "").await;
     assert_eq!(program.status, 401);
     assert!(program.header("www-authenticate").unwrap().starts_with("Basic realm=\"buildbot\""));
