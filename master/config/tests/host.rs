@@ -240,6 +240,8 @@ c['schedulers'].append(schedulers.Dependent('d', upstream=None, builderNames=['b
 class Custom(steps.BuildStep):
     def run(self):
         return util.SUCCESS
+    def acquireLocks(self, res=None):
+        return None
 factory.addStep(Custom())
 "#,
     )
@@ -251,11 +253,11 @@ factory.addStep(Custom())
             "not provided by Muster: buildbot.reporters.zulip.ZulipStatusPush",
             "not provided by Muster: reporters.GitHubStatusPush",
             "not provided by Muster: schedulers.Dependent",
-            "step class Custom defines run(): custom steps are not supported by Muster yet",
+            "step class Custom defines acquireLocks(), which is not supported by Muster yet",
         ]
     );
     // Where the method stands.
-    assert_eq!(errors.0[3].source.line, 14);
+    assert_eq!(errors.0[3].source.line, 16);
 }
 
 #[tokio::test]

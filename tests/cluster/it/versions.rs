@@ -32,7 +32,7 @@ fn masters_are_upgraded_and_downgraded_under_load() {
     // Down: a step that the new one has begun is nothing that the old one can go on with. It says so, and builds again.
     std::fs::remove_file(ground.site.path("gate")).unwrap();
     let counting = Counting::begin(&ground, second, "count");
-    assert_eq!(ground.sql("SELECT count(*) FROM muster_journal WHERE kind = 'command@2'"), "1");
+    assert_eq!(ground.sql("SELECT count(*) FROM muster_journal WHERE kind = 'command@3'"), "1");
     let first = old.start();
     new.stop(Signal::TERM);
     let results = format!("SELECT results FROM builds WHERE id = {}", counting.build);
@@ -46,7 +46,7 @@ fn masters_are_upgraded_and_downgraded_under_load() {
     let why = logs.iter().find(|log| log["name"] == json!("interrupt")).expect("a log with the reason");
     let why = first.try_get(&format!("logs/{}/contents", id(why, "logid"))).unwrap();
     let why = why["logchunks"][0]["content"].as_str().unwrap();
-    assert!(why.contains("replay version 2, this one knows 1"), "{why}");
+    assert!(why.contains("replay version 3, this one knows 2"), "{why}");
     ground.wait_until_idle();
     worker.stop();
     old.stop(Signal::TERM);

@@ -184,8 +184,8 @@ class BuildStep(LiveStep, util.ComparableMixin):
             shown += f" defines {', '.join(f'{name}()' for name in sorted(own))}"
         if own or (self.offered_class().kind is None and type(self).run is BuildStep.run):
             places = filter(None, (overrides.location_of(own[name], type(self)) for name in sorted(own)))
-            what = "which is not supported by Muster yet" if own else "a custom build step must implement run()"
-            error_once(f"{shown}: {what}", next(places, self.location))
+            what = ", which is not supported by Muster yet" if own else ": a custom build step must implement run()"
+            error_once(f"{shown}{what}", next(places, self.location))
         for name in sorted(_OLD & _own_names(type(self)) - self._known_names()):
             warn_once(f"step class {type(self).__name__} defines {name}(), which Buildbot 4 does not call")
         for name in _FLAGS:
