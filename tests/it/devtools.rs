@@ -84,8 +84,8 @@ impl Browser {
     pub fn wait_for(&mut self, expression: &str) {
         until(&format!("{expression} in the page"), || {
             // While a page gives way to the next one there is nobody to ask.
-            let answer =
-                self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+            let asked = json!({"expression": expression, "returnByValue": true});
+            let answer = self.try_call("Runtime.evaluate", asked).ok()?;
             (answer["result"]["value"] == json!(true)).then_some(())
         });
     }
@@ -103,6 +103,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut call = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(page) = &self.page {
@@ -114,8 +118,10 @@ impl Browser {
             let Message::Text(text) = self.socket.read().unwrap() else { continue };
             let mut answer: Value = serde_json::from_str(&text).unwrap();
             if answer["id"] == json!(self.last_id) {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].take();
+                return match answer["error"].take() {
+                    Value::Null => Ok(answer["result"].take()),
+                    error => Err(error),
+                };
             }
         }
     }
