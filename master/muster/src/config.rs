@@ -45,6 +45,7 @@ fn acceptance(dir: &MasterDir) -> Check {
 /// and all that a start would refuse: patterns, times, ports, the database's address, a bus that can't work.
 fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     let mut problems = ports::problems(snapshot);
+    problems.extend(given_load_limit().err());
     problems.extend(muster_schedule::unusable_patterns(snapshot));
     problems.extend(muster_web::unusable(snapshot));
     if let Some(Err(error)) = snapshot.db.db_url.literal_str().map(|url| DbUrl::parse(url, dir.path())) {
@@ -62,11 +63,18 @@ fn accept(snapshot: &Snapshot, dir: &MasterDir) -> Result<(), ConfigErrors> {
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
-/// `MUSTER_LOAD_LIMIT` in seconds, or the default.
+/// `MUSTER_LOAD_LIMIT` in seconds, or the default; one that can't be used is refused with the configuration.
 fn load_limit() -> Duration {
-    let given = std::env::var("MUSTER_LOAD_LIMIT").ok();
-    let seconds = given.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LOAD_LIMIT)
+    given_load_limit().ok().flatten().unwrap_or(LOAD_LIMIT)
+}
+
+fn given_load_limit() -> Result<Option<Duration>, String> {
+    let Some(given) = std::env::var_os("MUSTER_LOAD_LIMIT") else { return Ok(None) };
+    let seconds = given.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0.0);
+    match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        Some(limit) => Ok(Some(limit)),
+        None => Err(format!("MUSTER_LOAD_LIMIT is {given:?}; it must be a number of seconds above 0")),
+    }
 }
 
 /// The database that a configuration names; the host, which has loaded it, tells the secrets in its address.

@@ -8,7 +8,7 @@ use muster_config::{
 };
 use muster_core::{
     Change, Properties,
-    render::{Answer, Callable, RenderContext, RenderError, Renderable, Request, render_all},
+    render::{Answer, Callable, RenderContext, RenderError, Renderable, Request, is_true, render_all},
 };
 use muster_data::resources;
 use serde_json::{Map, Value};
@@ -199,17 +199,5 @@ impl RenderContext for Answered<'_> {
 
     fn answer(&self, request: &Request) -> Option<Answer> {
         self.answers.iter().find(|(asked, _)| asked == request).map(|(_, answer)| answer.clone())
-    }
-}
-
-/// Python's truth of a value.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(items) => !items.is_empty(),
     }
 }

@@ -16,7 +16,7 @@ mod value;
 pub use evaluate::{MAX_DEPTH, render, render_all};
 pub use interpolate::{Interpolation, InterpolationError};
 pub use pretty::pretty;
-pub use pystr::{py_repr, py_str};
+pub use pystr::{is_true, py_repr, py_str};
 pub use value::{Callable, CallableSource, DecodeError, Operator, Renderable};
 
 use serde::{Deserialize, Serialize};

@@ -30,7 +30,7 @@ pub(super) fn py_ascii(value: &Value) -> String {
 }
 
 /// Truth as Python sees it.
-pub(super) fn is_true(value: &Value) -> bool {
+pub fn is_true(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(flag) => *flag,

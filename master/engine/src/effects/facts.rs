@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_config::snapshot::Snapshot;
 use muster_core::{
     BuilderId, Properties, RequestId, SourceStamp,
-    render::{Answer, RenderContext, Renderable, Request, render},
+    render::{Answer, RenderContext, Renderable, Request, is_true, render},
 };
 use muster_session::WorkerInfo;
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ pub(crate) fn render_plainly(
     facts: &Facts,
 ) -> Result<bool, String> {
     let view = View { facts, properties, answers: &Answers::default() };
-    render(renderable, &view).map(|value| truth(&value)).map_err(|error| error.to_string())
+    render(renderable, &view).map(|value| is_true(&value)).map_err(|error| error.to_string())
 }
 
 /// Properties alone: before there is a build.
@@ -118,17 +118,5 @@ pub(crate) struct Standalone<'a>(pub(crate) &'a Properties);
 impl RenderContext for Standalone<'_> {
     fn property(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
-    }
-}
-
-/// Python's idea of truth.
-pub(crate) fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
     }
 }

@@ -14,11 +14,11 @@ use super::{
     context::StepContext,
     effect::{Effect, LineKind, Outcome},
     end::StepEnd,
-    facts::truth,
     journal::Matching,
     logs::LogRef,
     observer::LineObserver,
     perform::PerformOptions,
+    truth,
 };
 
 impl StepContext<'_> {

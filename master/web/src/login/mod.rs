@@ -16,7 +16,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use muster_config::snapshot::{AuthConfig, LogInMethod, OauthConfig, Snapshot};
-use muster_core::render::Renderable;
+use muster_core::render::{Renderable, is_true};
 use muster_net::Turn;
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
@@ -258,7 +258,7 @@ async fn is_right(
                 tracing::error!(%error, "check_credentials of c['www']['auth'] failed");
                 NotChecked::Failed
             })?;
-            is_true(&asked)
+            matches!(&asked, Renderable::Literal(value) if is_true(value))
         }
         _ => check(&state.door, kept.filter(|_| fits), word).await?,
     };
@@ -274,21 +274,6 @@ async fn is_right(
         info.insert("email".to_owned(), name.into());
     }
     Ok(Some(info))
-}
-
-/// Python's idea of true.
-fn is_true(value: &Renderable) -> bool {
-    match value {
-        Renderable::Literal(value) => match value {
-            Value::Null => false,
-            Value::Bool(value) => *value,
-            Value::Number(number) => number.as_f64() != Some(0.0),
-            Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(items) => !items.is_empty(),
-        },
-        _ => false,
-    }
 }
 
 /// Checks aside of the threads that answer. For a name that nobody has, a password is checked all the same, so that both take

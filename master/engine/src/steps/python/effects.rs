@@ -248,6 +248,7 @@ pub(super) async fn run_stock(
         Err(StepEnd::Exception(reason)) => return Ok(Err(reason)),
         Err(end) => return Err(end),
     };
-    let properties = serde_json::to_value(&context.new_properties).unwrap_or_default();
+    let properties = serde_json::to_value(&context.new_properties)
+        .map_err(|error| StepEnd::Exception(format!("the step's properties can't be told: {error}")))?;
     Ok(Ok(json!({"results": results.code(), "summary": summary, "properties": properties})))
 }

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::effects::{LogRef, SharedContext, StepContext, StepEnd};
 
-/// How long a new effect waits for the recorded ones before it that the step has not asked for again.
+/// How long a new effect waits for the recorded ones before it that the step has not asked for again, while nothing else is
+/// under way that they may come after.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a step may take to end after its build was stopped. The host cancels its code earlier.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ pub(super) struct Talk {
     pub(super) logs: HashMap<u64, LogRef>,
     /// What waits for recorded effects to be asked for again.
     held: VecDeque<(u64, Value)>,
+    /// Since when they wait for the step's code alone.
+    held_since: Option<Instant>,
     pub(super) feeding: Feeding,
     told_to_stop: Option<Instant>,
 }
@@ -54,6 +57,7 @@ impl Talk {
             conversation: host.begin(wanted),
             logs: HashMap::new(),
             held: VecDeque::new(),
+            held_since: None,
             feeding,
             told_to_stop: None,
         })
@@ -99,7 +103,15 @@ impl Talk {
             {
                 return Ok(Turn::Stock(seq, stock));
             }
-            let patience = self.deadline();
+            // When the database is slower than the step, the step waits.
+            let full = shared.with(|context| {
+                context.core.recorder.post();
+                !context.core.recorder.waiter().has_room()
+            });
+            if full {
+                shared.flush().await?;
+            }
+            let patience = self.deadline(performing.is_empty());
             tokio::select! {
                 Some((seq, answer)) = performing.next(), if !performing.is_empty() => self.answer_end(seq, answer)?,
                 news = self.conversation.next() => match news {
@@ -135,8 +147,10 @@ impl Talk {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let held = (!self.held.is_empty()).then(|| Instant::now() + REPLAY_PATIENCE);
+    fn deadline(&mut self, is_idle: bool) -> Option<Instant> {
+        let waits = is_idle && !self.held.is_empty();
+        self.held_since = waits.then(|| self.held_since.unwrap_or_else(Instant::now));
+        let held = self.held_since.map(|since| since + REPLAY_PATIENCE);
         [held, self.told_to_stop].into_iter().flatten().min()
     }
 
